@@ -1,0 +1,138 @@
+"""What an engine is to the rest of labkit, whichever kind it is."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What one engine says of itself (``/version`` and ``/info``).
+
+    ``memory`` is the whole memory of the engine's machine in bytes; ``image_store`` is
+    ``"containerd"`` or the graph driver's name; ``owned`` says whether labkit started it.
+    """
+
+    kind: str
+    endpoint: str
+    version: str
+    api_version: str
+    minimum_api_version: str
+    operating_system: str
+    kernel: str
+    architecture: str
+    cpus: int
+    memory: int
+    cgroup_version: int
+    cgroup_driver: str
+    image_store: str
+    rootless: bool
+    compatible_api: str
+    owned: bool
+    emulated: bool
+
+    @property
+    def name(self) -> str:
+        """The product that answers: ``Docker Engine`` or, over the compatible API, ``Podman``."""
+        return self.compatible_api or "Docker Engine"
+
+
+class Engine(ABC):
+    """A live engine that answers the Docker Engine API.
+
+    Engines are made by :func:`labkit.engine.find`. This class has only what is safe on an
+    engine that somebody else also uses. What may stop or starve an engine lives in
+    :class:`OwnedEngine`, so code that needs it cannot be handed a host engine.
+    """
+
+    #: ``"host"`` or ``"embedded"``.
+    kind: str = ""
+    owned: bool = False
+    #: True where its machine's processor is emulated in software: timings are slow by an order.
+    emulated: bool = False
+    #: Where it is reached, as ``DOCKER_HOST`` would say it.
+    endpoint: str = ""
+    #: Who chose it, in words for the engine card ("DOCKER_HOST", "CLI context 'desktop'").
+    found_by: str = ""
+
+    @abstractmethod
+    def environment(self) -> dict[str, str]:
+        """The variables with which any Docker client talks to this engine.
+
+        ``DOCKER_HOST`` and, where TLS is used, ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH``.
+        """
+
+    @abstractmethod
+    def client_options(self) -> dict:
+        """Keyword arguments for ``docker.DockerClient`` (``base_url``, ``tls``)."""
+
+    def cli_path(self) -> str | None:
+        """A ``docker`` command-line client on this machine, or None."""
+        import shutil
+
+        return shutil.which("docker")
+
+    def process_environment(self) -> dict[str, str]:
+        """This process's environment with every Docker setting replaced by this engine's."""
+        ours = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONTEXT", "DOCKER_TLS")
+        clean = {key: value for key, value in os.environ.items() if key not in ours}
+        return {**clean, **self.environment()}
+
+    def close(self) -> None:
+        """Let go of the engine. An owned engine stops with its last user."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class OwnedEngine(Engine):
+    """An engine that labkit started and nobody else uses: a lab may stop, starve and break it.
+
+    Each method blocks until its effect is visible, or raises :class:`labkit.errors.EngineGone`
+    when the machine no longer answers. Times out with a sentence rather than hanging.
+    """
+
+    owned = True
+
+    @abstractmethod
+    def shell(self, command: str, *, timeout: float = 60.0, check: bool = True) -> str:
+        """Run a shell command as root on the engine's machine (not in a container).
+
+        Returns its standard output with standard error mixed in.
+
+        Raises:
+            labkit.errors.LabError: with ``check``, when the exit status is not 0.
+        """
+
+    @abstractmethod
+    def stop_dockerd(self) -> None:
+        """Stop dockerd with SIGTERM; containers live on (live-restore)."""
+
+    @abstractmethod
+    def kill_dockerd(self) -> None:
+        """Kill dockerd with SIGKILL."""
+
+    @abstractmethod
+    def start_dockerd(self) -> None:
+        """Start dockerd and wait until it answers."""
+
+    @abstractmethod
+    def stop_containerd(self) -> None:
+        """Stop containerd with SIGTERM."""
+
+    @abstractmethod
+    def kill_containerd(self) -> None:
+        """Kill containerd with SIGKILL."""
+
+    @abstractmethod
+    def start_containerd(self) -> None:
+        """Start containerd and wait until it answers."""
+
+    @abstractmethod
+    def console(self, lines: int = 200) -> str:
+        """The last lines of its machine's kernel console."""

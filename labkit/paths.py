@@ -1,0 +1,39 @@
+"""Where labkit keeps things: per-user cache and state, and the course's own files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: The checkout that holds notebooks/ and data/ (labkit is installed editable from it).
+COURSE = Path(__file__).resolve().parent.parent
+
+
+def _base(variable: str, fallback: str) -> Path:
+    return Path(os.environ.get(variable) or Path.home() / fallback)
+
+
+def cache_dir(*parts: str) -> Path:
+    """A folder under the user's cache (``$LABKIT_CACHE`` or ``$XDG_CACHE_HOME/labkit``), made if missing.
+
+    Everything in it can be deleted and is then made again.
+    """
+    root = os.environ.get("LABKIT_CACHE")
+    path = Path(root) if root else _base("XDG_CACHE_HOME", ".cache") / "labkit"
+    path = path.joinpath(*parts)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def state_dir(*parts: str) -> Path:
+    """A folder for what must not be lost, such as progress (``$LABKIT_STATE`` or ``$XDG_STATE_HOME/labkit``)."""
+    root = os.environ.get("LABKIT_STATE")
+    path = Path(root) if root else _base("XDG_STATE_HOME", ".local/state") / "labkit"
+    path = path.joinpath(*parts)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def data_file(*parts: str) -> Path:
+    """A file of the course's ``data/`` folder."""
+    return COURSE.joinpath("data", *parts)
