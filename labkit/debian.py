@@ -163,3 +163,20 @@ def unpack(debs: Sequence[Path], into: Path) -> None:
                 f"The package {deb.name} could not be unpacked: {done.stderr.strip()}.",
                 next_step="Run the same command again: the package will be fetched anew.",
             )
+
+
+def merge_usr(root: Path) -> None:
+    """Move ``/bin``, ``/sbin``, ``/lib`` and ``/lib64`` below ``/usr`` and link to them.
+
+    Installed systems have had this layout since Debian 12, but packages of that age still
+    carry the old paths, and ``dpkg-deb -x`` replaces links by folders.
+    """
+    for name in ("bin", "sbin", "lib", "lib64"):
+        old, new = root / name, root / "usr" / name
+        new.mkdir(parents=True, exist_ok=True)
+        if old.is_dir() and not old.is_symlink():
+            # -n: what both places hold is the same file; hard links keep it cheap.
+            subprocess.run(["cp", "-al", "--no-clobber", f"{old}/.", f"{new}/"], check=True, capture_output=True)
+            shutil.rmtree(old)
+        if not old.is_symlink():
+            old.symlink_to(f"usr/{name}")
