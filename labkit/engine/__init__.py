@@ -1,0 +1,68 @@
+"""Where engines come from.
+
+``find`` gives the engine that a lab runs on: the host's when there is one, otherwise the
+embedded one that labkit starts. ``owned`` gives one that a lab may break.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import LabError, NoEngine
+from .base import Engine, EngineFacts, OwnedEngine
+from .facts import read_facts
+from .host import HostEngine, find_host
+from .session import Removed, Session, clean
+
+__all__ = [
+    "Engine", "EngineFacts", "HostEngine", "OwnedEngine", "Removed", "Session",
+    "clean", "find", "find_host", "owned", "read_facts",
+]  # fmt: skip
+
+
+def find(choice: str | None = None, *, progress=None) -> Engine:
+    """The engine to run on.
+
+    Args:
+        choice: ``"host"``, ``"embedded"`` or an endpoint URL; ``$LABKIT_ENGINE`` when not given,
+            and the first that works when that isn't set either.
+        progress: called with a line of text while an embedded engine is made ready.
+
+    Raises:
+        NoEngine, EngineRefused: the chosen one doesn't answer, or none does.
+    """
+    choice = (choice or os.environ.get("LABKIT_ENGINE") or "").strip()
+    if choice == "embedded":
+        return owned(progress=progress)
+    url = choice if choice not in ("", "host") else None
+    if url and "://" not in url:
+        raise NoEngine(
+            f"LABKIT_ENGINE={choice!r} is neither an engine nor an address.",
+            next_step="Use host, embedded, or an address such as unix:///var/run/docker.sock",
+        )
+    engine, tried = find_host(url)
+    if engine is not None:
+        return engine
+    if choice == "host":
+        raise NoEngine("No host engine answers.", cause=" ".join(tried), next_step="Run: labkit doctor")
+    try:
+        return owned(progress=progress)
+    except LabError as fault:
+        raise NoEngine(
+            "No container engine answers, and labkit could not start its own.",
+            cause=" ".join([*tried, str(fault)]),
+            next_step="Run: labkit doctor",
+        ) from fault
+
+
+def owned(*, progress=None) -> OwnedEngine:
+    """An engine that labkit starts and a lab may stop, starve and break.
+
+    Raises:
+        labkit.errors.LabError: QEMU is missing, or there's too little memory or disk for it.
+    """
+    try:
+        from .embedded import start
+    except ImportError as fault:
+        raise NoEngine("This labkit has no embedded engine.", next_step="Update labkit.") from fault
+    return start(progress=progress)

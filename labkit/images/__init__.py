@@ -1,0 +1,64 @@
+"""Lab images without a registry: made on the spot, or pulled by digest when the learner prefers."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from docker.errors import ImageNotFound
+
+from ..engine.faults import explained
+from ..errors import BadInput
+from .recipes import BUSYBOX, PYTHON, RECIPES, make, variable
+
+__all__ = ["BUSYBOX", "PYTHON", "RECIPES", "archives", "ensure", "make"]
+
+# What /info calls an architecture, and Debian's name for it.
+_DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386", "riscv64": "riscv64"}
+
+
+def archives(arch: str, *, progress=None) -> list:
+    """The archives of all lab images (for an engine that is built with them)."""
+    return [make(name, arch, progress=progress) for name in RECIPES]
+
+
+def ensure(client, name: str, *, progress=None) -> str:
+    """Make sure that the engine has a lab image; returns its reference.
+
+    An image already there is used as it is. ``$LABKIT_BUSYBOX`` and ``$LABKIT_PYTHON`` name
+    another source, by digest: it is pulled and gets the lab's name.
+
+    Raises:
+        BadInput: the given source is not by digest.
+        NotPossibleHere: not on the engine, and nothing here to make it from.
+        labkit.errors.LabError: disk full, packages out of reach, the registry's refusal.
+    """
+    source = os.environ.get(variable(name), "")
+    with explained(client.api.base_url):
+        try:
+            have = client.images.get(name)
+            if not source or source in (have.attrs.get("RepoDigests") or []):
+                return name
+        except ImageNotFound:
+            pass
+        if source:
+            return _pull(client, name, source)
+        arch = client.info()["Architecture"]
+        archive = make(name, _DEBIAN_ARCH.get(arch, arch), progress=progress)
+        with open(archive, "rb") as stream:
+            client.images.load(stream)
+    return name
+
+
+def _pull(client, name: str, source: str) -> str:
+    if not re.search(r"@sha256:[0-9a-f]{64}$", source):
+        raise BadInput(
+            f"{variable(name)}={source!r} has no digest.",
+            cause="A tag can be moved to another image; a digest can't.",
+            next_step=f"Write it as NAME@sha256:… (docker inspect -f '{{{{.RepoDigests}}}}' {source} shows it).",
+        )
+    repository, _, digest = source.partition("@")
+    image = client.images.pull(repository, tag=digest)
+    tag_repository, _, tag = name.partition(":")
+    image.tag(tag_repository, tag)
+    return name

@@ -38,6 +38,13 @@ def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return info
 
 
+def _plain_mode(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    # Modes without this user's umask: what may be run or entered is 755, the rest 644.
+    if not info.mode & 0o1000:  # /tmp keeps its sticky bit
+        info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
+    return _plain(info)
+
+
 def layer_from_folder(folder: Path) -> bytes:
     """The folder's content as an uncompressed layer tar, owned by root, in sorted order."""
     buffer = io.BytesIO()
@@ -48,7 +55,7 @@ def layer_from_folder(folder: Path) -> bytes:
             inside = [name for name in folders if name not in links]
             for name in sorted([*inside, *links, *files]):
                 path = Path(root, name)
-                tar.add(path, str(path.relative_to(folder)), recursive=False, filter=_plain)
+                tar.add(path, str(path.relative_to(folder)), recursive=False, filter=_plain_mode)
     return buffer.getvalue()
 
 

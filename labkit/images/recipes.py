@@ -60,8 +60,6 @@ def _skeleton(root: Path) -> None:
     debian.merge_usr(root)
     for name in ("dev", "etc", "proc", "root", "run", "sys", "tmp", "var", "home"):
         (root / name).mkdir(exist_ok=True)
-    for folder in [root, *(path for path in root.rglob("*") if path.is_dir() and not path.is_symlink())]:
-        folder.chmod(0o755)  # whatever this user's umask is: the image must not depend on it
     (root / "tmp").chmod(0o1777)
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nlearner:x:1000:1000::/home:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\nlearner:x:1000:\n")
@@ -141,7 +139,7 @@ def _compile(root: Path, stdlib: Path) -> None:
         return
     libraries = ":".join(str(path) for path in root.glob("usr/lib/*-linux-gnu*"))
     command = [
-        str(found[0]), "--library-path", libraries, str(root / f"usr/bin/{stdlib.name}"), "-I", "-S", "-m", "compileall",
+        str(found[0]), "--library-path", libraries, str(root / f"usr/bin/{stdlib.name}"), "-S", "-m", "compileall",
         "-q", "-l", "--invalidation-mode", "unchecked-hash", "-s", str(root),
         *[str(stdlib / name) for name in _COMPILED if (stdlib / name).is_dir()],
     ]  # fmt: skip

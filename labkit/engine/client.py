@@ -1,0 +1,85 @@
+"""A ``docker.DockerClient`` whose every creation carries the lab's labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import docker
+from docker.errors import DockerException
+from docker.models.containers import Container
+
+
+class LabelledAPIClient(docker.APIClient):
+    """docker-py's low-level client; adds labels to containers, networks, volumes and images.
+
+    All of docker-py's high-level calls end in these methods, so a learner who calls
+    ``client.containers.run`` gets the labels too. Pulled and loaded images can't be labelled
+    by a client: a session tells those by their name (:meth:`labkit.engine.session.Session.name`).
+    """
+
+    def __init__(self, *args, labels: Mapping[str, str], before_create: Callable[[], None], **kwargs):
+        self._lab_labels = dict(labels)
+        self._before_create = before_create
+        super().__init__(*args, **kwargs)
+
+    def _labelled(self, labels) -> dict[str, str]:
+        self._before_create()
+        if isinstance(labels, (list, tuple)):
+            labels = {name: "" for name in labels}
+        return {**(labels or {}), **self._lab_labels}
+
+    def create_container_from_config(self, config, *args, **kwargs):
+        config["Labels"] = self._labelled(config.get("Labels"))
+        return super().create_container_from_config(config, *args, **kwargs)
+
+    def create_network(self, *args, **kwargs):
+        kwargs["labels"] = self._labelled(kwargs.get("labels"))
+        return super().create_network(*args, **kwargs)
+
+    def create_volume(self, name=None, driver=None, driver_opts=None, labels=None):
+        return super().create_volume(name, driver, driver_opts, self._labelled(labels))
+
+    def build(self, *args, **kwargs):
+        kwargs["labels"] = self._labelled(kwargs.get("labels"))
+        return super().build(*args, **kwargs)
+
+    def commit(self, container, *args, **kwargs):
+        kwargs["changes"] = self._as_changes(kwargs.get("changes"))
+        return super().commit(container, *args, **kwargs)
+
+    def import_image(self, *args, **kwargs):
+        kwargs["changes"] = "\n".join(self._as_changes(kwargs.get("changes")))
+        return super().import_image(*args, **kwargs)
+
+    def _as_changes(self, changes) -> list[str]:
+        lines = [changes] if isinstance(changes, str) else list(changes or [])
+        return [*lines, *(f'LABEL {key}="{value}"' for key, value in self._labelled({}).items())]
+
+
+class LabelledClient(docker.DockerClient):
+    """The client a lab hands out as ``lab.docker``: docker-py's own, plus labels.
+
+    Args:
+        labels: put on whatever is created.
+        before_create: called before each creation (a session makes itself known to the engine there).
+        options: ``base_url``, ``tls`` and the like, as for :class:`docker.DockerClient`.
+    """
+
+    def __init__(self, *, labels: Mapping[str, str], before_create: Callable[[], None] = lambda: None, **options):
+        # The API version is negotiated, never pinned: engines differ in the oldest they take.
+        options.setdefault("version", "auto")
+        self.api = LabelledAPIClient(labels=labels, before_create=before_create, **options)
+
+    @property
+    def lab_labels(self) -> dict[str, str]:
+        """The labels that this client puts on what it creates."""
+        return dict(self.api._lab_labels)
+
+
+def remove_container(container: Container) -> None:
+    """Remove a container and its anonymous volumes, whatever its state; gone already is fine."""
+    try:
+        container.remove(force=True, v=True)
+    except DockerException as fault:
+        if getattr(fault, "status_code", None) not in (404, 409):
+            raise

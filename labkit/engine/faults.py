@@ -1,0 +1,121 @@
+"""From what docker-py and requests raise to sentences with a next step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import BadInput, EngineGone, EngineRefused, LabError, NoEngine, NotPossibleHere
+
+#: The notes' sentence on the docker group, with what it means added.
+GROUP_SENTENCE = (
+    'Add yourself to the docker group: sudo usermod -aG docker "$USER", then log in again. '
+    "Know what that means: whoever is in that group is root on the engine's machine."
+)
+
+# What the engine says, and what we say: (pattern, error type, cause, next step).
+_ANSWERS: tuple[tuple[str, type[LabError], str, str], ...] = (
+    (r"no space left on device|disk quota exceeded", LabError, "The disk that holds the engine's images is full.",
+     "Free some space with: docker system df, then labkit clean --all"),
+    (r"[Nn]o such image|pull access denied|manifest unknown|manifest for .* not found", NotPossibleHere,
+     "The image is not on this engine, and no registry had it.", "Make the lab's images with: labkit doctor --fix"),
+    (r"port is already allocated|address already in use", NotPossibleHere, "Another program holds that port.",
+     "Choose another port, or let the engine choose: ports={'80/tcp': None}"),
+    (r"client version .* is too (old|new)|minimum supported API version", NotPossibleHere,
+     "Client and engine speak no common API version.", "Update the docker package: pip install -U docker"),
+    (r"exec format error|does not match the (specified|detected host) platform|no matching manifest", NotPossibleHere,
+     "The image is for another processor architecture.", "Use an image for this engine's architecture."),
+    (r"[Mm]inimum memory limit", BadInput, "The engine refuses memory limits below its minimum.",
+     "Ask for 8m or more."),
+    (r"(container )?name .* is already in use", BadInput, "An object with this name exists already.",
+     "Use lab.name('…'), which adds this session's id."),
+    (r"cannot allocate memory|out of memory", NotPossibleHere, "The engine's machine has too little memory free.",
+     "Stop what runs beside it, or choose smaller values."),
+)  # fmt: skip
+
+
+def explain(fault: BaseException, endpoint: str = "") -> LabError:
+    """The sentence for a fault.
+
+    Args:
+        fault: what docker-py, requests or the operating system raised.
+        endpoint: the engine concerned.
+
+    Returns:
+        A :class:`LabError` of the fitting kind; never raises.
+    """
+    if isinstance(fault, LabError):
+        return fault
+    import docker.errors
+    import requests.exceptions
+
+    text = str(fault)
+    if isinstance(fault, docker.errors.APIError):
+        said = (fault.explanation or text).strip()
+        for pattern, kind, cause, next_step in _ANSWERS:
+            if re.search(pattern, said):
+                return kind(f"The engine refused: {said}.", cause=cause, next_step=next_step, engine=endpoint)
+        return LabError(f"The engine answered {fault.status_code}: {said}.", engine=endpoint)
+    if _has(fault, PermissionError) or "PermissionError" in text or "Permission denied" in text:
+        return EngineRefused(
+            "Permission denied: this user may not open the engine's socket.",
+            next_step=GROUP_SENTENCE,
+            engine=endpoint,
+        )
+    if "certificate required" in text or "bad certificate" in text or "CERTIFICATE_VERIFY_FAILED" in text:
+        return EngineRefused(
+            "The engine and this client do not trust each other's certificates.",
+            cause="The engine asks for mutual TLS.",
+            next_step="Set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to the engine's client certificates.",
+            engine=endpoint,
+        )
+    gone = (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError, ConnectionError)
+    if _has(fault, FileNotFoundError, ConnectionRefusedError) or "Connection refused" in text or "No such file" in text:
+        return NoEngine(
+            "Nothing answers there.",
+            cause="The daemon isn't running, or it listens elsewhere.",
+            next_step="Start it (sudo systemctl start docker, or open Docker Desktop), then run: labkit doctor",
+            engine=endpoint,
+        )
+    if isinstance(fault, gone):
+        return EngineGone(
+            "The engine stopped answering.",
+            cause="The daemon was stopped or restarted, or its machine is gone.",
+            next_step="Run labkit doctor, then run the lab's first cell again.",
+            engine=endpoint,
+        )
+    if isinstance(fault, (requests.exceptions.Timeout, TimeoutError)):
+        return EngineGone(
+            "The engine did not answer in time.",
+            cause="It is overloaded, paused or unreachable.",
+            next_step="Run labkit doctor to see how long a round trip takes.",
+            engine=endpoint,
+        )
+    return LabError(f"{type(fault).__name__}: {text}", engine=endpoint)
+
+
+def _has(fault: BaseException | None, *kinds: type[BaseException]) -> bool:
+    seen: set[int] = set()
+    while fault is not None and id(fault) not in seen:
+        if isinstance(fault, kinds):
+            return True
+        seen.add(id(fault))
+        wrapped = next((arg for arg in fault.args if isinstance(arg, BaseException)), None)
+        reason = getattr(wrapped, "reason", None)
+        fault = fault.__cause__ or fault.__context__ or (reason if isinstance(reason, BaseException) else wrapped)
+    return False
+
+
+@contextmanager
+def explained(endpoint: str = "") -> Iterator[None]:
+    """Turn what docker-py and requests raise inside into a :class:`LabError`; interrupts pass through."""
+    import docker.errors
+    import requests.exceptions
+
+    try:
+        yield
+    except LabError:
+        raise
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as fault:
+        raise explain(fault, endpoint) from fault

@@ -1,0 +1,243 @@
+"""One learner's kernel on one engine: its labels, its names, its sign of life, its cleaning up.
+
+How the next kernel knows that a session is dead: each session that creates anything first
+starts a **keeper**, a container that reads its standard input. The engine closes that input
+when the connection to the kernel breaks, however it breaks, and the keeper ends. The engine
+itself therefore tells who lives, also to a kernel on another machine. (Ryuk, in
+Testcontainers, rests on the same idea with a TCP connection.)
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from docker.errors import APIError, DockerException, NotFound
+
+from .base import Engine
+from .client import LabelledClient
+from .faults import explained
+
+LAB, SESSION, ROLE = "labkit.lab", "labkit.session", "labkit.role"
+
+#: A keeper that is created but not yet started counts as alive for this many seconds.
+STARTING = 60.0
+
+
+@dataclass
+class Removed:
+    """What a clean-up removed, as counts by kind."""
+
+    containers: int = 0
+    networks: int = 0
+    volumes: int = 0
+    images: int = 0
+    #: What could not be removed, as sentences.
+    kept: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.containers or self.networks or self.volumes or self.images)
+
+    def __str__(self) -> str:
+        kinds = ("containers", "networks", "volumes", "images")
+        parts = [f"{getattr(self, kind)} {kind}" for kind in kinds if getattr(self, kind)]
+        return ", ".join(parts) or "nothing"
+
+
+class Session:
+    """Everything that one kernel makes on one engine.
+
+    Args:
+        engine: where.
+        lab: the lab's name, for the label.
+        keeper_image: called before the first creation; returns the image that the keeper runs
+            (a shell with ``cat``) and makes sure that the engine has it. Without it the session
+            keeps no sign of life: right for an engine that dies with its kernel.
+    """
+
+    def __init__(self, engine: Engine, lab: str, keeper_image: Callable[[], str] | None = None):
+        self.engine = engine
+        self.lab = lab
+        self.id = secrets.token_hex(4)
+        self._keeper_image = keeper_image
+        self._keeper = ""
+        self._keeper_socket = None
+        self._starting = False
+        with explained(engine.endpoint):
+            self.docker = LabelledClient(
+                labels={LAB: lab, SESSION: self.id}, before_create=self._show_life, **engine.client_options()
+            )
+
+    def name(self, word: str) -> str:
+        """A name that no other session uses: ``web`` becomes ``web-1a2b3c4d``.
+
+        Use it for containers, networks, volumes and image repositories; what bears it is
+        removed with the session, labelled or not.
+        """
+        return f"{word}-{self.id}"
+
+    def _show_life(self) -> None:
+        if self._keeper_image is None or self._starting or self._keeper_lives():
+            return
+        self._starting = True
+        try:
+            self._start_keeper(self._keeper_image())
+        finally:
+            self._starting = False
+
+    def _keeper_lives(self) -> bool:
+        # Asked anew each time (1 ms): a restarted daemon has ended it.
+        try:
+            return bool(self._keeper) and self.docker.api.inspect_container(self._keeper)["State"]["Running"]
+        except NotFound:
+            return False
+
+    def _start_keeper(self, image: str) -> None:
+        api = self.docker.api
+        made = api.create_container(
+            image,
+            ["cat"],
+            name=self.name("labkit-keeper"),
+            stdin_open=True,
+            network_disabled=True,
+            labels={ROLE: "keeper"},
+            host_config=api.create_host_config(network_mode="none", mem_limit="16m"),
+        )
+        self._keeper = made["Id"]
+        self._keeper_socket = api.attach_socket(self._keeper, params={"stdin": 1, "stdout": 1, "stream": 1})
+        api.start(self._keeper)
+
+    def close(self) -> Removed:
+        """Remove all that this session made and let go of the engine."""
+        try:
+            return remove(self.docker, self.id)
+        finally:
+            if self._keeper_socket is not None:
+                self._keeper_socket.close()
+                self._keeper_socket = None
+            self.docker.close()
+
+    def sweep(self) -> Removed:
+        """Remove what dead sessions left on this engine; live ones beside us are not touched."""
+        total = Removed()
+        for session in dead_sessions(self.docker, but=self.id):
+            _add(total, remove(self.docker, session))
+        return total
+
+
+def _labelled(client, session: str | None) -> dict:
+    return {"label": f"{SESSION}={session}" if session else SESSION}
+
+
+def sessions(client) -> dict[str, str]:
+    """Every session that has anything labelled on this engine, and the lab it belongs to."""
+    found: dict[str, str] = {}
+    filters = _labelled(client, None)
+    with explained():
+        for row in client.api.containers(all=True, filters=filters):
+            found[row["Labels"][SESSION]] = row["Labels"].get(LAB, "?")
+        for row in client.api.networks(filters=filters):
+            found[row["Labels"][SESSION]] = row["Labels"].get(LAB, "?")
+        for row in client.api.volumes(filters=filters)["Volumes"] or []:
+            found[row["Labels"][SESSION]] = row["Labels"].get(LAB, "?")
+        for row in client.api.images(filters=filters, all=True):
+            labels = row.get("Labels") or {}
+            if SESSION in labels:
+                found[labels[SESSION]] = labels.get(LAB, "?")
+    return found
+
+
+def dead_sessions(client, *, but: str = "") -> list[str]:
+    """Sessions whose keeper has ended or is missing."""
+    alive = {but}
+    for row in client.api.containers(all=True, filters={"label": f"{ROLE}=keeper"}):
+        session = row["Labels"].get(SESSION, "")
+        young = datetime.now(timezone.utc).timestamp() - row["Created"] < STARTING
+        if row["State"] == "running" or (row["State"] == "created" and young):
+            alive.add(session)
+    return sorted(set(sessions(client)) - alive)
+
+
+def remove(client, session: str) -> Removed:
+    """Remove what one session made: containers, then networks, volumes and images.
+
+    What carries another session's label, or none, is never touched, except image references
+    that bear this session's name.
+    """
+    done = Removed()
+    filters = _labelled(client, session)
+    rows = client.api.containers(all=True, filters=filters)
+    # The keeper goes last: as long as anything is left, a dead keeper marks it for the next sweep.
+    rows.sort(key=lambda row: row["Labels"].get(ROLE) == "keeper")
+    keepers = [row for row in rows if row["Labels"].get(ROLE) == "keeper"]
+    for row in rows[: len(rows) - len(keepers)]:
+        done.containers += _try(done, lambda id=row["Id"]: client.api.remove_container(id, v=True, force=True))
+    for row in client.api.networks(filters=filters):
+        done.networks += _try(done, lambda id=row["Id"]: client.api.remove_network(id))
+    for row in client.api.volumes(filters=filters)["Volumes"] or []:
+        done.volumes += _try(done, lambda name=row["Name"]: client.api.remove_volume(name, force=True))
+    done.images += _remove_images(client, session, done)
+    for row in keepers:
+        _try(done, lambda id=row["Id"]: client.api.remove_container(id, v=True, force=True))
+    return done
+
+
+def _remove_images(client, session: str, done: Removed) -> int:
+    count = 0
+    bears_name = re.compile(rf"-{session}(?=[/:@]|$)")
+    for row in client.api.images(all=True):
+        for reference in [*(row.get("RepoTags") or []), *(row.get("RepoDigests") or [])]:
+            if bears_name.search(reference):
+                count += _try(done, lambda name=reference: client.api.remove_image(name, force=True))
+    for row in client.api.images(filters=_labelled(client, session)):
+        count += _try(done, lambda id=row["Id"]: client.api.remove_image(id, force=True))
+    return count
+
+
+def _try(done: Removed, removal: Callable[[], object]) -> int:
+    for attempt in range(20):
+        try:
+            removal()
+            return 1
+        except NotFound:
+            return 0
+        except APIError as fault:
+            # "removal already in progress", or a network that an ending container still holds.
+            if fault.status_code in (409, 403, 500) and attempt < 19:
+                time.sleep(0.1)
+                continue
+            done.kept.append(str(fault.explanation))
+            return 0
+        except DockerException as fault:
+            done.kept.append(str(fault))
+            return 0
+    return 0
+
+
+def _add(total: Removed, part: Removed) -> None:
+    total.containers += part.containers
+    total.networks += part.networks
+    total.volumes += part.volumes
+    total.images += part.images
+    total.kept += part.kept
+
+
+def clean(client, *, everything: bool = False) -> Removed:
+    """Remove what labs left on an engine, and only that.
+
+    Args:
+        client: any client of that engine.
+        everything: also what living sessions hold, and the base images.
+    """
+    total = Removed()
+    which: Iterable[str] = sessions(client) if everything else dead_sessions(client)
+    for session in sorted(which):
+        _add(total, remove(client, session))
+    if everything:
+        for row in client.api.images(filters={"label": "labkit.base=1"}):
+            total.images += _try(total, lambda id=row["Id"]: client.api.remove_image(id, force=True))
+    return total
