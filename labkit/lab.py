@@ -20,7 +20,8 @@ from .paths import COURSE
 
 #: What ``lab.oom`` and its like are made of: modules whose public functions take a context first.
 TOPICS: dict[str, tuple[str, ...]] = {
-    "oom": ("experiments.oom",),
+    "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
+    "first": ("experiments.first", "experiments.preflight"),
 
 }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ..experiments.oom import OomRun, Sample
+from ..experiments.oom_cases import FlagsView, SharedRun
 from ..experiments.result import draws, machine_line
 from ..units import MIB, show_size
-from .style import COLOURS, Picture, new_figure, picture, styled
+from .style import COLOURS, Picture, new_figure, picture, render, styled
 
 KILLED, STOPPED, ENDED = "killed by the OOM killer", "stopped by docker kill", "ended by itself"
 
@@ -76,7 +77,7 @@ def _mark(axes, x: float, y: float, text: str, marker: str) -> None:
               markeredgecolor=COLOURS["ink"], zorder=6, linestyle="none")  # fmt: skip
     axes.annotate(text, (x, y), xytext=(4, 11), textcoords="offset points", ha="right",
                   fontweight="bold", color=COLOURS["vermilion"],
-                  bbox={"boxstyle": "round,pad=0.25", "fc": COLOURS["paper"], "ec": "none", "alpha": 0.85}, zorder=7)  # fmt: skip
+                  bbox={"boxstyle": "round,pad=0.25", "fc": COLOURS["paper"], "ec": "none", "alpha": 0.85}, zorder=5)  # fmt: skip
 
 
 def _caption(run: OomRun) -> str:
@@ -84,3 +85,120 @@ def _caption(run: OomRun) -> str:
     rhythm = f"{len(run.samples)} samples, one every {gaps[len(gaps) // 2] * 1000:.1f} ms (median)" if gaps else ""
     kill = f" · time of the kill: {run.kill_seen_by}" if run.kill_time is not None else ""
     return f"{rhythm}{kill}\n{machine_line(run.engine)}"
+
+
+class LiveCurve:
+    """The same curve, drawn again and again while it grows; gives PNG bytes for an image widget.
+
+    Args:
+        limit: bytes.
+        seconds: how wide the time axis is at first; it grows with the run.
+    """
+
+    def __init__(self, limit: int, seconds: float = 3.0):
+        self._seconds = seconds
+        with styled():
+            self._figure, self._axes = new_figure(4.2)
+            self._curve = draw_curve(self._axes, [], limit)["curve"]
+            self._axes.set_xlim(0, seconds)
+            self._axes.set_title(f"Growing inside {show_size(limit)}", pad=30)
+            self._axes.legend(loc="lower left", ncols=4, bbox_to_anchor=(-0.01, 0.985), borderaxespad=0)
+            self._figure.canvas.draw()
+            self._figure.set_layout_engine("none")  # laid out once: each further drawing is twice as fast
+
+    def draw(self, samples: list[Sample]) -> bytes:
+        """The curve so far."""
+        # A screen has fewer columns than a long run has samples.
+        every = max(1, len(samples) // 1500)
+        shown = samples[::every]
+        self._curve.set_data([s.time for s in shown], [s.usage / MIB for s in shown])
+        if samples and samples[-1].time > self._seconds * 0.95:
+            self._seconds = samples[-1].time * 1.5
+            self._axes.set_xlim(0, self._seconds)
+        with styled():
+            return render(self._figure, scale=1.0)
+
+
+SHARED_LOOK = {"small": ("green", "//"), "middle": ("sky", ".."), "greedy": ("orange", "xx")}
+
+
+@draws(SharedRun)
+def plot_shared(run: SharedRun) -> Picture:
+    """The containers' memory stacked below their parent's limit; ends are marked."""
+    with styled():
+        figure, axes = new_figure(4.6)
+        end = max(rows[-1].time for rows in run.samples.values() if rows)
+        grid = [end * step / 400 for step in range(401)]
+        base = [0.0] * len(grid)
+        for who, rows in run.samples.items():
+            colour, hatch = SHARED_LOOK[who]
+            level = [value / MIB for value in _at(rows, grid)]
+            top = [low + high for low, high in zip(base, level)]
+            axes.fill_between(grid, base, top, step="post", facecolor=COLOURS[colour], alpha=0.75, hatch=hatch,
+                              edgecolor=COLOURS["paper"], linewidth=0, label=f"{who}")  # fmt: skip
+            if who in run.killed and rows:
+                dead = _last_big(rows)
+                height = next(t for t, x in zip(reversed(top), reversed(grid)) if x <= dead.time)
+                _mark(axes, dead.time, height, f"{who} is killed", "X")
+            base = top
+        axes.axhline(run.limit / MIB, color=COLOURS["vermilion"], linestyle="--", linewidth=1.8,
+                     label=f"the parent's limit {show_size(run.limit)}")  # fmt: skip
+        axes.set_ylim(0, run.limit / MIB * 1.25)
+        axes.set_xlim(0, end)
+        axes.set_xlabel("seconds since the first container's cgroup appeared")
+        axes.set_ylabel("memory in MiB, stacked")
+        axes.set_title(f"Three containers share {show_size(run.limit)}; oom_score_adj of small: {run.adjust}")
+        axes.legend(loc="lower left", ncols=4, bbox_to_anchor=(-0.01, 0.985), borderaxespad=0)
+        killed = " and ".join(run.killed) or "none"
+        alt = (
+            "Stacked area chart of three containers' memory below their parent's limit. "
+            f"When the sum reaches the limit, the kernel kills: {killed}."
+        )
+        caption = f"After the kill, the lab itself stops what still runs.\n{machine_line(run.engine)}"
+        return picture(figure, alt, caption=caption)
+
+
+def _at(rows: list[Sample], grid: list[float]) -> list[int]:
+    """The last reading at or before each time; 0 before the first and after the last."""
+    values, index = [], 0
+    for moment in grid:
+        while index + 1 < len(rows) and rows[index + 1].time <= moment:
+            index += 1
+        alive = rows and rows[0].time <= moment <= rows[-1].time + 0.01
+        values.append(rows[index].usage if alive else 0)
+    return values
+
+
+def _last_big(rows: list[Sample]) -> Sample:
+    half = max(sample.usage for sample in rows) / 2
+    return next(sample for sample in reversed(rows) if sample.usage >= half)
+
+
+@draws(FlagsView)
+def plot_flags(view: FlagsView) -> Picture:
+    """Both names of each file side by side; the column of this engine is lit and holds what was read."""
+    ours = view.engine.cgroup_version
+    columns = ["what", "cgroup v1", "cgroup v2", "read on this engine"]
+    edges = [0.0, 0.225, 0.54, 0.755, 1.0]
+    with styled():
+        figure, axes = new_figure(0.42 * (len(view.flags) + 1) + 0.9)
+        axes.set_axis_off()
+        rows = len(view.flags) + 1
+        axes.set_xlim(0, 1)
+        axes.set_ylim(rows, 0)
+        axes.axvspan(edges[ours], edges[ours + 1], color=COLOURS["sky"], alpha=0.28, linewidth=0)
+        for left, title in zip(edges, columns):
+            axes.text(left + 0.012, 0.5, title, va="center", fontweight="bold")
+        axes.axhline(1, color=COLOURS["ink"], linewidth=1.4)
+        for number, row in enumerate(view.flags, 1):
+            cells = [row.flag, row.v1, row.v2, row.value]
+            for column, (left, text) in enumerate(zip(edges, cells)):
+                axes.text(left + 0.012, number + 0.5, text, va="center", fontsize=10.5,
+                          family="DejaVu Sans Mono" if column else "DejaVu Sans",
+                          fontweight="bold" if column == ours else "normal")  # fmt: skip
+            axes.axhline(number + 1, color=COLOURS["faint"], linewidth=1)
+        alt = (
+            "Table of Docker's memory flags: the kernel file each one is written to on cgroup version 1 and on "
+            "version 2, with the values read on this engine; the column of this engine's version is shaded."
+        )
+        return picture(figure, alt, caption=machine_line(view.engine))

@@ -41,15 +41,27 @@ def folder(container, parent=None, controller="memory"):
     return os.path.normpath(f"{base}/{path}")
 
 
+def controllers():
+    """The folders that hold a hierarchy each: one on v2, one per controller on v1."""
+    if version() == 2:
+        return [ROOT]
+    names = ("memory", "cpu", "cpuacct", "cpuset", "pids", "blkio", "devices", "freezer", "hugetlb",
+             "net_cls", "net_prio", "perf_event", "rdma", "systemd", "misc", "unified")
+    return [f"{ROOT}/{name}" for name in names if os.path.isdir(f"{ROOT}/{name}")]
+
+
 def parent_cgroup(_request, name, files=None, controller="memory", remove=False):
     """Make (or remove) one cgroup of the lab's own, for several containers to share.
 
-    ``files`` are written into it, such as ``{"memory.max": "64M"}``.
+    ``files`` are written into it, such as ``{"memory.max": "64M"}``. The engine makes the same
+    folder under every controller that it uses, so all of them are removed.
     """
-    place = f"{ROOT}/{name}" if version() == 2 else f"{ROOT}/{controller}/{name}"
     if remove:
-        os.rmdir(place)
+        for base in controllers():
+            if os.path.isdir(f"{base}/{name}"):
+                os.rmdir(f"{base}/{name}")
         return {}
+    place = f"{ROOT}/{name}" if version() == 2 else f"{ROOT}/{controller}/{name}"
     os.makedirs(place, exist_ok=True)
     for key, value in (files or {}).items():
         with open(f"{place}/{key}", "w") as handle:

@@ -60,4 +60,14 @@ def read_file(_request, path, limit=65536):
         return handle.read(limit)
 
 
-OPERATIONS = {"kmsg": kmsg, "machine": machine, "read_file": read_file}
+def disk(_request, path):
+    """Free and whole size, in bytes, of the file system that holds a path of the engine's machine."""
+    while True:
+        try:
+            stat = os.statvfs(f"/proc/1/root{path}")
+            return {"free": stat.f_bavail * stat.f_frsize, "size": stat.f_blocks * stat.f_frsize}
+        except FileNotFoundError:
+            path = os.path.dirname(path)
+
+
+OPERATIONS = {"disk": disk, "kmsg": kmsg, "machine": machine, "read_file": read_file}
