@@ -142,6 +142,24 @@ class Lab:
 
         return QuizWidget(self.name, self.content.quiz, self.progress)
 
+    def map(self):
+        """The course as a picture, with what this learner has done."""
+        from .course import labs
+        from .figures.course import course_map
+
+        return course_map(list(labs()), self.progress.states())
+
+    def glossary(self, word: str | None = None):
+        """The searchable glossary; with a word, print the terms that match it."""
+        from .course import glossary, labs, search
+        from .widgets.course import GlossaryWidget
+
+        if word is None:
+            return GlossaryWidget(list(glossary()), list(labs()))
+        for entry in search(word):
+            print(f"{entry.term}: {entry.meaning} (lab {entry.lab[:2]})")
+        return None
+
     def check(self, key: str) -> None:
         """Look at the engine: is this exercise done? Prints the answer; offers hints when not."""
         exercise = self.content.find("exercises", key)

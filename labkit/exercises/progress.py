@@ -74,6 +74,17 @@ class Progress:
         """The committed choice, or None."""
         return self.read().get(lab, {}).get("predictions", {}).get(key, {}).get("choice")
 
+    def states(self) -> dict[str, str]:
+        """Per lab: ``done`` when every exercise of it has passed, ``begun`` when anything was tried."""
+        from .model import load
+
+        found = {}
+        for lab, kinds in self.read().items():
+            passed = {key for key, entry in kinds.get("exercises", {}).items() if "passed" in entry}
+            wanted = set(load(lab).exercises)
+            found[lab] = "done" if wanted and wanted <= passed else "begun"
+        return found
+
     def summary(self) -> dict[str, dict[str, int]]:
         """Per lab: exercises passed, predictions made and right, quiz questions right."""
         found = {}

@@ -85,8 +85,8 @@ def _memory(on: Context) -> Check:
 
 
 def _disk(on: Context) -> Check:
-    root = on.docker.info().get("DockerRootDir") or "/"
-    free = on.observer.call("disk", path=root)["free"]
+    root = on.docker.info().get("DockerRootDir") or "its storage"
+    free = on.observer.call("disk")["free"]
     enough = free > (0.25 if on.facts.owned else 1) * GIB
     return Check("enough disk is free", enough, f"{show_size(free)} under {root}.", "See: docker system df")
 
