@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 __all__ = ["open"]
 
 
-def open(name: str, *, engine: str | None = None):  # noqa: A001 - reads as labkit.open(…)
+def open(name: str, *, engine: str | None = None):
     """Open a lab on a live engine; see :func:`labkit.lab.open_lab`."""
     from .lab import open_lab  # here, so that importing labkit costs next to nothing
 

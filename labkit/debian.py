@@ -32,9 +32,7 @@ def available() -> bool:
 
 def architecture() -> str:
     """This machine's Debian architecture name, such as ``amd64``."""
-    return subprocess.run(
-        ["dpkg", "--print-architecture"], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    return subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _require_client() -> None:
@@ -92,9 +90,7 @@ def _apt(folder: Path, arch: str, *arguments: str) -> str:
     return done.stdout
 
 
-def fetch(
-    packages: Sequence[str], *, arch: str | None = None, progress: Progress | None = None
-) -> list[Path]:
+def fetch(packages: Sequence[str], *, arch: str | None = None, progress: Progress | None = None) -> list[Path]:
     """Download the packages and all they depend on; return the ``.deb`` files.
 
     Args:

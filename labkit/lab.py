@@ -22,7 +22,6 @@ from .paths import COURSE
 TOPICS: dict[str, tuple[str, ...]] = {
     "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
     "first": ("experiments.first", "experiments.preflight"),
-
 }
 
 _open_labs: dict[str, Lab] = {}
@@ -245,7 +244,7 @@ def close_quietly(lab: Lab) -> None:
         lab.close()
     except LabError:
         pass
-    except Exception as fault:  # noqa: BLE001 - at exit nobody can act on it: the next session sweeps
+    except Exception as fault:
         if not isinstance(engines.explain(fault), LabError):
             raise
 

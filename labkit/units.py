@@ -21,9 +21,7 @@ def size(text: str | int) -> int:
             raise ValueError(text)
         value = int(parse_bytes(text))
     except (DockerException, ValueError, TypeError, AttributeError) as fault:
-        raise BadInput(
-            f"{text!r} is not a size.", next_step="Write a number and a unit: 512k, 32m, 1g."
-        ) from fault
+        raise BadInput(f"{text!r} is not a size.", next_step="Write a number and a unit: 512k, 32m, 1g.") from fault
     if value <= 0:
         raise BadInput(f"{text!r} is not a size: it must be above zero.", next_step="Try 32m.")
     return value

@@ -11,8 +11,8 @@ import os
 from ..errors import LabError, NoEngine
 from .base import Engine, EngineFacts, OwnedEngine
 from .facts import read_facts
-from .host import HostEngine, find_host
 from .faults import explain
+from .host import HostEngine, find_host
 from .session import Removed, Session, clean
 
 __all__ = [

@@ -24,9 +24,7 @@ class AttachedStream:
     """
 
     def __init__(self, api, container: str):
-        self._holder = api.attach_socket(
-            container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        )
+        self._holder = api.attach_socket(container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
         self._raw = getattr(self._holder, "_sock", self._holder)
         self._tls = isinstance(self._raw, ssl.SSLSocket)
         # One thread may read while another writes, but not inside the same TLS connection.

@@ -32,9 +32,9 @@ SAMPLES_PER_SECOND = {"native": 1000, "emulated": 200}
 # awk keeps one string per line that it reads: each line is one step of memory that never comes
 # back. The pace is set by whoever writes the lines.
 _STEPS = "while [ $n -lt {count} ]; do echo; n=$((n+1)); usleep {pause}; done; sleep {hold}"
-_GROW = "awk '{{ kept[NR] = sprintf(\"%{step}s\", \"\") }}'"
+_GROW = 'awk \'{{ kept[NR] = sprintf("%{step}s", "") }}\''
 _AS_MAIN = "mkfifo /steps; (sleep {lead}; n=0; {steps}) > /steps & exec {grow} < /steps"
-_AS_CHILD = "(sleep {lead}; n=0; {steps}) | {grow}; echo \"child ended with $?\"; sleep 0.5"
+_AS_CHILD = '(sleep {lead}; n=0; {steps}) | {grow}; echo "child ended with $?"; sleep 0.5'
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,7 @@ class LiveRun:
         rate = SAMPLES_PER_SECOND["emulated" if on.facts.emulated else "native"]
         host = {"mem_limit": limit, "network_mode": "none", **options}
         with explained(on.session.engine.endpoint):
-            self._container = on.docker.containers.create(
-                on.image(images.BUSYBOX), ["sh", "-c", command], **host
-            )
+            self._container = on.docker.containers.create(on.image(images.BUSYBOX), ["sh", "-c", command], **host)
             try:
                 self._clocks = on.observer.call("clocks")
                 self._kill_trace = _kill_trace(on)

@@ -25,8 +25,8 @@ __all__ = ["FlagsView", "SharedRun", "TwoCandidates", "candidates", "flags", "jo
 # oom_score_adj takes no privilege; lowering it does.
 _CANDIDATE = (
     "(echo {adjust} > /proc/self/oom_score_adj; (n=0; while [ $n -lt {count} ]; do echo; n=$((n+1)); usleep {pause};"
-    " done; sleep 20) | awk 'BEGIN {{ printf \"{name}\" > \"/proc/self/comm\"; close(\"/proc/self/comm\") }}"
-    " {{ kept[NR] = sprintf(\"%1048576s\", \"\") }}'; echo {name}) &"
+    ' done; sleep 20) | awk \'BEGIN {{ printf "{name}" > "/proc/self/comm"; close("/proc/self/comm") }}'
+    ' {{ kept[NR] = sprintf("%1048576s", "") }}\'; echo {name}) &'
 )
 
 
@@ -137,9 +137,7 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
         samples = {who: _samples(stream) for who, stream in streams.items()}
     first = min(rows[0].time for rows in samples.values() if rows)
     shifted = {who: [Sample(s.time - first, s.usage) for s in rows] for who, rows in samples.items()}
-    return SharedRun(
-        engine=on.facts, limit=memory, adjust=adjust, goals=goals, samples=shifted, exit_codes=codes
-    )
+    return SharedRun(engine=on.facts, limit=memory, adjust=adjust, goals=goals, samples=shifted, exit_codes=codes)
 
 
 def _samples(stream) -> list[Sample]:

@@ -84,9 +84,7 @@ class Verdict:
         """The raw lines behind the verdict, with this run's own numbers."""
         counters = "  ".join(f"{key} {value}" for key, value in self.counters.items())
         log = "\n".join(f"  {line}" for line in self.log) or "  (nothing)"
-        return (
-            f"events      {' → '.join(self.events)}\n{self.counter_file}\n  {counters}\nkernel log\n{log}"
-        )
+        return f"events      {' → '.join(self.events)}\n{self.counter_file}\n  {counters}\nkernel log\n{log}"
 
 
 def collect(on: Context, container: Container, cgroup: dict, clocks: dict) -> Verdict:

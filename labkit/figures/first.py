@@ -30,5 +30,7 @@ def plot(run: ThreeWays) -> Picture:
         axes.set_title("The same container by three clients", pad=12)
         n = len(next(iter(run.seconds.values())))
         alt = "Dot plot of the run times of the same container by each client, with each client's median marked."
-        caption = f"n = {n} rounds, warm, no network; the CLI also starts a process of its own\n{machine_line(run.engine)}"
+        caption = (
+            f"n = {n} rounds, warm, no network; the CLI also starts a process of its own\n{machine_line(run.engine)}"
+        )
         return picture(figure, alt, caption=caption)

@@ -98,7 +98,9 @@ class HintWidget(LabWidget):
     def _hint(self, _=None) -> None:
         hints = self._exercise.hints
         if self._next < len(hints):
-            self.hints.value += "<div>" + words(f"Hint {self._next + 1}: ", "note") + words(hints[self._next]) + "</div>"
+            self.hints.value += (
+                "<div>" + words(f"Hint {self._next + 1}: ", "note") + words(hints[self._next]) + "</div>"
+            )
             self._next += 1
         if self._next >= len(hints):
             self.more.disabled = True

@@ -45,8 +45,24 @@ def controllers():
     """The folders that hold a hierarchy each: one on v2, one per controller on v1."""
     if version() == 2:
         return [ROOT]
-    names = ("memory", "cpu", "cpuacct", "cpuset", "pids", "blkio", "devices", "freezer", "hugetlb",
-             "net_cls", "net_prio", "perf_event", "rdma", "systemd", "misc", "unified")
+    names = (
+        "memory",
+        "cpu",
+        "cpuacct",
+        "cpuset",
+        "pids",
+        "blkio",
+        "devices",
+        "freezer",
+        "hugetlb",
+        "net_cls",
+        "net_prio",
+        "perf_event",
+        "rdma",
+        "systemd",
+        "misc",
+        "unified",
+    )
     return [f"{ROOT}/{name}" for name in names if os.path.isdir(f"{ROOT}/{name}")]
 
 

@@ -10,11 +10,11 @@ import json
 import sys
 import threading
 import time
+import trace
 
 import cgroups
 import kernel
 import processes
-import trace
 
 _write_lock = threading.Lock()
 
