@@ -88,7 +88,7 @@ def execute(lab: str, *, engine: str | None = None) -> LabReport:
     with tempfile.TemporaryDirectory(prefix="labkit-run-") as folder:
         lines = Path(folder, "cells.jsonl")
         command = [
-            sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider",
+            sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", f"--nbval-sanitize-with={COURSE / 'tests/notebooks/sanitize.cfg'}", "-q", "-p", "no:cacheprovider",
             "-p", "labkit.commands.nbval_report", f"--labkit-report={lines}",
             f"--nbval-cell-timeout={CELL_TIMEOUT}", str(COURSE / "notebooks" / f"{lab}.ipynb"),
         ]  # fmt: skip

@@ -16,10 +16,10 @@ from ..engine.client import remove_container
 from ..engine.faults import explained
 from ..units import MIB
 from .context import Context
-from .oom import SAMPLES_PER_SECOND, Sample, check_limit, program
+from .oom import SAMPLES_PER_SECOND, Sample, check_limit, grow, program
 from .result import Result
 
-__all__ = ["FlagsView", "SharedRun", "TwoCandidates", "candidates", "flags", "job", "shared_parent"]
+__all__ = ["FlagsView", "Series", "SharedRun", "TwoCandidates", "candidates", "flags", "job", "repeat", "shared_parent"]
 
 # Each grower names itself, so that the kernel's log tells them apart. Raising one's own
 # oom_score_adj takes no privilege; lowering it does.
@@ -210,3 +210,39 @@ def _brief(flag: str, text: str | None) -> str:
 def job(on: Context) -> list[str]:
     """The command of the lab's job: it works its way up to a certain memory and then ends well."""
     return ["sh", "-c", program(MIB, 19, 0.005, "main", 0.0, 0.1)]
+
+
+@dataclass(frozen=True)
+class Series(Result):
+    """Several runs alike; ``afterlife`` is the time from each kill to the cgroup's removal, in seconds."""
+
+    limit: int
+    kills: int
+    afterlife: list[float]
+    rates: list[float]
+
+    def facts(self) -> str:
+        return f"every run was killed: {'yes' if self.kills == len(self.rates) else 'no'}"
+
+
+def repeat(on: Context, n: int | None = None, *, limit: str | int = "16m") -> Series:
+    """Grow ``n`` times into the same limit, and time how long the container outlives its victim.
+
+    Method: from the kernel's choice of the victim (tracepoint, or kernel log) to the last moment
+    at which the cgroup could be read, both on the machine's monotonic clock; warm; a run whose
+    kill no time stamp was seen for has no dot.
+
+    Args:
+        on: the context.
+        n: runs; 10, or 4 on an emulated machine.
+        limit: ``--memory`` of each.
+    """
+    runs = [grow(on, limit, pace=0.004, lead=0.05) for _ in range(n or (4 if on.facts.emulated else 10))]
+    seen = [run for run in runs if run.kill_time is not None]
+    return Series(
+        engine=on.facts,
+        limit=runs[0].limit,
+        kills=sum(run.verdict.cgroup_kills > 0 for run in runs),
+        afterlife=[run.samples[-1].time - run.kill_time for run in seen],
+        rates=[run.samples_per_second for run in runs],
+    )

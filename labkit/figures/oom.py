@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
+
 from ..experiments.oom import OomRun, Sample
-from ..experiments.oom_cases import FlagsView, SharedRun
+from ..experiments.oom_cases import FlagsView, Series, SharedRun
 from ..experiments.result import draws, machine_line
 from ..units import MIB, show_size
 from .style import COLOURS, Picture, new_figure, picture, render, styled
@@ -202,3 +204,25 @@ def plot_flags(view: FlagsView) -> Picture:
             "version 2, with the values read on this engine; the column of this engine's version is shaded."
         )
         return picture(figure, alt, caption=machine_line(view.engine))
+
+
+@draws(Series)
+def plot_series(series: Series) -> Picture:
+    """One dot a run: how long the container outlived its victim; the median as a line."""
+    with styled():
+        figure, axes = new_figure(2.5)
+        milliseconds = sorted(value * 1000 for value in series.afterlife)
+        if milliseconds:
+            middle = statistics.median(milliseconds)
+            axes.scatter(milliseconds, [0] * len(milliseconds), s=90, alpha=0.55, color=COLOURS["blue"], marker="o")
+            axes.plot([middle, middle], [-0.45, 0.45], color=COLOURS["ink"], linewidth=2.5)
+            axes.annotate(f"median {middle:.0f} ms", (middle, 0.5), ha="center", va="bottom")
+            axes.set_xlim(0, milliseconds[-1] * 1.1)
+        axes.set_ylim(-1, 1)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("milliseconds from the kill to the end of the container's cgroup")
+        axes.set_title("How long a container outlives its victim", pad=10)
+        alt = "Dot plot: the time from the kernel's kill to the removal of the container's cgroup, one dot a run, with the median."
+        caption = f"n = {len(milliseconds)} runs, limit {show_size(series.limit)}, warm\n{machine_line(series.engine)}"
+        return picture(figure, alt, caption=caption)

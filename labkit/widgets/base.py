@@ -36,11 +36,12 @@ class LabWidget(w.VBox):
         self.add_class("labkit-widget")
         self._text = text
 
+    def __repr__(self) -> str:
+        return self._text
+
     def _repr_mimebundle_(self, **options):
-        bundle = super()._repr_mimebundle_(**options)
-        data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
-        data = {**(data or {}), "text/plain": self._text}
-        return (data, *rest) if rest else data
+        # The text beside the widget must be the same on every run, and whole: ipywidgets cuts its own.
+        return {**super()._repr_mimebundle_(**options), "text/plain": self._text}
 
 
 def words(text: str, kind: str = "") -> str:
