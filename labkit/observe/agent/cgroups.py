@@ -85,6 +85,23 @@ def parent_cgroup(_request, name, files=None, controller="memory", remove=False)
     return {"path": place.removeprefix(ROOT)}
 
 
+def remove_below(_request=None):
+    """Remove the groups that were made below this container's own; the engine would leave them behind."""
+    for base in controllers():
+        controller = base.rsplit("/", 1)[1] if version() == 1 else "memory"
+        try:
+            own = base + own_path("name=systemd" if controller == "systemd" else controller)
+        except FileNotFoundError:
+            continue
+        for folder_, _, _ in os.walk(own, topdown=False):
+            if folder_ != own and own_id() in folder_:
+                try:
+                    os.rmdir(folder_)
+                except OSError:
+                    pass  # still in use: its processes end with this container
+    return {}
+
+
 def read(path):
     with open(path) as handle:
         return handle.read().strip()
@@ -219,4 +236,5 @@ OPERATIONS = {
     "cgroup_files": cgroup_files,
     "cgroup_sample": cgroup_sample,
     "parent_cgroup": parent_cgroup,
+    "remove_below": remove_below,
 }
