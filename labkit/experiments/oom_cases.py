@@ -21,12 +21,12 @@ from .result import Result
 
 __all__ = ["FlagsView", "Series", "SharedRun", "TwoCandidates", "candidates", "flags", "job", "repeat", "shared_parent"]
 
-# Each grower names itself, so that the kernel's log tells them apart. Raising one's own
-# oom_score_adj takes no privilege; lowering it does.
+# Each grower names itself and sets its own score, so that the kernel's log tells them apart and
+# nothing but the grower is offered. Raising one's own oom_score_adj takes no privilege.
 _CANDIDATE = (
-    "(echo {adjust} > /proc/self/oom_score_adj; (n=0; while [ $n -lt {count} ]; do echo; n=$((n+1)); usleep {pause};"
-    ' done; sleep 20) | awk \'BEGIN {{ printf "{name}" > "/proc/self/comm"; close("/proc/self/comm") }}'
-    ' {{ kept[NR] = sprintf("%1048576s", "") }}\'; echo {name}) &'
+    "(mkfifo /{name}; (n=0; while [ $n -lt {count} ]; do echo; n=$((n+1)); usleep {pause}; done; sleep 60) > /{name} &"
+    " awk 'BEGIN {{ printf \"{name}\" > \"/proc/self/comm\"; printf \"{adjust}\" > \"/proc/self/oom_score_adj\" }}"
+    " {{ kept[NR] = sprintf(\"%1048576s\", \"\") }}' < /{name}; echo {name}) &"
 )
 
 
