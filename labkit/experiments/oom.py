@@ -19,7 +19,7 @@ from .. import images
 from ..engine.client import remove_container
 from ..engine.faults import explained
 from ..errors import BadInput, LabError
-from ..units import show_size, size
+from ..units import show_size, size, yes_no
 from .context import Context
 from .oom_verdict import Verdict, collect
 from .result import Result
@@ -53,7 +53,7 @@ class OomRun(Result):
     ``limit``, ``peak`` and sizes are bytes; times are seconds since the container's cgroup
     appeared. ``peak`` is the kernel's own high-water mark (None before Linux 5.19 on v2),
     ``stats`` what ``docker stats`` would have shown, ``kill_time`` when the kernel chose its
-    victim, as ``kill_seen_by`` saw it.
+    victim, as ``kill_seen_by`` saw it; ``machine_free`` what the machine had available before.
     """
 
     limit: int
@@ -65,6 +65,7 @@ class OomRun(Result):
     peak: int | None
     kill_time: float | None
     kill_seen_by: str
+    machine_free: int
     verdict: Verdict
 
     @property
@@ -86,8 +87,9 @@ class OomRun(Result):
     def facts(self) -> str:
         within = self.peak is None or self.peak <= self.limit
         return (
-            f"killed by the kernel: {'yes' if self.verdict.cgroup_kills else 'no'}"
-            f" · exit code {self.verdict.exit_code} · peak within the limit: {'yes' if within else 'no'}"
+            f"killed by the kernel: {yes_no(self.verdict.cgroup_kills > 0)}"
+            f" · exit code {self.verdict.exit_code}\n"
+            f"peak within the limit: {yes_no(within)} · the machine had more than that free: {yes_no(self.machine_free > self.limit)}"
         )
 
 
@@ -140,6 +142,7 @@ class LiveRun:
             self._container = on.docker.containers.create(on.image(images.BUSYBOX), ["sh", "-c", command], **host)
             try:
                 self._clocks = on.observer.call("clocks")
+                self._free = on.observer.machine()["available"]
                 self._kill_trace = _kill_trace(on)
                 self._stream = on.observer.stream("cgroup_sample", container=self._container.id, hz=rate)
                 self._stream.next(10)
@@ -208,6 +211,7 @@ class LiveRun:
                 peak=cgroup["peak"],
                 kill_time=kill_time,
                 kill_seen_by=seen_by,
+                machine_free=self._free,
                 verdict=verdict,
             )
         finally:
