@@ -21,7 +21,7 @@ from .paths import COURSE
 #: What ``lab.oom`` and its like are made of: modules whose public functions take a context first.
 TOPICS: dict[str, tuple[str, ...]] = {
     "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
-    "isolation": ("experiments.visibility", "experiments.isolation", "experiments.two_engines", "widgets.isolation"),
+    "isolation": ("experiments.visibility", "experiments.isolation", "experiments.two_engines", "figures.isolation", "widgets.isolation"),
     "first": ("experiments.first", "experiments.preflight"),
 }
 

@@ -8,6 +8,8 @@ from ..experiments.visibility import NAMESPACES, ROWS, Matrix, NamespaceView
 from ..units import show_size, show_time
 from .style import COLOURS, MODELS, Picture, new_figure, picture, styled
 
+__all__ = ["others_chart"]
+
 #: How the course's models look; runc alone stands between process and container.
 LOOK = {**MODELS, "runc": ("purple", "D", "..")}
 
