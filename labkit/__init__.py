@@ -1,0 +1,18 @@
+"""Container labs on a real, live engine.
+
+>>> import labkit
+>>> lab = labkit.open("08-out-of-memory")
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+__all__ = ["open"]
+
+
+def open(name: str, *, engine: str | None = None):
+    """Open a lab on a live engine; see :func:`labkit.lab.open_lab`."""
+    from .lab import open_lab  # here, so that importing labkit costs next to nothing
+
+    return open_lab(name, engine=engine)

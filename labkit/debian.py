@@ -32,9 +32,7 @@ def available() -> bool:
 
 def architecture() -> str:
     """This machine's Debian architecture name, such as ``amd64``."""
-    return subprocess.run(
-        ["dpkg", "--print-architecture"], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    return subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _require_client() -> None:
@@ -151,9 +149,7 @@ def fetch(
             megabytes = sum(size for _, size in missing) / 1e6
             say(f"Downloading {len(missing)} packages, {megabytes:.0f} MB")
             # By exact name and version: "install" would bring what is skipped as well.
-            exact = [
-                re.sub(r"^([^_]+)_([^_]+)_.*", r"\1=\2", name).replace("%3a", ":") for name, _ in missing
-            ]
+            exact = [re.sub(r"^([^_]+)_([^_]+)_.*", r"\1=\2", name).replace("%3a", ":") for name, _ in missing]
             _apt(folder, arch, "download", *exact, where=archives)
         return [archives / name for name, _ in rows]
 
@@ -198,9 +194,7 @@ def merge_usr(root: Path) -> None:
         new.mkdir(parents=True, exist_ok=True)
         if old.is_dir() and not old.is_symlink():
             # -n: what both places hold is the same file; hard links keep it cheap.
-            subprocess.run(
-                ["cp", "-al", "--no-clobber", f"{old}/.", f"{new}/"], check=True, capture_output=True
-            )
+            subprocess.run(["cp", "-al", "--no-clobber", f"{old}/.", f"{new}/"], check=True, capture_output=True)
             shutil.rmtree(old)
         if not old.is_symlink():
             old.symlink_to(f"usr/{name}")

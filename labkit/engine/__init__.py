@@ -11,12 +11,13 @@ import os
 from ..errors import LabError, NoEngine
 from .base import Engine, EngineFacts, OwnedEngine
 from .facts import read_facts
+from .faults import explain
 from .host import HostEngine, find_host
 from .session import Removed, Session, clean
 
 __all__ = [
     "Engine", "EngineFacts", "HostEngine", "OwnedEngine", "Removed", "Session",
-    "clean", "find", "find_host", "owned", "read_facts",
+    "clean", "explain", "find", "find_host", "owned", "read_facts",
 ]  # fmt: skip
 
 

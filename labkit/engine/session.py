@@ -69,7 +69,7 @@ class Session:
         self._starting = False
         with explained(engine.endpoint):
             self.docker = LabelledClient(
-                labels={LAB: lab, SESSION: self.id}, before_create=self._show_life, **engine.client_options()
+                labels={LAB: lab, SESSION: self.id}, before_create=self.show_life, **engine.client_options()
             )
 
     def name(self, word: str) -> str:
@@ -80,7 +80,8 @@ class Session:
         """
         return f"{word}-{self.id}"
 
-    def _show_life(self) -> None:
+    def show_life(self) -> None:
+        """Start the keeper if none lives. The labelled client calls this before each creation."""
         if self._keeper_image is None or self._starting or self._keeper_lives():
             return
         self._starting = True

@@ -16,7 +16,7 @@ from .host import Qemu
 #: Seconds that a tried accelerator gets for reaching the first program of its machine.
 PROBE_LIMIT = 5.0
 
-#: What the initramfs prints first; see guest/initramfs-init.
+#: What the initramfs prints first; see guest/initramfs.sh.
 _SIGN = b"labkit: initramfs"
 
 

@@ -34,9 +34,7 @@ def scratch() -> Path:
 
 def recipe() -> str:
     """A short name for how a machine is made: another recipe, another build."""
-    sources = [
-        Path(__file__).parent / name for name in ("packages.py", "rootfs.py", "initramfs.py", "keys.py")
-    ]
+    sources = [Path(__file__).parent / name for name in ("packages.py", "rootfs.py", "initramfs.py", "keys.py")]
     sources += sorted((Path(__file__).parent / "guest").iterdir())
     texts = [(path.name, path.read_text()) for path in sources if path.is_file()]
     return store.key(texts, host.machine_type(), packages.distribution())
@@ -44,9 +42,7 @@ def recipe() -> str:
 
 def current() -> Path | None:
     """The newest whole build of the present recipe, whichever images it holds; None when there is none."""
-    found = [
-        folder for folder in home().glob(f"{recipe()}-*") if store.manifest(folder) and store.intact(folder)
-    ]
+    found = [folder for folder in home().glob(f"{recipe()}-*") if store.manifest(folder) and store.intact(folder)]
     return max(found, key=lambda folder: (folder / store.MANIFEST).stat().st_mtime, default=None)
 
 
@@ -179,7 +175,7 @@ def _finish(running: machine.Machine) -> None:
     commands = (
         "/usr/lib/labkit/service stop",
         # Written in full: the kernel can't swap to a file with holes.
-        "dd if=/dev/zero of=/swapfile bs=1M count=128 2>/dev/null && chmod 600 /swapfile && mkswap /swapfile >/dev/null",
+        "dd if=/dev/zero of=/swapfile bs=1M count=128 2>&1 && chmod 600 /swapfile && mkswap /swapfile",
         "rm -rf /var/log/* /var/lib/containerd/tmpmounts && sync && mount -o remount,ro / || sync",
     )
     for command in commands:

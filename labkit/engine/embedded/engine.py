@@ -17,14 +17,17 @@ _SERVICE = "/usr/lib/labkit/service"
 class EmbeddedEngine(OwnedEngine):
     """A Docker Engine in a micro virtual machine of this process's own.
 
-    It stops with :meth:`close`, at the latest when this process ends.
+    It stops with :meth:`close`, at the latest when this process ends. (One that ``labkit engine up``
+    started belongs to no process: closing it only lets go of it.)
     """
 
     kind = "embedded"
 
     def __init__(self, machine: Machine, shape: Shape, build: Path):
         self._machine = machine
-        self._build = build
+        #: The folder of its build, and of its own running machine.
+        self.build = build
+        self.folder = machine.folder
         self.shape = shape
         self.emulated = shape.emulated
         self.endpoint = f"tcp://127.0.0.1:{machine.port}"
@@ -52,7 +55,7 @@ class EmbeddedEngine(OwnedEngine):
 
     def cli_path(self) -> str | None:
         """The ``docker`` client installed here, or else the one kept from the machine's packages."""
-        return shutil.which("docker") or str(self._build / "docker")
+        return shutil.which("docker") or str(self.build / "docker")
 
     # -- its machine
 

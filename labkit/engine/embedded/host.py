@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ...errors import NotPossibleHere
+from ...errors import BadInput, NotPossibleHere
 from . import packages
 
 MIB = 1024**2
@@ -23,6 +23,8 @@ DEFAULT_MEMORY = 512 * MIB
 LEAST_MEMORY = 320 * MIB
 #: What QEMU needs beside the machine's own memory: translated code, devices, itself.
 OVERHEAD = 160 * MIB
+#: What a notebook's kernel with labkit takes beside it.
+NOTEBOOK = 192 * MIB
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,22 @@ def cpu_limit(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/
 def fitting_memory(limit: int) -> int:
     """The machine's memory in bytes for a container limited to ``limit`` bytes.
 
-    A third is left to the notebook itself. Raises NotPossibleHere below 1.5 times the least.
+    Raises:
+        NotPossibleHere: too little for any machine beside the notebook.
     """
     for size in (DEFAULT_MEMORY, 448 * MIB, 384 * MIB, LEAST_MEMORY):
-        if size + OVERHEAD + 192 * MIB <= limit:
+        if size + OVERHEAD + NOTEBOOK <= limit:
             return size
     raise NotPossibleHere(
-        f"The embedded engine needs about {(LEAST_MEMORY + OVERHEAD + 192 * MIB) // MIB} MiB of memory, "
+        f"The embedded engine needs about {(LEAST_MEMORY + OVERHEAD + NOTEBOOK) // MIB} MiB of memory, "
         f"and only {limit // MIB} MiB may be used here.",
         next_step="Give this container or machine more memory, or use another engine (LABKIT_ENGINE).",
+    )
+
+
+def refuse_memory(memory: int) -> None:
+    """Raises BadInput: that little memory makes no engine."""
+    raise BadInput(
+        f"{memory // MIB} MiB are too little for the embedded engine's machine.",
+        next_step=f"Give it at least {LEAST_MEMORY // MIB} MiB.",
     )

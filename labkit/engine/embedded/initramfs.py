@@ -88,13 +88,9 @@ def _depmod(root: Path, release: str) -> None:
     # The machine's own static busybox: the notebook's machine may have no depmod.
     busybox = root / "usr/bin/busybox"
     folder = root / "usr/lib/modules" / release
-    done = subprocess.run(
-        [busybox, "depmod", "-b", root / "usr", release], capture_output=True, text=True, cwd=folder
-    )
+    done = subprocess.run([busybox, "depmod", "-b", root / "usr", release], capture_output=True, text=True, cwd=folder)
     if done.returncode or not (folder / "modules.dep").exists():
-        raise LabError(
-            f"The kernel's modules could not be listed: {done.stderr.strip() or 'no reason given'}."
-        )
+        raise LabError(f"The kernel's modules could not be listed: {done.stderr.strip() or 'no reason given'}.")
 
 
 def _uncompress(path: Path, root: Path) -> None:
@@ -120,7 +116,7 @@ def make(root: Path, release: str, table: dict[str, list[str]]) -> bytes:
     directories = ["bin", "dev", "proc", "sys", "disk", "modules"]
     entries = [(name, 0o040755, b"") for name in directories]
     entries.append(("bin/busybox", 0o100755, (root / "usr/bin/busybox").read_bytes()))
-    entries.append(("init", 0o100755, (_GUEST / "initramfs-init").read_bytes()))
+    entries.append(("init", 0o100755, (_GUEST / "initramfs.sh").read_bytes()))
     for path in order:
         entries.append((f"modules/{module_name(path)}.ko", 0o100644, (folder / path).read_bytes()))
     listed = "".join(f"{module_name(path)}.ko\n" for path in order)

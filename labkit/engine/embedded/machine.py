@@ -15,10 +15,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from ...errors import EngineGone, LabError
-from . import channel, qemu
+from . import channel
 from .keys import Keys
 
-_KEEPER = Path(__file__).parent / "keeper"
+_KEEPER = Path(__file__).parent / "keeper.sh"
 
 #: Seconds for a resumed machine to answer, and for one booted from its disk.
 RESUME_LIMIT, BOOT_LIMIT = 60.0, 300.0
@@ -88,6 +88,21 @@ class Machine:
         self._console: int | None = None
         self._log = None
 
+    @classmethod
+    def attached(cls, folder: Path, keys: Keys) -> Machine | None:
+        """The machine in a folder, started by another process of this user; None when it is gone."""
+        there = cls(keys)
+        there.folder = folder
+        try:
+            there.port = int((folder / "port").read_text())
+            there._console = os.open(folder / "console", os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, ValueError):
+            return None
+        if not there.alive():
+            there.close()
+            return None
+        return there
+
     def start(self, arguments, *, work: Path, scratch: Path) -> None:
         """Start QEMU.
 
@@ -152,7 +167,9 @@ class Machine:
 
     def alive(self) -> bool:
         """Whether QEMU still runs."""
-        return self._keeper is not None and self._keeper.poll() is None
+        if self._keeper is not None:
+            return self._keeper.poll() is None
+        return _locked(self.folder)
 
     def pid(self) -> int:
         """QEMU's process number."""
@@ -230,14 +247,29 @@ class Machine:
             except subprocess.TimeoutExpired:
                 self._keeper.send_signal(signal.SIGTERM)
                 self._keeper.wait(10)
-        shutil.rmtree(self.folder, ignore_errors=True) if self.folder.name else None
-        for each in (self._console,):
-            if each is not None:
-                os.close(each)
-        self._console = None
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._console is not None:
+            os.close(self._console)
+            self._console = None
         if self._log is not None:
             self._log.close()
             self._log = None
+
+
+def _locked(folder: Path) -> bool:
+    # Whether a keeper or a QEMU holds the folder's lock.
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(lock)
 
 
 def clear_leftovers() -> list[str]:
@@ -249,24 +281,16 @@ def clear_leftovers() -> list[str]:
     done = []
     for folder in run_dir().glob("m*"):
         try:
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+            fresh = time.time() - folder.stat().st_mtime < 60
         except OSError:
-            # Being made at this very moment, or left half made by a killed process.
-            if time.time() - folder.stat().st_mtime > 60 if folder.exists() else False:
-                shutil.rmtree(folder, ignore_errors=True)
-                done.append(f"Removed {folder}, left half made.")
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            continue  # its keeper has cleared it just now
+        if _locked(folder):
             if _orphan(folder):
                 done.append(f"Ended a machine that its notebook had left behind ({folder.name}).")
                 shutil.rmtree(folder, ignore_errors=True)
-        else:
+        elif not fresh:  # a fresh one may be about to take its lock
             shutil.rmtree(folder, ignore_errors=True)
             done.append(f"Removed {folder}, left by a machine that is gone.")
-        finally:
-            os.close(lock)
     return done
 
 

@@ -42,7 +42,7 @@ def ask(socket: Path, *commands: tuple[str, dict] | str, timeout: float = 10.0) 
     def run() -> None:
         try:
             asyncio.run(asyncio.wait_for(talk(), timeout))
-        except BaseException as reason:  # handed to the caller's thread
+        except BaseException as reason:  # noqa: BLE001 - handed to the caller's thread
             failure.append(reason)
 
     thread = threading.Thread(target=run, name="labkit-qmp")

@@ -20,11 +20,11 @@ DISK_SIZE = 4 * 1024**3
 
 #: Files of guest/ and where they go; the mode says whether they are programs.
 _FILES = {
-    "inittab": ("etc/inittab", 0o644),
-    "boot": ("usr/lib/labkit/boot", 0o755),
-    "agent": ("usr/lib/labkit/agent", 0o755),
-    "service": ("usr/lib/labkit/service", 0o755),
-    "modules-load": ("etc/modules-load", 0o644),
+    "inittab.conf": ("etc/inittab", 0o644),
+    "boot.sh": ("usr/lib/labkit/boot", 0o755),
+    "agent.sh": ("usr/lib/labkit/agent", 0o755),
+    "service.sh": ("usr/lib/labkit/service", 0o755),
+    "modules-load.conf": ("etc/modules-load", 0o644),
     "sysctl.conf": ("etc/sysctl.conf", 0o644),
     "daemon.json": ("etc/docker/daemon.json", 0o644),
     "containerd.toml": ("etc/containerd/config.toml", 0o644),
@@ -97,9 +97,7 @@ def _link_tools(root: Path) -> None:
     _link(binaries / "sh", "dash")
     _link(binaries / "awk", "mawk")
     _link(system / "init", "../bin/busybox")
-    listed = subprocess.run(
-        [binaries / "busybox", "--list"], capture_output=True, text=True, check=True
-    ).stdout
+    listed = subprocess.run([binaries / "busybox", "--list"], capture_output=True, text=True, check=True).stdout
     for name in listed.split():
         if not any(os.path.lexists(folder / name) for folder in (binaries, system)):
             _link(binaries / name, "busybox")

@@ -55,9 +55,7 @@ def folder_of(build: Path, found: host.Qemu, shape: qemu.Shape) -> Path:
     QEMU's version and the whole command line are in its name: after an upgrade it isn't found,
     and a new one is made.
     """
-    line = qemu.command(
-        found.path, shape, Path("build"), Path("own"), disk="disk", ram="ram", private=True, port=0
-    )
+    line = qemu.command(found.path, shape, Path("build"), Path("own"), disk="disk", ram="ram", private=True, port=0)
     model = _processor() if not shape.emulated else ""
     return (
         build
@@ -75,9 +73,7 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return ""
-    return store.key(
-        [line for line in text.splitlines() if line.startswith(("model name", "flags", "microcode"))][:3]
-    )
+    return store.key([line for line in text.splitlines() if line.startswith(("model name", "flags", "microcode"))][:3])
 
 
 def existing(build: Path, found: host.Qemu, accelerator: str, limit: int) -> qemu.Shape | None:

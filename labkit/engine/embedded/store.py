@@ -66,6 +66,11 @@ def _write(path: Path, content: dict) -> None:
     aside.replace(path)
 
 
+def unseal(folder: Path) -> None:
+    """Declare a folder incomplete, so that it is made anew."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+
+
 def manifest(folder: Path) -> dict | None:
     """The folder's manifest; None where it is missing or damaged."""
     try:

@@ -1,0 +1,47 @@
+"""The ``labkit`` command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from .errors import LabError
+
+# Command, module, one line of help. Each module has add_arguments(parser) and main(options) -> exit status.
+COMMANDS = {
+    "doctor": ("doctor", "check every precondition, each with its remedy"),
+    "lab": ("serve", "make an engine ready and open JupyterLab on the labs"),
+    "run": ("run", "re-execute labs and compare with their committed outputs"),
+    "engine": ("engine", "build, start and stop labkit's own engine"),
+    "bench": ("bench", "measure, with the machine's facts"),
+    "clean": ("clean", "remove what labs left on an engine, and only that"),
+    "progress": ("progress", "what this learner has done"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; each command's arguments come from its own module."""
+    top = argparse.ArgumentParser(prog="labkit", description="Container labs on a real, live engine.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, words) in COMMANDS.items():
+        sub = commands.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
+        _module(module).add_arguments(sub)
+    return top
+
+
+def _module(name: str):
+    return importlib.import_module(f".commands.{name}", __package__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status (0 done, 1 failed, 2 wrong arguments, 130 interrupted)."""
+    options = parser().parse_args(arguments)
+    try:
+        return _module(COMMANDS[options.command][0]).main(options)
+    except LabError as fault:
+        print(f"labkit: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("labkit: interrupted", file=sys.stderr)
+        return 130

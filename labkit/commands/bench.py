@@ -1,0 +1,105 @@
+"""``labkit bench``: measure, and record with the machine's facts."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from ..engine.dockercli import with_labels
+from ..errors import BadInput, NotPossibleHere
+from ..experiments import first, oom
+from ..experiments.context import Context
+from .common import add_engine, add_json, opened, say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which; default: all of {', '.join(BENCHMARKS)}")
+    parser.add_argument("-n", type=int, default=10, help="rounds; default: 10")
+    add_engine(parser)
+    add_json(parser)
+
+
+def import_time(on: Context, n: int) -> dict:
+    """Seconds that ``import labkit`` adds to a fresh interpreter, pair by pair against an empty one."""
+
+    def wall(code: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - began
+
+    pairs = [(wall("import labkit"), wall("pass")) for _ in range(n)]
+    return _row([a - b for a, b in pairs], unit="s")
+
+
+def run_against_cli(on: Context, n: int) -> dict:
+    """One warm ``docker run`` through labkit and through the CLI, in turn; the ratio pair by pair.
+
+    Timed from the call to the container's removal, no network, same image and command.
+    """
+    program = on.session.engine.cli_path()
+    if program is None:
+        raise NotPossibleHere("This machine has no docker command line to compare with.")
+    words = ["docker", "run", "--rm", "--network", "none", on.image(), *first.COMMAND]
+    line = [program, *with_labels(words, on.docker.lab_labels)[1:]]
+
+    def cli() -> float:
+        began = time.perf_counter()
+        subprocess.run(line, env=on.session.engine.process_environment(), check=True, capture_output=True)
+        return time.perf_counter() - began
+
+    first.timed_run(on), cli()  # warm both
+    pairs = [(first.timed_run(on), cli()) for _ in range(n)]
+    return {
+        "labkit": _row([a for a, _ in pairs], unit="s"),
+        "cli": _row([b for _, b in pairs], unit="s"),
+        "ratio": _row([a / b for a, b in pairs], unit="×"),
+    }
+
+
+def oom_sampler(on: Context, n: int) -> dict:
+    """Samples a second, and the sampled peak against the kernel's own, over growing runs."""
+    runs = [oom.grow(on, "32m") for _ in range(max(3, n // 2))]
+    return {
+        "samples_per_second": _row([run.samples_per_second for run in runs], unit="1/s"),
+        "peak_difference": _row([abs(run.sampled_peak - (run.peak or 0)) for run in runs], unit="bytes"),
+    }
+
+
+BENCHMARKS: dict[str, Callable[[Context, int], dict]] = {
+    "import": import_time,
+    "run-against-cli": run_against_cli,
+    "oom-sampler": oom_sampler,
+}
+
+
+def _row(values: list[float], unit: str) -> dict:
+    ordered = sorted(values)
+    return {"unit": unit, "n": len(values), "min": ordered[0], "median": statistics.median(ordered), "max": ordered[-1]}
+
+
+def main(options: argparse.Namespace) -> int:
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        raise BadInput(f"There is no benchmark {unknown[0]!r}.", next_step=f"Known: {', '.join(BENCHMARKS)}.")
+    with opened("bench", options.engine) as lab:
+        results = {}
+        for name in options.names or BENCHMARKS:
+            say(f"Measuring {name}")
+            results[name] = BENCHMARKS[name](lab.context, options.n)
+        report = {"engine": dataclasses.asdict(lab.facts), "results": results}
+    if options.json:
+        print(json.dumps(report, indent=1))
+        return 0
+    for name, result in results.items():
+        rows = {name: result} if "median" in result else {f"{name} {key}": row for key, row in result.items()}
+        for label, row in rows.items():
+            print(
+                f"{label:<34} median {row['median']:.4g} {row['unit']}  ({row['min']:.4g} to {row['max']:.4g}, n={row['n']})"
+            )
+    return 0

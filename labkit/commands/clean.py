@@ -1,0 +1,27 @@
+"""``labkit clean``: remove what labs left on an engine, and only that."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import engine as engines
+from .common import add_engine, say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_engine(parser)
+    parser.add_argument("--all", action="store_true", help="also what living sessions hold, and the lab's base images")
+
+
+def main(options: argparse.Namespace) -> int:
+    engine = engines.find(options.engine, progress=say)
+    session = engines.Session(engine, "clean")
+    try:
+        done = engines.clean(session.docker, everything=options.all)
+    finally:
+        session.close()
+        engine.close()
+    print(f"Removed {done} from {engine.endpoint}.")
+    for line in done.kept:
+        print(f"Not removed: {line}")
+    return 1 if done.kept else 0

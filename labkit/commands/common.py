@@ -1,0 +1,43 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ENGINE_HELP = "host, embedded or an address; default: $LABKIT_ENGINE, or the first that works"
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """The ``--engine`` option."""
+    parser.add_argument("--engine", metavar="KIND", help=ENGINE_HELP)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The ``--json`` option."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+
+
+def say(line: str) -> None:
+    """Progress for a person: on standard error, so that ``--json`` output stays clean."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def opened(name: str, engine: str | None) -> Iterator:
+    """A lab's session without a notebook: closed, and its things removed, at the end."""
+    from .. import engine as engines
+    from ..lab import Lab
+
+    found = engines.find(engine, progress=say)
+    try:
+        lab = Lab(name, found, progress=say)
+    except BaseException:
+        found.close()
+        raise
+    try:
+        yield lab
+    finally:
+        lab.close()

@@ -1,0 +1,106 @@
+"""``labkit doctor``: every precondition, checked by doing it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import shutil
+
+from ..errors import LabError
+from ..experiments.preflight import Check, preflight
+from .common import add_engine, add_json, opened
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_engine(parser)
+    add_json(parser)
+    parser.add_argument("--fix", action="store_true", help="make and load the lab's images where they are missing")
+
+
+def main(options: argparse.Namespace) -> int:
+    report = examine(options.engine, fix=options.fix)
+    if options.json:
+        print(json.dumps(report, indent=1))
+    else:
+        _print(report)
+    return 0 if report["ok"] else 1
+
+
+def examine(engine: str | None = None, *, fix: bool = False) -> dict:
+    """All checks as plain data: ``ok``, ``engine`` (its facts, or None) and ``checks``.
+
+    ``ok`` is True when a live engine did a full round trip and nothing that is needed is missing.
+    """
+    checks = [_packages(), _jupyterlab()]
+    facts = None
+    try:
+        with opened("doctor", engine) as lab:
+            found = preflight(lab.context, fix=fix or lab.facts.owned)
+            facts = dataclasses.asdict(lab.facts)
+            checks += found.checks
+    except LabError as fault:
+        checks.append(
+            Check("a container engine answers", False, f"{fault.what} {fault.cause}".strip(), fault.next_step)
+        )
+    if facts is None or facts["kind"] == "host":
+        checks += _embedded()
+    ok = facts is not None and all(check.ok for check in checks if check.needed)
+    return {"ok": ok, "engine": facts, "checks": [dataclasses.asdict(check) for check in checks]}
+
+
+def _packages() -> Check:
+    missing = []
+    for requirement in importlib.metadata.requires("labkit") or []:
+        if ";" in requirement:
+            continue
+        name, _, floor = requirement.partition(">=")
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(requirement)
+            continue
+        if _number(version) < _number(floor):
+            missing.append(f"{requirement} (here: {version})")
+    detail = (
+        f"missing: {', '.join(missing)}." if missing else f"docker {importlib.metadata.version('docker')} and the rest"
+    )
+    return Check("the Python packages are installed", not missing, detail, "Install them: pip install -e .")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+
+
+def _jupyterlab() -> Check:
+    path = shutil.which("jupyter-lab")
+    try:
+        version = importlib.metadata.version("jupyterlab")
+    except importlib.metadata.PackageNotFoundError:
+        version = None
+    return Check("JupyterLab is installed", version is not None, f"version {version}" if version else "not found.",
+                 "Install it: pip install jupyterlab", needed=path is None and version is None)  # fmt: skip
+
+
+def _embedded() -> list[Check]:
+    """What labkit's own engine would need here; a lab that breaks things uses it beside the host's."""
+    try:
+        from ..engine.embedded import preconditions
+    except ImportError:
+        return []
+    return [
+        Check(f"own engine: {name}", ok, detail, remedy, needed=False) for name, ok, detail, remedy in preconditions()
+    ]
+
+
+def _print(report: dict) -> None:
+    for check in report["checks"]:
+        sign = "✓" if check["ok"] else "✗" if check["needed"] else "–"
+        print(f"{sign} {check['name']}: {check['detail']}")
+        if not check["ok"] and check["remedy"]:
+            print(f"    → {check['remedy']}")
+    engine = report["engine"]
+    if engine:
+        print(f"\n{engine['kind']} engine, version {engine['version']}, at {engine['endpoint']}")
+    print("Everything is ready." if report["ok"] else "Not ready yet: see the lines marked ✗.")

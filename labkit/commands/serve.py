@@ -1,0 +1,62 @@
+"""``labkit lab``: an engine first, then JupyterLab with a lab in front."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ..course import resolve
+from ..errors import NotPossibleHere
+from ..paths import COURSE
+from .common import add_engine, opened, say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("lab", nargs="?", default="00", help="number or name of the lab to open; default: 00")
+    parser.add_argument("--port", type=int, default=8888, help="JupyterLab's port; the next free one if it is taken")
+    parser.add_argument("--ip", default="127.0.0.1", help="address to listen on; default: this machine only")
+    parser.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+    add_engine(parser)
+
+
+def command(lab: str, *, port: int, ip: str, browser: bool) -> list[str]:
+    """The JupyterLab command line: a token as always, and one notebook in front."""
+    line = [
+        sys.executable, "-m", "jupyterlab",
+        f"--ServerApp.root_dir={COURSE}",
+        f"--LabApp.default_url=/lab/tree/notebooks/{lab}.ipynb",
+        f"--ServerApp.port={port}",
+        f"--ServerApp.ip={ip}",
+    ]  # fmt: skip
+    if not browser:
+        line.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        line.append("--allow-root")  # Jupyter asks root to say so; a container's user often is root
+    return line
+
+
+def environment(engine: str | None = None) -> dict[str, str]:
+    """This process's environment with the course's Jupyter settings (no news pop-up) put in front."""
+    added = {}
+    settings = str(Path(__file__).resolve().parent.parent / "jupyter")
+    earlier = os.environ.get("JUPYTER_CONFIG_PATH")
+    added["JUPYTER_CONFIG_PATH"] = settings + (os.pathsep + earlier if earlier else "")
+    if engine:
+        added["LABKIT_ENGINE"] = engine
+    return {**os.environ, **added}
+
+
+def main(options: argparse.Namespace) -> int:
+    entry = resolve(options.lab)
+    if not (COURSE / "notebooks" / f"{entry.lab}.ipynb").exists():
+        raise NotPossibleHere(f"The notebook of lab {entry.lab} is not in this checkout.", next_step="git pull")
+    with opened(entry.lab, options.engine) as lab:
+        for name in ("labkit/busybox:1", "labkit/python:1"):
+            lab.context.image(name)
+        say(f"Live: {lab.facts.name} {lab.facts.version} ({lab.facts.kind}, {lab.facts.endpoint})")
+    browser = not options.no_browser
+    line = command(entry.lab, port=options.port, ip=options.ip, browser=browser)
+    return subprocess.call(line, env=environment(options.engine), cwd=COURSE)

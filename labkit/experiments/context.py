@@ -1,0 +1,46 @@
+"""What an experiment works on: one session on one engine, and eyes on its machine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from docker.models.containers import Container
+
+from .. import images
+from ..engine import EngineFacts, Session
+from ..engine.client import LabelledClient, remove_container
+from ..engine.faults import explained
+from ..observe import Observer
+
+
+@dataclass
+class Context:
+    """Handed to every experiment as its first argument."""
+
+    session: Session
+    observer: Observer
+    facts: EngineFacts
+    #: Called with a line of text when something takes long (an image is made, say).
+    progress: object = field(default=None)
+
+    @property
+    def docker(self) -> LabelledClient:
+        return self.session.docker
+
+    def image(self, name: str = images.BUSYBOX) -> str:
+        """A lab image's reference; made and loaded first where the engine lacks it."""
+        return images.ensure(self.docker, name, progress=self.progress)
+
+    @contextlib.contextmanager
+    def container(self, image: str, command, *, start: bool = True, **options) -> Iterator[Container]:
+        """A container for the length of a ``with`` block: removed at its end, also on an interrupt."""
+        with explained(self.session.engine.endpoint):
+            container = self.docker.containers.create(self.image(image), command, **options)
+            try:
+                if start:
+                    container.start()
+                yield container
+            finally:
+                remove_container(container)

@@ -1,0 +1,222 @@
+"""Control groups: find a container's, read its files, sample its memory."""
+
+import os
+import time
+
+ROOT = "/host/cgroup"  # the machine's /sys/fs/cgroup
+
+
+def version():
+    return 2 if os.path.exists(f"{ROOT}/cgroup.controllers") else 1
+
+
+def own_path(controller="memory"):
+    """This container's own cgroup, as the machine sees it."""
+    with open("/proc/self/cgroup") as lines:
+        for line in lines:
+            _, controllers, path = line.strip().split(":", 2)
+            if version() == 2 and not controllers:
+                return path
+            if version() == 1 and controller in controllers.split(","):
+                return path
+    raise FileNotFoundError(f"no {controller} cgroup")
+
+
+def own_id():
+    with open("/etc/labkit-container-id") as handle:
+        return handle.read().strip()
+
+
+def folder(container, parent=None, controller="memory"):
+    """Where a container's cgroup is, or will be once it starts.
+
+    The engine names all its containers' cgroups alike (cgroupfs: ``docker/ID``; systemd:
+    ``docker-ID.scope``), so the pattern is read off our own. ``parent`` is another container's
+    ``--cgroup-parent``.
+    """
+    path = own_path(controller).replace(own_id(), container)
+    if parent:
+        path = f"{parent}/{path.rsplit('/', 1)[1]}"
+    base = ROOT if version() == 2 else f"{ROOT}/{controller}"
+    return os.path.normpath(f"{base}/{path}")
+
+
+def controllers():
+    """The folders that hold a hierarchy each: one on v2, one per controller on v1."""
+    if version() == 2:
+        return [ROOT]
+    names = (
+        "memory",
+        "cpu",
+        "cpuacct",
+        "cpuset",
+        "pids",
+        "blkio",
+        "devices",
+        "freezer",
+        "hugetlb",
+        "net_cls",
+        "net_prio",
+        "perf_event",
+        "rdma",
+        "systemd",
+        "misc",
+        "unified",
+    )
+    return [f"{ROOT}/{name}" for name in names if os.path.isdir(f"{ROOT}/{name}")]
+
+
+def parent_cgroup(_request, name, files=None, controller="memory", remove=False):
+    """Make (or remove) one cgroup of the lab's own, for several containers to share.
+
+    ``files`` are written into it, such as ``{"memory.max": "64M"}``. The engine makes the same
+    folder under every controller that it uses, so all of them are removed.
+    """
+    if remove:
+        for base in controllers():
+            if os.path.isdir(f"{base}/{name}"):
+                os.rmdir(f"{base}/{name}")
+        return {}
+    place = f"{ROOT}/{name}" if version() == 2 else f"{ROOT}/{controller}/{name}"
+    os.makedirs(place, exist_ok=True)
+    for key, value in (files or {}).items():
+        with open(f"{place}/{key}", "w") as handle:
+            handle.write(str(value))
+    return {"path": place.removeprefix(ROOT)}
+
+
+def read(path):
+    with open(path) as handle:
+        return handle.read().strip()
+
+
+def cgroup_files(_request, container, names, parent=None, controller="memory"):
+    """The named files of a container's cgroup; a file that isn't there is left out."""
+    place = folder(container, parent, controller)
+    found = {}
+    for name in names:
+        try:
+            found[name] = read(f"{place}/{name}")
+        except OSError:
+            pass
+    return {"path": place.removeprefix(ROOT), "version": version(), "files": found}
+
+
+FILES = {
+    1: {
+        "usage": "memory.usage_in_bytes",
+        "peak": "memory.max_usage_in_bytes",
+        "limit": "memory.limit_in_bytes",
+        "events": "memory.oom_control",
+        "failures": "memory.failcnt",
+    },
+    2: {
+        "usage": "memory.current",
+        "peak": "memory.peak",
+        "limit": "memory.max",
+        "events": "memory.events",
+        "swap": "memory.swap.current",
+    },
+}
+
+
+def counters(text):
+    """``name value`` lines as a dict."""
+    rows = (line.split() for line in text.splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].lstrip("-").isdigit()}
+
+
+class Handles:
+    """Open files of one cgroup, read again at offset 0 each time: no path walk per sample."""
+
+    def __init__(self, place):
+        self.names = FILES[version()]
+        self.descriptors = {}
+        for key, name in self.names.items():
+            try:
+                self.descriptors[key] = os.open(f"{place}/{name}", os.O_RDONLY)
+            except OSError:
+                pass
+
+    def __contains__(self, key):
+        return key in self.descriptors
+
+    def raw(self, key):
+        return os.pread(self.descriptors[key], 4096, 0)
+
+    def close(self):
+        for descriptor in self.descriptors.values():
+            os.close(descriptor)
+
+
+def cgroup_sample(request, container, hz=1000, parent=None, wait=30.0, batch=0.05):
+    """Sample a container's memory from its cgroup's birth to its removal.
+
+    Start this before the container: it waits for the cgroup to appear. Streams batches of
+    ``[monotonic seconds, bytes]``; ends with peak, limit and counters as last read. The
+    cgroup is removed some milliseconds after the last process, so these are read at every
+    sample and the last value is kept.
+    """
+    place = folder(container, parent)
+    patience = time.monotonic() + wait
+    request.more({"waiting": place.removeprefix(ROOT)})
+    while not os.path.exists(f"{place}/cgroup.procs"):
+        if request.stopped.is_set() or time.monotonic() > patience:
+            raise TimeoutError("the container's cgroup did not appear")
+        time.sleep(0.0005)
+    handles = Handles(place)
+    last = {"usage": b"0", "peak": b"0", "limit": b"0", "events": b"", "failures": b"", "swap": b"0"}
+    swap = "swap" in handles
+    rows, sent, count, gap = [], time.monotonic(), 0, 1 / hz
+    due = sent
+    # Read at every sample: they may never be readable again.
+    keys = [key for key in ("peak", "events", "failures", "limit") if key in handles]
+    try:
+        while not request.stopped.is_set():
+            now = time.monotonic()
+            usage = handles.raw("usage")
+            if not usage:
+                break
+            last["usage"] = usage
+            for key in keys:
+                last[key] = handles.raw(key) or last[key]
+            row = [round(now, 6), int(usage)]
+            if swap:
+                last["swap"] = handles.raw("swap")
+                row.append(int(last["swap"]))
+            rows.append(row)
+            count += 1
+            if now - sent >= batch:
+                request.more({"rows": rows})
+                rows, sent = [], now
+            due = max(due + gap, now)
+            rest = due - time.monotonic()
+            if rest > 0:
+                time.sleep(rest)
+    except OSError:
+        pass  # ENODEV: the cgroup is gone, and with it the container's last process
+    finally:
+        handles.close()
+    request.more({"rows": rows})
+
+    def number(key):
+        text = last[key].strip()
+        return int(text) if text.isdigit() else None
+
+    return {
+        "path": place.removeprefix(ROOT),
+        "version": version(),
+        "files": handles.names,
+        "count": count,
+        "peak": number("peak") if "peak" in handles else None,
+        "limit": number("limit"),
+        "failures": number("failures"),
+        "counters": counters(last["events"].decode()),
+    }
+
+
+OPERATIONS = {
+    "cgroup_files": cgroup_files,
+    "cgroup_sample": cgroup_sample,
+    "parent_cgroup": parent_cgroup,
+}

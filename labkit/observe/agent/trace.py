@@ -1,0 +1,100 @@
+"""Kernel tracepoints, through a private tracefs instance that disappears with us.
+
+Format of a line: Documentation/trace/ftrace.rst of the Linux kernel.
+"""
+
+import os
+import re
+import select
+import subprocess
+import time
+
+MOUNT = "/run/tracing"
+LINE = re.compile(r"^\s*(.+)-(\d+)\s+\[(\d+)\]\s+\S+\s+(\d+\.\d+):\s+(\w+):\s?(.*)$")
+PAIR = re.compile(r"([\w-]+)=(\"[^\"]*\"|\S+)")
+
+
+def mount():
+    if not os.path.isdir(f"{MOUNT}/instances"):
+        os.makedirs(MOUNT, exist_ok=True)
+        done = subprocess.run(["mount", "-t", "tracefs", "none", MOUNT], capture_output=True, text=True)
+        if done.returncode:
+            raise PermissionError(f"tracefs can't be mounted: {done.stderr.strip()}")
+
+
+def write(path, text):
+    with open(path, "w") as handle:
+        handle.write(text)
+
+
+def parse(line):
+    """One trace line as [seconds, cpu, pid, comm, event, fields, text], or None."""
+    match = LINE.match(line)
+    if not match:
+        return None
+    comm, pid, cpu, stamp, event, text = match.groups()
+    return [float(stamp), int(cpu), int(pid), comm, event, dict(PAIR.findall(text)), text]
+
+
+def lost(instance):
+    """Events that the ring buffers had no room for."""
+    total = 0
+    for cpu in os.listdir(f"{instance}/per_cpu"):
+        with open(f"{instance}/per_cpu/{cpu}/stats") as lines:
+            total += sum(int(line.split(":")[1]) for line in lines if line.startswith(("overrun", "dropped")))
+    return total
+
+
+def trace(request, events, size_kb=4096, batch=0.05, filters=None):
+    """Stream tracepoint events on the monotonic clock until stopped.
+
+    ``events`` are ``system/name``; one that this kernel lacks is reported as missing.
+    ``filters`` maps an event to a kernel filter expression. Ends with the count of lost events.
+    """
+    mount()
+    instance = f"{MOUNT}/instances/labkit-{os.getpid()}-{request.number}"
+    os.mkdir(instance)
+    try:
+        write(f"{instance}/trace_clock", "mono")
+        write(f"{instance}/buffer_size_kb", str(size_kb))
+        missing = []
+        for event in events:
+            if not os.path.isdir(f"{instance}/events/{event}"):
+                missing.append(event)
+                continue
+            if filters and event in filters:
+                write(f"{instance}/events/{event}/filter", filters[event])
+            write(f"{instance}/events/{event}/enable", "1")
+        pipe = os.open(f"{instance}/trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
+        request.more({"ready": True, "missing": missing})
+        rest, rows, count = "", [], 0
+        stopping = None
+        try:
+            while True:
+                select.select([pipe], [], [], batch)
+                try:
+                    text = os.read(pipe, 1 << 16).decode("utf-8", "replace")
+                except BlockingIOError:
+                    text = ""
+                *lines, rest = (rest + text).split("\n")
+                rows += [row for row in map(parse, lines) if row]
+                if rows and (len(rows) > 200 or not text):
+                    count += len(rows)
+                    request.more({"rows": rows})
+                    rows = []
+                if request.stopped.is_set():
+                    # What happened up to the stop is still in the pipe: read until it is empty.
+                    stopping = stopping or time.monotonic()
+                    if not text or time.monotonic() - stopping > 5:
+                        break
+        finally:
+            os.close(pipe)
+        return {"count": count, "lost": lost(instance)}
+    finally:
+        for event in events:
+            if os.path.isdir(f"{instance}/events/{event}"):
+                write(f"{instance}/events/{event}/enable", "0")
+        os.rmdir(instance)
+
+
+OPERATIONS = {"trace": trace}

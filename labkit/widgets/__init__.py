@@ -1,0 +1,1 @@
+"""ipywidgets over experiments and exercises; they hold no logic of their own."""
