@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import EngineGone
-from . import accel, host, machine, qemu, snapshot, store
-from . import build as _building
-from .build import Images, Progress
+from . import accel, builder, host, machine, qemu, snapshot, store
+from .builder import Images, Progress
 from .engine import EmbeddedEngine
 from .lifecycle import IDLE_LIMIT, Precondition, down, preconditions, running, status, up
 
@@ -56,7 +55,7 @@ def prepare(
     as for :func:`build`.
     """
     found = host.find_qemu()
-    folder = _building.build(images=images, progress=progress, force=force)
+    folder = builder.build(images=images, progress=progress, force=force)
     shape = _shape(folder, found, memory, cpus, progress)
     return folder, shape, snapshot.ensure(folder, found, shape, progress=progress)
 

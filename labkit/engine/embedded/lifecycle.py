@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ... import debian
 from ...errors import NoEngine, NotPossibleHere
 from ...paths import cache_dir
-from . import accel, build, host, machine, packages, qemu, store
+from . import accel, builder, host, machine, packages, qemu, store
 from .engine import EmbeddedEngine
 from .keys import Keys
 
@@ -56,8 +56,8 @@ def running() -> EmbeddedEngine | None:
 
 def up(
     *,
-    images: build.Images = None,
-    progress: build.Progress | None = None,
+    images: builder.Images = None,
+    progress: builder.Progress | None = None,
     memory: int | None = None,
     cpus: int | None = None,
     port: int | None = None,
@@ -170,14 +170,14 @@ def status() -> dict:
     (names such as ``tcg-512m-2``), ``disk`` how many bytes all of it takes; ``endpoint``, ``pid`` and
     ``idle_limit`` (seconds) belong to the engine that ``up`` started, and are empty or 0 without one.
     """
-    place = build.current()
+    place = builder.current()
     known = store.manifest(place) if place else None
     there = running()
     saved = []
     for folder in sorted((place / "snapshots").glob("*-*m-*-*")) if place else []:
         if store.intact(folder):
             saved.append(folder.name.rsplit("-", 1)[0])
-    used = sum(path.stat().st_blocks * 512 for path in build.home().rglob("*") if path.is_file())
+    used = sum(path.stat().st_blocks * 512 for path in builder.home().rglob("*") if path.is_file())
     limit = json.loads(_record().read_text()).get("idle_limit", 0) if there else 0
     return dict(
         build=str(place or ""),
@@ -206,7 +206,7 @@ def preconditions() -> list[Precondition]:
         found.append(Precondition("Memory", True, detail))
     except NotPossibleHere as reason:
         found.append(Precondition("Memory", False, reason.what, reason.next_step))
-    place = build.current()
+    place = builder.current()
     found.append(_disk(place))
     found.append(_packages(place))
     if qemu_here:
@@ -218,7 +218,7 @@ def preconditions() -> list[Precondition]:
 
 def _disk(place: Path | None) -> Precondition:
     folder = cache_dir("embedded")
-    free, needed = shutil.disk_usage(folder).free, build.SPACE if place is None else int(0.3e9)
+    free, needed = shutil.disk_usage(folder).free, builder.SPACE if place is None else int(0.3e9)
     detail = f"{free / 1e9:.1f} GB free under {folder}, {needed / 1e9:.1f} GB needed"
     remedy = "Free some space, or set LABKIT_CACHE to a larger disk."
     return Precondition("Disk", free >= needed, detail, "" if free >= needed else remedy)

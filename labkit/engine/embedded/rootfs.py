@@ -18,6 +18,9 @@ _GUEST = Path(__file__).parent / "guest"
 #: Size of the machine's disk in bytes. The image is sparse: only what is written takes space.
 DISK_SIZE = 4 * 1024**3
 
+#: Where the machine finds image archives at its first boot.
+IMAGES = "/var/lib/labkit/images"
+
 #: Files of guest/ and where they go; the mode says whether they are programs.
 _FILES = {
     "inittab.conf": ("etc/inittab", 0o644),
@@ -48,13 +51,14 @@ _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "srv", "opt", "ho
             "var/lib/docker", "var/lib/containerd", "var/lib/lxc", "etc/docker", "var/lib/labkit")  # fmt: skip
 
 
-def make(debs: Iterable[Path], root: Path, server_keys: Path) -> str:
+def make(debs: Iterable[Path], root: Path, server_keys: Path, images: Iterable[Path] = ()) -> str:
     """Unpack the packages and set the machine up; returns the kernel's release.
 
     Args:
         debs: the packages' files.
         root: an empty folder that becomes the root file system.
         server_keys: folder with ``ca.pem``, ``server.pem`` and ``server-key.pem`` for dockerd.
+        images: image archives, to be loaded at the first boot.
     """
     debian.unpack(list(debs), root)
     _trim(root)
@@ -68,6 +72,9 @@ def make(debs: Iterable[Path], root: Path, server_keys: Path) -> str:
     for name in ("ca.pem", "server.pem", "server-key.pem"):
         _put(root / "etc/docker" / name, (server_keys / name).read_bytes(), 0o600)
     _link_tools(root)
+    for path in images:
+        (root / IMAGES[1:]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, root / IMAGES[1:] / path.name)
     return kernel_release(root)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import LabError
 from . import host, machine, monitor, qemu, store
-from .build import scratch
+from .builder import scratch
 from .keys import Keys
 
 Progress = Callable[[str], None]
@@ -23,15 +23,12 @@ _WARM_UP = """
 cd /; d="docker -H unix:///run/docker.sock"
 image=$($d images -q labkit/busybox | head -n 1); image=${image:-$($d images -q | head -n 1)}
 [ -n "$image" ] || exit 0
-for turn in 1 2 3; do
-    name=warm-$turn
-    $d run --rm "$image" true
-    $d run -d --name $name --memory 32m -p 127.0.0.1:0:80 "$image" sleep 60
-    $d exec $name true
-    $d inspect $name; $d logs $name; $d stats --no-stream $name; $d top $name
-    $d network create $name && $d network connect $name $name && $d network disconnect $name $name
-    $d kill $name; $d rm -f $name; $d network rm $name
-done
+$d run --rm "$image" true
+$d run -d --name warm --memory 32m -p 127.0.0.1:0:80 "$image" sleep 60
+$d exec warm true
+$d inspect warm; $d logs warm; $d stats --no-stream warm; $d top warm; $d pause warm; $d unpause warm
+$d network create warm && $d network connect warm warm && $d network disconnect warm warm
+$d kill warm; $d rm -f warm; $d network rm warm
 for image in $($d images -q); do $d run --rm "$image" true; done
 $d system df; $d info; $d events --since 1m --until 0s
 strace -V; lxc-info --version; nsenter --version; unshare --version; ps ax; ip address
