@@ -22,6 +22,10 @@ from .paths import COURSE
 TOPICS: dict[str, tuple[str, ...]] = {
     "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
     "isolation": ("experiments.visibility", "experiments.isolation", "experiments.two_engines", "figures.isolation", "widgets.isolation"),
+    "history": (
+        "experiments.history", "experiments.own_container", "experiments.runtimes", "experiments.lxc",
+        "figures.history", "widgets.history",
+    ),
     "first": ("experiments.first", "experiments.preflight"),
 }
 

@@ -75,7 +75,7 @@ def timeline(on: Context) -> Timeline:
 _SETUP = r"""
 hostname the-machine
 echo "a file of the machine" > /outside
-pgrep -f "[n]eighbour-sleeps" > /dev/null || (sh -c 'while :; do sleep 60; done' neigh""bour-sleeps > /dev/null 2>&1 &)
+ps -o args | grep -q "[n]eighbour-sleeps" || (sh -c 'while :; do sleep 60; done' neigh""bour-sleeps > /dev/null 2>&1 &)
 mkdir -p /jail/usr /jail/proc /jail/dev /jail/tmp /jail/etc /jail/root
 for name in bin sbin lib lib64; do test -e /jail/$name || ln -s usr/$name /jail/$name; done
 test -e /jail/usr/bin || mount --bind /usr /jail/usr
@@ -88,7 +88,7 @@ _LOOK = r"""
 one() { printf '%s\t%s\n' "$1" "$2"; }
 one files "$(ls / | tr '\n' ' ')"
 one outside "$(test -e /outside && echo yes || echo no)"
-one neighbour "$(pgrep -f "[n]eighbour-sleeps" > /dev/null && echo yes || echo no)"
+one neighbour "$(ps -o args | grep -q "[n]eighbour-sleeps" && echo yes || echo no)"
 one hostname "$(hostname)"
 one memory "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)"
 one net "$(readlink /proc/self/ns/net)"
@@ -271,6 +271,7 @@ for c in memory pids cpu; do
 done
 cd /sys/fs/cgroup
 echo $MEMORY > memory$OWN/by-hand/memory.limit_in_bytes
+echo $MEMORY > memory$OWN/by-hand/memory.memsw.limit_in_bytes 2> /dev/null
 echo $PIDS   > pids$OWN/by-hand/pids.max
 echo 100000  > cpu$OWN/by-hand/cpu.cfs_period_us
 echo $CPU    > cpu$OWN/by-hand/cpu.cfs_quota_us
@@ -282,6 +283,7 @@ mkdir -p main by-hand
 for p in $(cat cgroup.procs); do echo $p > main/cgroup.procs; done 2> /dev/null
 echo "+memory +pids +cpu" > cgroup.subtree_control
 echo $MEMORY       > by-hand/memory.max
+echo 0             > by-hand/memory.swap.max
 echo $PIDS         > by-hand/pids.max
 echo $CPU 100000   > by-hand/cpu.max
 join() { echo $1 > /sys/fs/cgroup$OWN/by-hand/cgroup.procs; }

@@ -151,8 +151,9 @@ def _tree(text: str) -> list[Process]:
 
 def _answers(engine: OwnedEngine, address: str) -> bool:
     """Whether a web server there serves its list of users; it gets some seconds to come up."""
-    look = f"busybox wget -q -T 2 -O - http://{address}/passwd 2>/dev/null | grep -q root"
-    text = engine.shell(f"for i in $(seq 1 40); do {look} && echo yes && break; sleep 0.2; done", check=False, timeout=150)
+    ask = f"exec 3<>/dev/tcp/{address}/80 && printf 'GET /passwd HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q root <&3"
+    look = f"timeout 3 bash -c {shlex.quote(ask)} 2>/dev/null"
+    text = engine.shell(f"for i in $(seq 1 30); do {look} && echo yes && break; sleep 0.2; done", check=False, timeout=150)
     return text.strip() == "yes"
 
 

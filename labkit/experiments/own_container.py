@@ -67,7 +67,7 @@ exec /usr/bin/unshare $flags sh -c "$inside" mini-run "$@"
 _REPORT = r"""
 one() { printf '%s\t%s\n' "$1" "$2"; }
 one files "$(test -e /outside && echo yes || echo no)"
-victim=$(pgrep -f "[n]eighbour-sleeps" | head -n 1)
+victim=$(ps -o pid,args | awk '/[n]eighbour-sleeps/ && !/awk/ { print $1; exit }')
 one processes "$(test "$victim" && echo yes || echo no)"
 one kill "$(test "$victim" && kill -9 $victim 2> /dev/null && echo yes || echo no)"
 one network "$(grep -q shop0 /proc/net/dev && echo yes || echo no)"
