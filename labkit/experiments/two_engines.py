@@ -46,7 +46,7 @@ class TwoEngines(Benchmark):
 
 def _once(on: Context, image: str) -> float:
     began = time.perf_counter()
-    container = on.docker.containers.create(image, ["true"])
+    container = on.docker.containers.create(image, ["true"], network_mode="none")
     try:
         container.start()
         container.wait(timeout=60)
@@ -58,7 +58,7 @@ def _once(on: Context, image: str) -> float:
 def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5, progress=None) -> TwoEngines:
     """Run the same container on both engines and compare.
 
-    Method: timed is create, start and wait of ``true`` over the API, with the default network; warm,
+    Method: timed is create, start and wait of ``true`` over the API, without a network; warm,
     in turn, n = 5 on each engine or as many as the budget allows. Where the lab itself runs on the
     engine in the virtual machine, only that one is measured.
 
@@ -92,7 +92,7 @@ def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5
     own = Path("/proc/sys/kernel/random/boot_id")
     return TwoEngines(
         on.facts, "two-engines", "The same container on two engines", "s",
-        "Timed: create, start and wait of `true` over the API, with the default network. Warm, in turn.",
+        "Timed: create, start and wait of `true` over the API, without a network. Warm, in turn.",
         series, budget, seconds, interrupted, inside=other.facts, outer_boot=own.read_text().strip() if own.exists() else "",
         inner_boot=boot, inner_kernel=kernel, machine_memory=other.facts.memory,
     )  # fmt: skip

@@ -86,6 +86,8 @@ def _plain(on: Context) -> dict[str, str]:
 
 
 def _in_container(on: Context, **options) -> dict[str, str]:
+    # No network to connect to, but a network namespace of its own all the same.
+    options.setdefault("network_mode", "none")
     with on.container(on.image(), ["sh", "-c", _SCRIPT], **options) as container:
         container.wait(timeout=60)
         return _parse(container.logs().decode())
