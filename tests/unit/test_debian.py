@@ -85,7 +85,11 @@ def test_old_package_lists_are_refreshed(tools):
     [
         ("E: You don't have enough free space in /x/archives/.", "The disk under .* is full", "LABKIT_CACHE"),
         ("E: Write error - write (28: No space left on device)", "The disk under .* is full", "LABKIT_CACHE"),
-        ("W: first\nE: Unable to locate package a", "could not finish: E: Unable to locate package a", "apt-get update"),
+        (
+            "W: first\nE: Unable to locate package a",
+            "could not finish: E: Unable to locate package a",
+            "apt-get update",
+        ),
         ("", "no reason given", "apt-get update"),
     ],
 )
