@@ -16,10 +16,12 @@ from collections.abc import Iterator
 import pytest
 
 from labkit import engine as engines
-from labkit.engine.session import SESSION, Session
+from labkit.engine.session import Session
 from labkit.experiments.context import Context
 from labkit.observe import Observer
 from labkit.paths import COURSE
+
+from .helpers import left_behind
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -51,26 +53,6 @@ def engine():
     """The engine that ``LABKIT_ENGINE`` names, or the first that answers."""
     with engines.find() as found:
         yield found
-
-
-def left_behind(engine, session: str) -> list[str]:
-    """All that still carries a session's label or name on an engine, as text."""
-    import docker
-
-    client = docker.DockerClient(**engine.client_options(), version="auto")
-    try:
-        filters = {"label": f"{SESSION}={session}"}
-        found = [f"container {row['Names']}" for row in client.api.containers(all=True)
-                 if row["Labels"].get(SESSION) == session or any(session in name for name in row["Names"])]  # fmt: skip
-        found += [f"network {row['Name']}" for row in client.api.networks()
-                  if (row["Labels"] or {}).get(SESSION) == session or session in row["Name"]]  # fmt: skip
-        found += [f"volume {row['Name']}" for row in client.api.volumes()["Volumes"] or []
-                  if (row["Labels"] or {}).get(SESSION) == session or session in row["Name"]]  # fmt: skip
-        found += [f"image {row['Id']}" for row in client.api.images(all=True, filters=filters)]
-        found += [f"image {name}" for row in client.api.images() for name in row["RepoTags"] or [] if session in name]
-        return found
-    finally:
-        client.close()
 
 
 @contextlib.contextmanager
