@@ -163,7 +163,8 @@ def dead_sessions(client, *, but: str = "") -> list[str]:
     for row in client.api.containers(all=True, filters={"label": f"{ROLE}=keeper"}):
         session = row["Labels"].get(SESSION, "")
         young = datetime.now(timezone.utc).timestamp() - row["Created"] < STARTING
-        if row["State"] == "running" or (row["State"] == "created" and young):
+        # A paused keeper can't end, so it says nothing; sparing the living comes first.
+        if row["State"] in ("running", "paused") or (row["State"] == "created" and young):
             alive.add(session)
     return sorted(set(sessions(client)) - alive)
 
