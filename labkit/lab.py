@@ -21,9 +21,12 @@ from .paths import COURSE
 #: What ``lab.oom`` and its like are made of: modules whose public functions take a context first.
 TOPICS: dict[str, tuple[str, ...]] = {
     "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
-    "isolation": ("experiments.visibility", "experiments.isolation", "experiments.two_engines", "figures.isolation", "widgets.isolation"),
+    "isolation": (
+        "experiments.visibility", "experiments.isolation", "experiments.isolation_work", "experiments.two_engines",
+        "figures.isolation", "widgets.isolation",
+    ),
     "history": (
-        "experiments.history", "experiments.own_container", "experiments.runtimes", "experiments.lxc",
+        "experiments.timeline", "experiments.history", "experiments.own_container", "experiments.runtimes", "experiments.lxc",
         "figures.history", "widgets.history",
     ),
     "first": ("experiments.first", "experiments.preflight"),

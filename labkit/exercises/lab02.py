@@ -109,7 +109,9 @@ def shared_network(on: Context) -> Outcome:
                 continue
             if spaces[left].get("pid") == spaces[right].get("pid"):
                 return not_yet("they share the network, but their processes too.", 1)
-            return passed("one network namespace, two containers, each with processes of its own. Kubernetes calls that a pod.")
+            return passed(
+                "one network namespace, two containers, each with processes of its own. Kubernetes calls that a pod."
+            )
     return not_yet("no two of your running containers have the same network namespace, apart from the machine's.", 1)
 
 
@@ -159,7 +161,9 @@ def tight(on: Context) -> Outcome:
         if fields.get("Uid", "0").split()[0] == "0":
             lacks.append("root's user id")
         if not lacks:
-            return passed("no network, nothing to write, no capabilities, an ordinary user. The kernel is still shared.")
+            return passed(
+                "no network, nothing to write, no capabilities, an ordinary user. The kernel is still shared."
+            )
         if not missing or len(lacks) < len(missing):
             missing = lacks
     return not_yet(f"the tightest one still has {', '.join(missing)}.", 1)

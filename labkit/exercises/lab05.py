@@ -92,7 +92,9 @@ def nineteen_seventy_nine(on: Context) -> Outcome:
         best = apart if len(apart) < len(best) else best
     if best:
         return not_yet(f"the nearest one still has {', '.join(best)} of its own.", 1)
-    return passed("its files are its own; processes, network, host name and memory segments are the machine's. That was chroot.")
+    return passed(
+        "its files are its own; processes, network, host name and memory segments are the machine's. That was chroot."
+    )
 
 
 @CONTENT.exercise(
@@ -100,7 +102,7 @@ def nineteen_seventy_nine(on: Context) -> Outcome:
     "A system in a Docker container",
     "Process 1 must be an init: busybox has one, called `init`, and reads what to start from `/etc/inittab`.",
     "A line of inittab: `::respawn:httpd -f`. Write two such lines first, then `exec init`.",
-    "The command: `[\"sh\", \"-c\", \"printf '::respawn:httpd -f\\n::respawn:syslogd -n\\n' > /etc/inittab; exec init\"]`, and `detach=True`.",
+    'The command: `["sh", "-c", "printf \'::respawn:httpd -f\\n::respawn:syslogd -n\\n\' > /etc/inittab; exec init"]`, and `detach=True`.',
 )
 def system(on: Context) -> Outcome:
     rows = _running(on)
@@ -114,7 +116,9 @@ def system(on: Context) -> Outcome:
             continue
         children = [one for one in processes if one["ppid"] == main["pid"] and one["state"] != "Z"]
         if len(children) >= 2:
-            return passed("an init with services under it. It works; Docker's tools just don't expect it: one log, one health check, one exit code.")
+            return passed(
+                "an init with services under it. It works; Docker's tools just don't expect it: one log, one health check, one exit code."
+            )
         seen = max(seen, len(children) + 1)
     if seen:
         return not_yet(f"an init is process 1, but {seen - 1} services run under it; it takes two.", 1)
@@ -137,7 +141,9 @@ def limits(on: Context) -> Outcome:
         wrong = _wrong_limits(on, row["Id"])
         closest = wrong if len(wrong) < len(closest) else closest
     if closest:
-        return not_yet(f"in the kernel's files of the nearest container, this is not as asked: {', '.join(closest)}.", 1)
+        return not_yet(
+            f"in the kernel's files of the nearest container, this is not as asked: {', '.join(closest)}.", 1
+        )
     return passed("the kernel's files say 32 MiB, 20 processes and half a processor.")
 
 

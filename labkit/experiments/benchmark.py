@@ -113,7 +113,9 @@ class Benchmark(Result):
         for row in self.series:
             if row.label == label:
                 return row
-        raise BadInput(f"{label!r} was not measured.", next_step=f"Measured: {', '.join(r.label for r in self.series)}.")
+        raise BadInput(
+            f"{label!r} was not measured.", next_step=f"Measured: {', '.join(r.label for r in self.series)}."
+        )
 
     def ordered(self) -> list[Series]:
         """By median, smallest first."""

@@ -16,58 +16,9 @@ from .context import Context
 from .result import Result
 
 __all__ = [
-    "EVENTS", "GroupRun", "Jail", "NamespaceStep", "Timeline", "Walk", "behind_pivot", "each_namespace", "group_by_hand",
-    "group_script", "jail", "timeline", "walk_out", "walk_program",
+    "GroupRun", "Jail", "NamespaceStep", "Walk", "behind_pivot", "each_namespace", "group_by_hand",
+    "group_script", "jail", "walk_out", "walk_program",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Event:
-    """One step of the history: year, name, what it brought, whether the notes have it, where it is shown."""
-
-    year: int
-    name: str
-    brought: str
-    in_notes: bool
-    shown: str
-
-
-#: From the man pages, kernel documentation and changelogs named in the lab; the notes' own steps are marked.
-EVENTS = (
-    Event(1979, "chroot", "another root directory", True, "live"),
-    Event(2000, "FreeBSD jails", "files, users, network, processes", True, "drawn: needs FreeBSD"),
-    Event(2001, "Linux-VServer", "patched kernels", False, "drawn"),
-    Event(2002, "mount namespace", "Linux 2.4.19", False, "live"),
-    Event(2004, "Solaris zones", "zones and resources", False, "drawn"),
-    Event(2005, "OpenVZ", "patched kernels", False, "drawn"),
-    Event(2006, "UTS and IPC namespaces", "Linux 2.6.19", True, "live"),
-    Event(2008, "PID and network namespaces, cgroups", "Linux 2.6.24", True, "live"),
-    Event(2008, "LXC", "a usable whole", True, "live"),
-    Event(2013, "Docker", "images, layers, registries", True, "live"),
-    Event(2013, "user namespaces", "Linux 3.8", False, "live"),
-    Event(2014, "Kubernetes", "orchestration", True, "drawn: needs a cluster"),
-    Event(2014, "Docker's own driver replaces LXC", "Docker 0.9", False, "drawn"),
-    Event(2015, "OCI, runc", "an open standard", False, "live"),
-    Event(2016, "cgroup v2", "Linux 4.5", False, "live"),
-    Event(2016, "containerd inside Docker", "Docker 1.11", True, "live"),
-    Event(2017, "CRI-O", "a runtime for Kubernetes", True, "drawn: needs Kubernetes"),
-)
-
-
-@dataclass(frozen=True)
-class Timeline(Result):
-    """The steps, oldest first."""
-
-    events: tuple[Event, ...]
-
-    def facts(self) -> str:
-        live = sum(event.shown == "live" for event in self.events)
-        return f"{len(self.events)} steps from {self.events[0].year} to {self.events[-1].year}; {live} of them live in this lab"
-
-
-def timeline(on: Context) -> Timeline:
-    """The history in steps, with those that the notes leave out."""
-    return Timeline(on.facts, EVENTS)
 
 
 # The jail: /jail has programs (those of the workshop, mounted) and one file of its own. Outside there
@@ -257,7 +208,9 @@ def each_namespace(on: Context) -> NamespaceSteps:
         (inside_ids, inside_look), (outside_ids, outside_look) = inside.split("---"), outside.split("---")
         differ = {line.split(":")[0] for line in set(inside_ids.split()) ^ set(outside_ids.split())}
         differ = {"pid" if kind == "pid_for_children" else kind for kind in differ}
-        steps.append(NamespaceStep(name, f"unshare {flag}", inside_look.strip(), outside_look.strip(), differ <= allowed))
+        steps.append(
+            NamespaceStep(name, f"unshare {flag}", inside_look.strip(), outside_look.strip(), differ <= allowed)
+        )
     on.workshop.shell("hostname the-machine; rmdir /mnt-test")
     return NamespaceSteps(on.facts, steps)
 
@@ -338,7 +291,9 @@ class GroupRun(Result):
 
 def own_group(on: Context) -> str:
     """The workshop's own control group, as a path below the hierarchy's root."""
-    text = on.workshop.shell(r"grep -E '^0::|:memory:|[:,]memory[,:]' /proc/self/cgroup | tail -n 1 | cut -d: -f3").strip()
+    text = on.workshop.shell(
+        r"grep -E '^0::|:memory:|[:,]memory[,:]' /proc/self/cgroup | tail -n 1 | cut -d: -f3"
+    ).strip()
     return text.removesuffix("/main")
 
 
@@ -362,19 +317,37 @@ def group_by_hand(on: Context, memory: str | int = "16m", *, pids: int = 20, cpu
     if limit < 1024**2 or limit > on.facts.memory // 4:
         raise BadInput(f"{show_size(limit)} is no sensible limit here.", next_step="Try memory='16m'.")
     if not 0.01 <= cpu <= on.facts.cpus or pids < 5:
-        raise BadInput("cpu must be between 0.01 and the machine's processors, pids at least 5.", next_step="Try cpu=0.2, pids=20.")
+        raise BadInput(
+            "cpu must be between 0.01 and the machine's processors, pids at least 5.", next_step="Try cpu=0.2, pids=20."
+        )
     own = own_group(on)
     stat = f"/sys/fs/cgroup/cpu{own}/by-hand/cpu.stat" if version == 1 else f"/sys/fs/cgroup{own}/by-hand/cpu.stat"
     try:
         text = on.workshop.shell(
-            f"{_GROUP[version]}{_TRIALS}", OWN=own, MEMORY=str(limit), PIDS=str(pids), CPU=str(int(cpu * 100_000)), STAT=stat
+            f"{_GROUP[version]}{_TRIALS}",
+            OWN=own,
+            MEMORY=str(limit),
+            PIDS=str(pids),
+            CPU=str(int(cpu * 100_000)),
+            STAT=stat,
         )
     finally:
         remove_groups(on)
-    found = dict(line.split(maxsplit=1) for line in text.splitlines() if line.split()[:1] and line.split()[0] in ("memory", "pids", "throttled"))
+    found = dict(
+        line.split(maxsplit=1)
+        for line in text.splitlines()
+        if line.split()[:1] and line.split()[0] in ("memory", "pids", "throttled")
+    )
     if set(found) < {"memory", "pids"}:
         raise LabError("The trials in the control group did not end.", cause=text.strip()[-300:])
-    return GroupRun(on.facts, limit, found["memory"] == "137", found["pids"] == "refused", int(found.get("throttled", "0") or 0), version)
+    return GroupRun(
+        on.facts,
+        limit,
+        found["memory"] == "137",
+        found["pids"] == "refused",
+        int(found.get("throttled", "0") or 0),
+        version,
+    )
 
 
 def remove_groups(on: Context) -> None:

@@ -1,4 +1,4 @@
-"""The models of isolation, measured side by side: start, memory, processor, system calls, network, disk, density.
+"""The models of isolation, measured side by side: start, memory, density (what they do once they run: isolation_work).
 
 A *plain process* and *runc alone* are started by helpers on the engine's machine, *docker run* by
 that engine, and the *virtual machine* by QEMU on the notebook's machine. All run the same static
@@ -13,20 +13,18 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from docker.models.containers import Container
 
 from ..engine.client import remove_container
+from ..engine.embedded.small import SmallVM, accelerator
 from ..engine.faults import explained
-from ..engine.smallvm import SmallVM, accelerator
 from ..errors import BadInput, LabError
-from ..paths import cache_dir
 from ..units import MIB, show_size, size
 from .benchmark import Benchmark, Series, Subject, check_budget, measure
 from .context import Context
 
-__all__ = ["BENCHMARKS", "cpu", "density", "disk", "memory", "network", "start_latency", "system_calls"]
+__all__ = ["density", "memory", "start_latency"]
 
 Progress = Callable[[float, str], None]
 
@@ -69,7 +67,7 @@ def _docker_once(on: Context, image: str, network: str) -> float:
 
 
 @contextlib.contextmanager
-def _network(on: Context) -> Iterator[str]:
+def bridge(on: Context) -> Iterator[str]:
     """A bridge network for the length of a ``with`` block."""
     network = on.docker.networks.create(on.session.name("bench"))
     try:
@@ -96,7 +94,7 @@ def start_latency(on: Context, budget: float = 30.0, *, n: int = 10, progress: P
     image = on.image()
     bundle(on)
     emulated = on.facts.emulated
-    with explained(on.session.engine.endpoint), _network(on) as network:
+    with explained(on.session.engine.endpoint), bridge(on) as network:
         subjects = [
             Subject(PLAIN, "bare metal", lambda: on.workshop.call("spawn", command=["/usr/bin/busybox", "true"])[0],
                     n=max(n, 30), emulated=emulated),
@@ -187,152 +185,6 @@ def memory(on: Context, budget: float = 20.0, *, n: int = 3, progress: Progress 
                      note=note, clear_order=True)  # fmt: skip
 
 
-def _three_places(
-    on: Context, name: str, title: str, unit: str, script: str, value: Callable[[float], float], method: str,
-    *, n: int, budget: float, progress: Progress | None, plain_script: str | None = None,
-) -> Benchmark:  # fmt: skip
-    """The same shell script as a plain process, in a container and in a virtual machine, timed outside."""
-
-    def timed(run: Callable[[], object]) -> float:
-        began = time.perf_counter()
-        run()
-        return value(time.perf_counter() - began)
-
-    def plain() -> float:
-        return value(on.observer.call("run", script=script, limit=120, timeout=130)["seconds"])
-
-    with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
-        box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], network_mode="none"))
-        vm = stack.enter_context(SmallVM(devices=True, progress=on.progress))
-        # The way into a running container and into the machine costs time itself: it is taken off.
-        inside = statistics.median(timed(lambda: box.exec_run(["true"])) / value(1.0) for _ in range(5))
-        across = statistics.median(timed(lambda: vm.run("true")) / value(1.0) for _ in range(5))
-
-        def container() -> float:
-            began = time.perf_counter()
-            box.exec_run(["sh", "-c", script])
-            return value(max(1e-6, time.perf_counter() - began - inside))
-
-        def machine() -> float:
-            began = time.perf_counter()
-            vm.run(script, timeout=120)
-            return value(max(1e-6, time.perf_counter() - began - across))
-
-        subjects = [
-            Subject("plain process", "bare metal", plain, n=n, emulated=on.facts.emulated),
-            Subject("container", "container", container, n=n, emulated=on.facts.emulated),
-            Subject(VM, "virtual machine", machine, n=n, emulated=vm.emulated),
-        ]
-        series, seconds, interrupted = measure(subjects, budget, progress=progress)
-    return Benchmark(on.facts, name, title, unit, method, series, budget, seconds, interrupted)
-
-
-def cpu(on: Context, budget: float = 20.0, *, n: int = 5, progress: Progress | None = None) -> Benchmark:
-    """The same calculation in each model.
-
-    Method: busybox awk adds the numbers up to 300,000; timed on the notebook's machine from start to
-    end, the cost of getting into the container and the machine taken off. Warm, n = 5, in turn.
-    """
-    script = "awk 'BEGIN { for (i = 0; i < 300000; i++) s += i; print s }'"
-    method = "busybox awk adds 300,000 numbers; timed from outside, the way in taken off. Warm, in turn."
-    return _three_places(on, "cpu", "Time for one calculation", "s", script, lambda s: s, method, n=n, budget=budget, progress=progress)
-
-
-def system_calls(on: Context, budget: float = 20.0, *, n: int = 5, progress: Progress | None = None) -> Benchmark:
-    """What one system call costs in each model.
-
-    Method: ``dd`` copies 100,000 single bytes from /dev/zero to /dev/null, two system calls each;
-    the time is divided by their number. Timed from outside, the way in taken off. Warm, n = 5.
-    """
-    count = 100_000
-    script = f"dd if=/dev/zero of=/dev/null bs=1 count={count} 2>/dev/null"
-    method = f"dd copies {count:,} single bytes: two system calls each. Timed from outside, the way in taken off. Warm, in turn."
-    per_call = lambda seconds: seconds / (2 * count) * 1e6  # noqa: E731
-    return _three_places(on, "system-calls", "Time per system call", "µs", script, per_call, method, n=n, budget=budget, progress=progress)
-
-
-def _pings(text: str) -> list[float]:
-    """Microseconds of each answer in what busybox ping prints."""
-    return [float(part.split("=")[1]) * 1000 for line in text.splitlines() for part in line.split() if part.startswith("time=")]
-
-
-def network(on: Context, budget: float = 20.0, *, n: int = 20, progress: Progress | None = None) -> Benchmark:
-    """A round trip from each model to its nearest neighbour.
-
-    Method: busybox ping, 56 bytes. Plain process: over the loopback interface. Container: to another
-    container, across the bridge and two virtual cables. Virtual machine: through its virtual network
-    card to QEMU's gateway. One ping before, uncounted; n = 20 each, 50 ms apart.
-    """
-    check_budget(budget)
-    n = min(n, max(1, int(float(budget) / 3 / 0.06)))
-    began, rows = time.monotonic(), []
-
-    def add(label: str, model: str, text: str, emulated: bool) -> None:
-        values = _pings(text)[1:]
-        if not values:
-            raise LabError(f"No answer to ping ({label}).", cause=text.strip()[-200:])
-        rows.append(Series(label, model, values, n, emulated))
-        if progress:
-            progress(len(rows) / 3, label)
-
-    ping = f"ping -c {n + 1} -i 0.05"
-    add("plain process, loopback", "bare metal", on.workshop.shell(f"ip link set lo up; {ping} 127.0.0.1"), on.facts.emulated)
-    with explained(on.session.engine.endpoint):
-        with _network(on) as net:
-            with on.container(on.image(), ["sleep", "600"], network=net) as left:
-                with on.container(on.image(), ["sleep", "600"], network=net) as right:
-                    right.reload()
-                    address = right.attrs["NetworkSettings"]["Networks"][net]["IPAddress"]
-                    text = left.exec_run(["sh", "-c", f"{ping} {address}"]).output.decode()
-            add("container to container", "container", text, on.facts.emulated)
-    with SmallVM(devices=True, progress=on.progress) as vm:
-        add("virtual machine to its gateway", "virtual machine", vm.run(f"{ping} 10.0.2.2"), vm.emulated)
-    method = "busybox ping, 56 bytes, 50 ms apart, the first not counted: loopback; across the engine's bridge; through a virtual card."
-    return Benchmark(on.facts, "network", "Round trip", "µs", method, rows, budget, time.monotonic() - began)
-
-
-def disk(on: Context, budget: float = 30.0, *, n: int = 3, size_mib: int = 32, progress: Progress | None = None) -> Benchmark:
-    """Writing a file, forced to the disk.
-
-    Method: ``dd`` writes 32 MiB and waits until they are on the disk (fsync). Container: into its
-    writable layer. Volume: into a volume, which is a folder of the machine. Virtual machine: to a
-    virtio disk that is a file of the notebook's machine, whose QEMU passes the flush on. Timed from
-    outside, the way in taken off. Warm, n = 3, in turn.
-    """
-    write = f"dd if=/dev/zero of=%s bs=1M count={size_mib} conv=fsync 2>/dev/null"
-    image = Path(cache_dir("small-vm"), f"disk-{on.session.id}")
-    image.write_bytes(b"")
-    with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
-        stack.callback(image.unlink)
-        with open(image, "r+b") as handle:
-            handle.truncate((size_mib + 1) * MIB)
-        volume = on.docker.volumes.create(on.session.name("bench"))
-        stack.callback(lambda: volume.remove(force=True))
-        options = {"network_mode": "none", "volumes": {volume.name: {"bind": "/volume", "mode": "rw"}}}
-        box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], **options))
-        vm = stack.enter_context(SmallVM(devices=True, disk=image, progress=on.progress))
-
-        def through(run: Callable[[str], object]) -> Callable[[str], float]:
-            def timed(script: str) -> float:
-                began = time.perf_counter()
-                run(script)
-                return time.perf_counter() - began
-
-            way = statistics.median(timed("true") for _ in range(3))
-            return lambda script: size_mib / max(1e-6, timed(script) - way)
-
-        in_box = through(lambda script: box.exec_run(["sh", "-c", script]))
-        in_vm = through(vm.run)
-        subjects = [
-            Subject("container, volume", "bare metal", lambda: in_box(write % "/volume/file"), n=n, emulated=on.facts.emulated),
-            Subject("container, its own layer", "container", lambda: in_box(write % "/file"), n=n, emulated=on.facts.emulated),
-            Subject("virtual machine, virtio disk", "virtual machine", lambda: in_vm(write % "/dev/vda"), n=n, emulated=vm.emulated),
-        ]  # fmt: skip
-        series, seconds, interrupted = measure(subjects, budget, progress=progress)
-    method = f"dd writes {size_mib} MiB and waits for the disk (fsync); timed from outside, the way in taken off. Warm, in turn."
-    return Benchmark(on.facts, "disk", "Writing to disk", "MiB/s", method, series, budget, seconds, interrupted, less_is_better=False)
-
-
 def density(
     on: Context, budget: float = 30.0, *, space: str | int = "256m", most: int = 12, progress: Progress | None = None
 ) -> Benchmark:
@@ -403,15 +255,3 @@ def density(
     note = f"Reckoned: {', '.join(reckoned)}." if reckoned else ""
     return Benchmark(on.facts, "density", f"Instances in {show_size(room)}", "instances", method, series, budget,
                      time.monotonic() - began, less_is_better=False, note=note, clear_order=True)  # fmt: skip
-
-
-#: For ``labkit bench NAME``: each takes (on, budget) and returns a :class:`Benchmark`.
-BENCHMARKS: dict[str, Callable[[Context, float], Benchmark]] = {
-    "start-latency": start_latency,
-    "memory": memory,
-    "density": density,
-    "cpu": cpu,
-    "system-calls": system_calls,
-    "network": network,
-    "disk": disk,
-}

@@ -32,7 +32,10 @@ STEPS: tuple[tuple[str, str], ...] = (
     (f"echo lxc.net.0.ipv4.address = 10.0.3.10/24 >> /var/lib/lxc/{NAME}/config", "and an address"),
     (f"sed -i /udhcpc/d {_ROOTFS}/etc/init.d/rcS", "(fixed: so no DHCP client)"),
     (f"echo ::respawn:/bin/httpd -f -p 80 -h /etc >> {_ROOTFS}/etc/inittab", "a service for init: web"),
-    (f"echo ::respawn:/bin/crond -f >> {_ROOTFS}/etc/inittab; mkdir -p {_ROOTFS}/var/spool/cron/crontabs", "another: cron"),
+    (
+        f"echo ::respawn:/bin/crond -f >> {_ROOTFS}/etc/inittab; mkdir -p {_ROOTFS}/var/spool/cron/crontabs",
+        "another: cron",
+    ),
     (f"lxc-start -n {NAME} -l INFO -o /tmp/{NAME}.log", "start it: init comes up, then its services"),
 )
 
@@ -153,7 +156,9 @@ def _answers(engine: OwnedEngine, address: str) -> bool:
     """Whether a web server there serves its list of users; it gets some seconds to come up."""
     ask = f"exec 3<>/dev/tcp/{address}/80 && printf 'GET /passwd HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q root <&3"
     look = f"timeout 3 bash -c {shlex.quote(ask)} 2>/dev/null"
-    text = engine.shell(f"for i in $(seq 1 30); do {look} && echo yes && break; sleep 0.2; done", check=False, timeout=150)
+    text = engine.shell(
+        f"for i in $(seq 1 30); do {look} && echo yes && break; sleep 0.2; done", check=False, timeout=150
+    )
     return text.strip() == "yes"
 
 

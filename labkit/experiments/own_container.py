@@ -164,5 +164,7 @@ def build(on: Context, *parts: str) -> Built:
     answers = {name: value for name, tab, value in (line.partition("\t") for line in text.splitlines()) if tab}
     missing = [row for row in ROWS if answers.get(row) not in ("yes", "no")]
     if missing:
-        raise LabError(f"The runtime did not get as far as its report ({', '.join(missing)}).", cause=text.strip()[-400:])
+        raise LabError(
+            f"The runtime did not get as far as its report ({', '.join(missing)}).", cause=text.strip()[-400:]
+        )
     return Built(on.facts, chosen, answers)

@@ -62,8 +62,8 @@ def runc_alone(on: Context) -> BelowDocker:
     bundle(on)
     arguments = json.dumps(["/bin/busybox", "sh", "-c", _HELLO.replace("readlink", "/bin/busybox readlink")])
     on.workshop.shell(
-        "cd /bundle; python3 -c 'import json, os; c = json.load(open(\"config.json\"));"
-        " c[\"process\"][\"args\"] = json.loads(os.environ[\"ARGUMENTS\"]); json.dump(c, open(\"config.json\", \"w\"), indent=1)'",
+        'cd /bundle; python3 -c \'import json, os; c = json.load(open("config.json"));'
+        ' c["process"]["args"] = json.loads(os.environ["ARGUMENTS"]); json.dump(c, open("config.json", "w"), indent=1)\'',
         ARGUMENTS=arguments,
     )
     outside = on.workshop.shell(_HELLO)
@@ -92,7 +92,9 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
         LabError: containerd refused; the sentence says why.
     """
     context, engine = owned_engine(other)
-    archive = images.make(images.BUSYBOX, {"x86_64": "amd64", "aarch64": "arm64"}.get(context.facts.architecture, "amd64"))
+    archive = images.make(
+        images.BUSYBOX, {"x86_64": "amd64", "aarch64": "arm64"}.get(context.facts.architecture, "amd64")
+    )
     folder = "/tmp/labkit-ctr"
     _put(context, archive.read_bytes(), folder)
     name = f"docker.io/{images.BUSYBOX}"
@@ -108,14 +110,18 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
         for step in steps:
             text = engine.shell(step, timeout=90)
             output = text if "hello" in text else output
-            log.append(f"$ {step.split(' /bin/sh')[0]}\n{text.strip().splitlines()[0] if text.strip() else ''}".rstrip())
+            log.append(
+                f"$ {step.split(' /bin/sh')[0]}\n{text.strip().splitlines()[0] if text.strip() else ''}".rstrip()
+            )
         outside = engine.shell(_HELLO)
     finally:
         engine.shell(f"ctr image rm {name}; rm -rf {folder}", check=False)
         engine.start_dockerd()
     with explained(engine.endpoint):
         known = any("hello" in " ".join(row["Names"]) for row in context.docker.api.containers(all=True))
-    return BelowDocker(on.facts, "containerd with ctr", "\n".join(log), output, _own(output, outside), known, answers, {})
+    return BelowDocker(
+        on.facts, "containerd with ctr", "\n".join(log), output, _own(output, outside), known, answers, {}
+    )
 
 
 def _answers(context: Context) -> bool:

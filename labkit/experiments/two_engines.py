@@ -82,7 +82,13 @@ def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5
     for context, label, model in pairs:
         image = context.image()
         subjects.append(
-            Subject(label, model, lambda context=context, image=image: _once(context, image), n=n, emulated=context.facts.emulated)
+            Subject(
+                label,
+                model,
+                lambda context=context, image=image: _once(context, image),
+                n=n,
+                emulated=context.facts.emulated,
+            )
         )
     with explained(other.session.engine.endpoint):
         series, seconds, interrupted = measure(subjects, budget, progress=progress)

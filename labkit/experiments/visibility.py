@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..engine.smallvm import SmallVM
+from ..engine.embedded.small import SmallVM
 from ..errors import BadInput, LabError, NotPossibleHere
 from ..units import yes_no
 from .context import Context

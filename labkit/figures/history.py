@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..experiments.history import GroupRun, Jail, NamespaceSteps, Timeline
+from ..experiments.history import GroupRun, Jail, NamespaceSteps
 from ..experiments.lxc import Comparison
 from ..experiments.own_container import PARTS, ROWS, Built
 from ..experiments.result import draws, machine_line
+from ..experiments.timeline import Timeline
 from .isolation import _cells
 from .style import COLOURS, Picture, new_figure, picture, styled
 
@@ -30,16 +31,29 @@ def plot_timeline(timeline: Timeline) -> Picture:
             axes.plot([0.115], [number], marker="o", markersize=12, color=colour, zorder=2,
                       markerfacecolor=colour if live else COLOURS["paper"], markeredgewidth=2.2)  # fmt: skip
             axes.text(0.085, number, str(event.year), ha="right", va="center", fontweight="bold")
-            axes.text(0.145, number, event.name, va="center", fontsize=11.5, style="normal" if event.in_notes else "italic")
+            axes.text(
+                0.145, number, event.name, va="center", fontsize=11.5, style="normal" if event.in_notes else "italic"
+            )
             axes.text(0.52, number, event.brought, va="center", fontsize=10.5)
             axes.text(0.81, number, event.shown, va="center", fontsize=10.5, color=colour)
-        axes.text(0.0, len(events) + 0.1, "Italic: steps that the notes leave out.", fontsize=10, color=COLOURS["grey"], va="center")
+        axes.text(
+            0.0,
+            len(events) + 0.1,
+            "Italic: steps that the notes leave out.",
+            fontsize=10,
+            color=COLOURS["grey"],
+            va="center",
+        )
         axes.set_title("Forty years of containers", pad=8)
         alt = (
             "Timeline from chroot in 1979 over FreeBSD jails, namespaces, cgroups, LXC and Docker to containerd and CRI-O. "
             "Filled marks run live in this lab, rings are only drawn; steps that the notes leave out are in italics."
         )
-        return picture(figure, alt, caption="Sources: man-pages clone(2), cgroups(7); FreeBSD jail paper; changelogs of Docker; years of the others from their projects.")
+        return picture(
+            figure,
+            alt,
+            caption="Sources: man-pages clone(2), cgroups(7); FreeBSD jail paper; changelogs of Docker; years of the others from their projects.",
+        )
 
 
 def _yes(value: bool, good: bool) -> tuple[str, str, str]:
@@ -59,9 +73,19 @@ def plot_jail(jail: Jail) -> Picture:
     ]
     with styled():
         figure, axes = new_figure(0.46 * (len(rows) + 1) + 0.8)
-        _cells(axes, ["isolated by chroot?"], [[_yes(hidden, hidden)] for _, hidden in rows], [name for name, _ in rows], 0.35)
+        _cells(
+            axes,
+            ["isolated by chroot?"],
+            [[_yes(hidden, hidden)] for _, hidden in rows],
+            [name for name, _ in rows],
+            0.35,
+        )
         axes.set_title("chroot: another view of the files, and nothing else", pad=8)
-        return picture(figure, "Table: chroot isolates files; processes, host name, network and memory it does not.", caption=machine_line(jail.engine))
+        return picture(
+            figure,
+            "Table: chroot isolates files; processes, host name, network and memory it does not.",
+            caption=machine_line(jail.engine),
+        )
 
 
 @draws(NamespaceSteps)
@@ -77,7 +101,12 @@ def plot_steps(result: NamespaceSteps) -> Picture:
         _cells(axes, ["started with", "inside", "outside"], rows, names, 0.09)
         axes.set_title("One namespace at a time", pad=8)
         alt = "Table of seven namespaces, each unshared alone: the same question has one answer inside and another outside."
-        return picture(figure, alt, caption="uts: host name · mnt: files in a test folder · ipc: shared memory segments · cgroup: path of its own group\n" + machine_line(result.engine))
+        return picture(
+            figure,
+            alt,
+            caption="uts: host name · mnt: files in a test folder · ipc: shared memory segments · cgroup: path of its own group\n"
+            + machine_line(result.engine),
+        )
 
 
 @draws(GroupRun)
@@ -94,13 +123,24 @@ def plot_group(run: GroupRun) -> Picture:
     with styled():
         figure, axes = new_figure(0.44 * (len(rows) + 1) + 0.8)
         cells = [
-            [(text, "sky" if column == run.version else "faint", "//" if column == run.version else "") for column, text in ((1, old), (2, new))]
+            [
+                (text, "sky" if column == run.version else "faint", "//" if column == run.version else "")
+                for column, text in ((1, old), (2, new))
+            ]
             for _, old, new in rows
         ]
-        _cells(axes, ["cgroup v1: a tree per controller", "cgroup v2: one tree"], cells, [name for name, _, _ in rows], 0.16)
+        _cells(
+            axes,
+            ["cgroup v1: a tree per controller", "cgroup v2: one tree"],
+            cells,
+            [name for name, _, _ in rows],
+            0.16,
+        )
         axes.set_title(f"A control group by hand; this machine has version {run.version}", pad=8)
         alt = "Table of the files with which a control group is made on version 1 and on version 2; this machine's version is shaded."
-        return picture(figure, alt, caption=f"The busy loop was made to wait {run.throttled} times\n{machine_line(run.engine)}")
+        return picture(
+            figure, alt, caption=f"The busy loop was made to wait {run.throttled} times\n{machine_line(run.engine)}"
+        )
 
 
 @draws(Comparison)
@@ -109,7 +149,9 @@ def plot_comparison(result: Comparison) -> Picture:
     with styled():
         deepest = max(len(result.lxc), len(result.docker))
         figure, axes = new_figure(0.46 * deepest + 1.5, ncols=2)
-        for part, (rows, title, colour) in zip(axes, ((result.lxc, "LXC: a system", "purple"), (result.docker, "Docker: an application", "blue"))):
+        for part, (rows, title, colour) in zip(
+            axes, ((result.lxc, "LXC: a system", "purple"), (result.docker, "Docker: an application", "blue"))
+        ):
             part.set_axis_off()
             part.set_xlim(0, 1)
             part.set_ylim(deepest - 0.4, -0.8)
@@ -126,7 +168,9 @@ def plot_comparison(result: Comparison) -> Picture:
             "Two process trees. The LXC container has an init with several services below it; "
             "Docker's container has one process, the application."
         )
-        return picture(figure, alt, caption="Both containers ran on the engine that the lab owns, with the same busybox")
+        return picture(
+            figure, alt, caption="Both containers ran on the engine that the lab owns, with the same busybox"
+        )
 
 
 @draws(Comparison, "table")

@@ -54,7 +54,9 @@ def plot_matrix(matrix: Matrix) -> Picture:
     with styled():
         figure, axes = new_figure(0.40 * (len(rows) + 1) + 0.9)
         _cells(axes, places, rows, list(ROWS.values()), 0.215)
-        axes.set_title("What the same program sees (grey: as on the machine; coloured: something else)", pad=8, fontsize=12.5)
+        axes.set_title(
+            "What the same program sees (grey: as on the machine; coloured: something else)", pad=8, fontsize=12.5
+        )
         alt = (
             "Table of what one program sees as a plain process, in a container and in a virtual machine. The container "
             "has the machine's kernel, boot, processors and memory; its processes, host name, mounts, devices, network "
@@ -91,7 +93,9 @@ def plot_namespaces(view: NamespaceView) -> Picture:
             f"Table of namespace numbers of a plain process and of a container started with {flags or 'no flag'}: "
             "shared with the machine, or the container's own."
         )
-        return picture(figure, alt, caption=f"Numbers name a namespace within one kernel only.\n{machine_line(view.engine)}")
+        return picture(
+            figure, alt, caption=f"Numbers name a namespace within one kernel only.\n{machine_line(view.engine)}"
+        )
 
 
 def value_text(value: float, unit: str) -> str:
@@ -187,7 +191,9 @@ def plot_dots(result: Benchmark, *, others: bool = True, log: bool | None = None
         for number, row in enumerate(rows):
             colour, marker, _ = LOOK[row.model]
             low, high = row.spread
-            axes.plot([low, high], [number, number], color=COLOURS[colour], linewidth=9, alpha=0.25, solid_capstyle="butt")
+            axes.plot(
+                [low, high], [number, number], color=COLOURS[colour], linewidth=9, alpha=0.25, solid_capstyle="butt"
+            )
             axes.plot(row.values, [number] * row.n, linestyle="none", marker=marker, markersize=8, alpha=0.65,
                       color=COLOURS[colour], markerfacecolor="none" if row.emulated else COLOURS[colour])  # fmt: skip
             axes.plot([row.median] * 2, [number - 0.3, number + 0.3], color=COLOURS["ink"], linewidth=2.5)
@@ -224,7 +230,12 @@ def plot_dots(result: Benchmark, *, others: bool = True, log: bool | None = None
 
 def others_chart(*names: str) -> Picture:
     """Published comparisons alone, each relative to its own native value; nothing here is ours."""
-    titles = {"linpack": "Linpack", "stream": "STREAM triad", "random-read": "random read", "random-write": "random write"}
+    titles = {
+        "linpack": "Linpack",
+        "stream": "STREAM triad",
+        "random-read": "random read",
+        "random-write": "random write",
+    }
     with styled():
         figure, axes = new_figure(4.4)
         ticks, labels, place = [], [], 0.0
@@ -251,4 +262,8 @@ def others_chart(*names: str) -> Picture:
             "Bar chart of published results relative to native. Docker is at 100 percent everywhere; a tuned KVM at 98 for "
             "Linpack and 99 for STREAM, and at about 55 for random disk access; an untuned KVM at 45 for Linpack."
         )
-        return picture(figure, alt, caption="Two sockets; Linpack and STREAM n = 10; random access 4 KiB, queue depth 128. Data: github.com/thewmf/kvm-docker-comparison")
+        return picture(
+            figure,
+            alt,
+            caption="Two sockets; Linpack and STREAM n = 10; random access 4 KiB, queue depth 128. Data: github.com/thewmf/kvm-docker-comparison",
+        )

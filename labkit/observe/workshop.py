@@ -100,4 +100,3 @@ class Workshop(Observer):
                 f"A step in the workshop ended with status {done['status']}.", cause=done["output"].strip()[-400:]
             )
         return done["output"]
-

@@ -7,7 +7,7 @@ import threading
 import ipywidgets as w
 
 from ..errors import LabError
-from ..experiments import isolation, visibility
+from ..experiments import isolation_work, visibility
 from ..experiments.context import Context
 from .base import LabWidget, button, words
 
@@ -24,14 +24,21 @@ class NamespaceWidget(LabWidget):
                                  layout=w.Layout(width="auto"))
             for name, (flag, _) in visibility.FLAGS.items()
         }  # fmt: skip
-        self.start = button("Run", "Start a container with these flags and compare", button_style="primary", icon="play")
+        self.start = button(
+            "Run", "Start a container with these flags and compare", button_style="primary", icon="play"
+        )
         self.says = w.HTML(words("Choose what the container shares with the machine, press Run.", "note"))
         self.picture = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", min_height="20px"))
         self.picture.layout.display = "none"
         self.start.on_click(self._start)
         row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
         super().__init__(
-            [w.HTML(words("Which namespaces are its own?", "title")), row, w.HBox([self.start, self.says]), self.picture],
+            [
+                w.HTML(words("Which namespaces are its own?", "title")),
+                row,
+                w.HBox([self.start, self.says]),
+                self.picture,
+            ],
             "Widget: a toggle each for --pid, --network, --ipc, --uts, --cgroupns and --userns=host, and Run.",
         )
 
@@ -59,7 +66,7 @@ class StopwatchWidget(LabWidget):
     def __init__(self, on: Context):
         self._on = on
         self._stopped = threading.Event()
-        self.which = w.Dropdown(options=list(isolation.BENCHMARKS), description="Measure",
+        self.which = w.Dropdown(options=list(isolation_work.BENCHMARKS), description="Measure",
                                 style={"description_width": "80px"}, layout=w.Layout(width="260px"))  # fmt: skip
         self.budget = w.IntSlider(value=20, min=5, max=120, step=5, description="Budget (s)",
                                   style={"description_width": "80px"}, layout=w.Layout(width="360px"))  # fmt: skip
@@ -98,7 +105,7 @@ class StopwatchWidget(LabWidget):
     def _run(self) -> None:
         try:
             name = self.which.value
-            result = isolation.BENCHMARKS[name](self._on, self.budget.value, progress=self._progress)
+            result = isolation_work.BENCHMARKS[name](self._on, self.budget.value, progress=self._progress)
             self.picture.value = result.plot("ecdf" if name == "start-latency" else "plot").png
             self.picture.layout.display = ""
             self.says.value = words(result.facts())

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import lzma
 import os
-import platform
 import queue
 import shutil
 import subprocess
@@ -20,9 +19,12 @@ import threading
 import time
 from pathlib import Path
 
-from .. import debian
-from ..errors import EngineGone, LabError, NotPossibleHere
-from ..paths import cache_dir
+from ... import debian
+from ...errors import EngineGone, LabError, NotPossibleHere
+from ...paths import cache_dir
+from . import accel, packages
+from .host import find_qemu, machine_type
+from .initramfs import cpio
 
 #: Memory of the machine in MiB.
 MEMORY = 96
@@ -54,28 +56,6 @@ done
 """
 
 
-def _machine() -> str:
-    name = platform.machine().lower()
-    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
-
-
-def find_qemu() -> str:
-    """QEMU's path for this processor.
-
-    Raises:
-        NotPossibleHere: it isn't installed.
-    """
-    program = f"qemu-system-{_machine()}"
-    found = shutil.which(program)
-    if not found:
-        package = "qemu-system-arm" if _machine() == "aarch64" else "qemu-system-x86"
-        raise NotPossibleHere(
-            f"A virtual machine needs QEMU, and {program} can't be found here.",
-            next_step=f"Install it: sudo apt-get install --no-install-recommends {package} qemu-utils",
-        )
-    return found
-
-
 def accelerator() -> str:
     """``kvm`` or ``hvf`` where a machine was seen to work with it, ``tcg`` (emulation) otherwise.
 
@@ -86,25 +66,14 @@ def accelerator() -> str:
     if forced:
         return forced
     try:
-        from .embedded import accel
-        from .embedded import host as machine
-
-        found = machine.find_qemu()
-        working = [name for name in accel.candidates() if accel.recall(name, found)]
-    except (ImportError, LabError):
-        working = []
-    return working[0] if working else "tcg"
-
-
-def _entry(name: str, mode: int, data: bytes, number: int) -> bytes:
-    # One record of a "newc" archive (the kernel's Documentation, initramfs buffer format).
-    fields = [number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
-    head = b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0"
-    return head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
+        found = find_qemu()
+    except LabError:
+        return "tcg"
+    return next((name for name in accel.candidates() if accel.recall(name, found)), "tcg")
 
 
 def _initramfs(folder: Path, busybox: bytes) -> bytes:
-    console = "ttyAMA0" if _machine() == "aarch64" else "ttyS0"
+    console = "ttyAMA0" if machine_type() == "aarch64" else "ttyS0"
     entries = [(name, 0o040755, b"") for name in ("bin", "dev", "etc", "modules", "proc", "sys")]
     entries += [
         ("bin/busybox", 0o100755, busybox),
@@ -119,8 +88,7 @@ def _initramfs(folder: Path, busybox: bytes) -> bytes:
             order.append(f"{name}.ko")
             break
     entries.append(("modules/order", 0o100644, "".join(f"{name}\n" for name in order).encode()))
-    body = b"".join(_entry(*entry, number) for number, entry in enumerate(entries, 1))
-    return body + _entry("TRAILER!!!", 0, b"", 0)
+    return cpio(entries)
 
 
 def files(*, progress=None) -> tuple[Path, Path]:
@@ -138,16 +106,14 @@ def files(*, progress=None) -> tuple[Path, Path]:
         return kernel, initramfs
     say = progress or (lambda line: None)
     say("Making a small virtual machine from Debian packages")
-    from ..images.recipes import _busybox_binary  # the same static program as in the lab's image
-
     arch = debian.architecture() if debian.available() else "amd64"
-    package = "linux-image-virtual" if "Ubuntu" in platform.version() else f"linux-image-cloud-{arch}"
-    debs = [deb for deb in debian.fetch([package], progress=progress)
-            if debian.package_name(deb).startswith(("linux-image-", "linux-modules-"))]  # fmt: skip
+    kernel_package = packages.KERNELS[packages.distribution()].format(arch=arch)
+    debs = [deb for deb in debian.fetch([kernel_package, "busybox-static"], progress=progress)
+            if debian.package_name(deb).startswith(("linux-image-", "linux-modules-", "busybox-static"))]  # fmt: skip
     root = folder / f"root-{os.getpid()}"
     try:
         debian.unpack(debs, root)
-        busybox = _busybox_binary(arch, progress)
+        busybox = next(path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.exists())
         _write(initramfs, _initramfs(root, busybox.read_bytes()))
         _write(kernel, next(iter(sorted(root.glob("boot/vmlinuz-*")))).read_bytes())
     finally:
@@ -177,7 +143,7 @@ class SmallVM:
     """
 
     def __init__(self, *, devices: bool = False, disk: Path | None = None, progress=None):
-        qemu = find_qemu()
+        qemu = find_qemu().path
         kernel, initramfs = files(progress=progress)
         self.accelerator = accelerator()
         self.emulated = self.accelerator == "tcg"
@@ -198,7 +164,7 @@ class SmallVM:
 
     def _command(self, qemu: str, kernel: Path, initramfs: Path, devices: bool, disk: Path | None) -> list[str]:
         cpu = "max" if self.emulated else "host"
-        if _machine() == "aarch64":
+        if machine_type() == "aarch64":
             machine, console, more = "virt,highmem=off", "ttyAMA0", ""
         else:
             machine, console = "q35,sata=off,smbus=off,vmport=off,hpet=off,i8042=off,graphics=off", "ttyS0"
@@ -211,7 +177,8 @@ class SmallVM:
         ]  # fmt: skip
         if devices:
             words += " labkit.devices"
-            arguments += ["-netdev", "user,id=net,restrict=on,ipv6=off", "-device", "virtio-net-pci,netdev=net,romfile="]
+            arguments += ["-netdev", "user,id=net,restrict=on,ipv6=off"]
+            arguments += ["-device", "virtio-net-pci,netdev=net,romfile="]
         if disk is not None:
             path = str(disk).replace(",", ",,")
             arguments += ["-drive", f"if=none,id=disk,file={path},format=raw,cache=writeback"]
@@ -231,7 +198,7 @@ class SmallVM:
             except queue.Empty:
                 raise EngineGone(
                     f"The small virtual machine did not answer within {seconds:.0f} s.",
-                    cause="Its processor hangs (a KVM device that doesn't work does that), or this machine is too busy.",
+                    cause="Its processor hangs (a KVM device that fails does that), or this machine is too busy.",
                     next_step="Set LABKIT_ACCELERATOR=tcg and try again.",
                 ) from None
             if line is None:
