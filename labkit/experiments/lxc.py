@@ -28,9 +28,10 @@ STEPS: tuple[tuple[str, str], ...] = (
     (f"ip addr add 10.0.3.1/24 dev {BRIDGE}; ip link set {BRIDGE} up", "its address,"),
     (f"lxc-create -n {NAME} -t busybox", "a root filesystem from a template"),
     (f"echo lxc.net.0.type = veth >> /var/lib/lxc/{NAME}/config", "a virtual cable"),
-    (f"echo lxc.net.0.link = {BRIDGE} >> /var/lib/lxc/{NAME}/config", "to that bridge,"),
+    (f"echo lxc.net.0.flags = up >> /var/lib/lxc/{NAME}/config", "that is switched on,"),
+    (f"echo lxc.net.0.link = {BRIDGE} >> /var/lib/lxc/{NAME}/config", "connected to that bridge,"),
     (f"echo lxc.net.0.ipv4.address = 10.0.3.10/24 >> /var/lib/lxc/{NAME}/config", "and an address"),
-    (f"sed -i /udhcpc/d {_ROOTFS}/etc/init.d/rcS", "(fixed: so no DHCP client)"),
+    (f"sed -i /udhcpc/d {_ROOTFS}/etc/init.d/rcS", "which is fixed: no DHCP client"),
     (f"echo ::respawn:/bin/httpd -f -p 80 -h /etc >> {_ROOTFS}/etc/inittab", "a service for init: web"),
     (
         f"echo ::respawn:/bin/crond -f >> {_ROOTFS}/etc/inittab; mkdir -p {_ROOTFS}/var/spool/cron/crontabs",
@@ -49,7 +50,7 @@ _STOP = (
 
 def lxc_steps() -> str:
     """The commands for LXC, each with its reason."""
-    return "\n".join(f"{command:<88} # {why}" for command, why in STEPS)
+    return "\n".join(f"# {why}\n{command}" for command, why in STEPS)
 
 
 @dataclass(frozen=True)
