@@ -102,6 +102,8 @@ def value_text(value: float, unit: str) -> str:
     """A value with its unit as a person reads it."""
     if unit == "s":
         return show_time(value)
+    if unit == "instances":
+        return f"{value:,.0f}"
     return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
@@ -215,9 +217,14 @@ def plot_dots(result: Benchmark, *, others: bool = True, log: bool | None = None
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
             left, right = axes.get_xlim()
-            axes.set_xlim(left, right * (right / left) ** 0.16)
+            axes.set_xlim(left, right * (right / left) ** 0.2)
         else:
-            axes.set_xlim(0, max(max(row.values) for row in rows) * 1.2 if not found else max(medians) * 1.25)
+            axes.set_xlim(
+                0,
+                max(max(row.values) for row in rows) * 1.35
+                if not found
+                else max(medians + [max(row.values) for row in rows]) * 1.3,
+            )
         axes.grid(axis="y", visible=False)
         better = "less is better" if result.less_is_better else "more is better"
         axes.set_xlabel(f"{result.unit}, {better}" + (" (logarithmic)" if log else ""))
