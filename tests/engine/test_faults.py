@@ -74,15 +74,13 @@ def refusing_socket(tmp_path):
     shutil.rmtree(folder)
 
 
-def as_stranger(code: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run Python as an ordinary user: its imports come first, then it drops what root may do."""
-    program = (
-        "import sys, os, labkit.cli, labkit.engine, labkit.lab, labkit.commands.doctor, docker.context\n"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n" + code
-    )
+def as_stranger(*command: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run Python as an ordinary user who may read this checkout, wherever it lies, but write nowhere."""
+    caps = [f"--{kind}-caps=-all,+dac_read_search" for kind in ("inh", "ambient")]
     return subprocess.run(
-        [sys.executable, "-c", program], cwd=COURSE, capture_output=True, text=True,
-        env={**os.environ, "HOME": "/nonexistent", "LABKIT_ENGINE": "", **environment},
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *caps, sys.executable, *command],
+        cwd=COURSE, capture_output=True, text=True,
+        env={**os.environ, "HOME": "/nonexistent", "LABKIT_ENGINE": "", "PYTHONPATH": str(COURSE), **environment},
     )  # fmt: skip
 
 
@@ -94,7 +92,7 @@ def needs_root():
 def test_a_refused_socket_gets_the_docker_group_sentence(refusing_socket, tmp_path):
     needs_root()
     code = "from labkit import engine\ntry: engine.find()\nexcept Exception as e: print(type(e).__name__, e)"
-    done = as_stranger(code, DOCKER_HOST=f"unix://{refusing_socket}")
+    done = as_stranger("-c", code, DOCKER_HOST=f"unix://{refusing_socket}")
     assert done.stdout.startswith("EngineRefused Permission denied: this user may not open the engine's socket."), done
     assert 'sudo usermod -aG docker "$USER", then log in again.' in done.stdout
     assert "root on the engine's machine" in done.stdout and refusing_socket in done.stdout
@@ -102,20 +100,23 @@ def test_a_refused_socket_gets_the_docker_group_sentence(refusing_socket, tmp_pa
 
 def test_doctor_on_a_refused_socket(refusing_socket):
     needs_root()
-    code = "sys.exit(labkit.cli.main(['doctor', '--json', '--engine', 'host']))"
-    done = as_stranger(code, DOCKER_HOST=f"unix://{refusing_socket}")
+    cache = os.path.dirname(refusing_socket)
+    os.chmod(cache, 0o777)
+    words = ("-m", "labkit", "doctor", "--json", "--engine", "host")
+    done = as_stranger(*words, DOCKER_HOST=f"unix://{refusing_socket}", LABKIT_CACHE=cache)
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
     [failed] = [check for check in report["checks"] if check["name"] == "a container engine answers"]
     assert "docker group" in failed["remedy"]
 
 
-def test_the_host_engines_own_socket_refuses_a_stranger(engine):
+def test_the_host_engines_own_socket_refuses_a_stranger(engine, tmp_path):
     needs_root()
     if not engine.endpoint.startswith("unix://") or os.stat(engine.endpoint[7:]).st_mode & 0o006:
         pytest.skip("this engine is open to everyone here")
-    code = "sys.exit(labkit.cli.main(['doctor', '--engine', 'host']))"
-    done = as_stranger(code, DOCKER_HOST=engine.endpoint)
+    os.chmod(tmp_path, 0o777)
+    words = ("-m", "labkit", "doctor", "--engine", "host")
+    done = as_stranger(*words, DOCKER_HOST=engine.endpoint, LABKIT_CACHE=str(tmp_path))
     assert done.returncode == 1 and 'sudo usermod -aG docker "$USER"' in done.stdout
 
 
