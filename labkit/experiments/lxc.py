@@ -185,7 +185,7 @@ def lxc_against_docker(on: Context, other: Context) -> Comparison:
     with system_container(engine):
         lxc_answers = _answers(engine, "10.0.3.10")
         lxc = _tree(engine.shell(f"lxc-attach -n {NAME} -- /bin/sh -c {shlex.quote(_PS)}", timeout=60))
-        engine.shell(f"lxc-stop -n {NAME} -t 20", check=False, timeout=60)
+        engine.shell(f"lxc-stop -n {NAME} --nokill -t 20", check=False, timeout=60)
         stopped = engine.shell(f"lxc-info -n {NAME} -s", check=False)
     command = ["httpd", "-f", "-p", "80", "-h", "/etc"]
     with context.container(context.image(), command) as web:

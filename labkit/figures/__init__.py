@@ -1,6 +1,6 @@
 """Results in, matplotlib figures out. Importing this package signs all figures up for their results."""
 
-from . import course, first, history, isolation, oom
+from . import course, first, history, isolation, oom, oom_machine
 from .style import Picture
 
-__all__ = ["Picture", "course", "first", "history", "isolation", "oom"]
+__all__ = ["Picture", "course", "first", "history", "isolation", "oom", "oom_machine"]
