@@ -16,7 +16,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from labkit import debian, images
+from labkit import images
 from labkit.engine import embedded
 from labkit.paths import cache_dir
 
@@ -65,7 +65,7 @@ def sandbox(tmp_path_factory):
         host.ping()
     except docker.errors.DockerException as reason:
         pytest.skip(f"needs a host engine for the sandbox: {reason}")
-    embedded.build(images=lambda: images.archives(debian.architecture()))
+    embedded.build(images=images.archives)
     loaded = host.api.import_image_from_data(skeleton(), repository=IMAGE.split(":")[0], tag=IMAGE.split(":")[1])
     assert "error" not in loaded
     cache = tmp_path_factory.mktemp("cache")
