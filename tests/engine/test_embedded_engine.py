@@ -271,3 +271,14 @@ def test_starting_what_runs_does_nothing(engine):
     engine.start_dockerd()
     engine.start_containerd()
     assert engine.shell("/usr/lib/labkit/service status") == before
+
+
+def test_clock_runs_at_the_right_rate(engine):
+    def ahead():
+        before = time.time()
+        there = float(engine.shell("date +%s.%N"))
+        return there - (before + time.time()) / 2
+
+    first = ahead()
+    time.sleep(20)
+    assert abs(ahead() - first) < 2
