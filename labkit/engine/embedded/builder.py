@@ -169,7 +169,7 @@ def _load(running: machine.Machine, archives: Sequence[Path], say: Progress) -> 
 
 
 def _require(running: machine.Machine, command: str) -> None:
-    status, output = running.shell(command, 300)
+    status, output = running.shell(command, 900)
     if status:
         raise LabError(
             f"The machine's first boot failed: {output.strip() or command}.",

@@ -149,7 +149,7 @@ def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: P
     booted = time.monotonic() - begun
     try:
         say("Warming up")
-        running.shell(_WARM_UP, 300)
+        running.shell(_WARM_UP, 900)
         running.shell(_SETTLE, 60)
         say("Saving the snapshot")
         _save(running)
