@@ -99,7 +99,6 @@ def main(options: argparse.Namespace) -> int:
     for name, result in results.items():
         rows = {name: result} if "median" in result else {f"{name} {key}": row for key, row in result.items()}
         for label, row in rows.items():
-            print(
-                f"{label:<34} median {row['median']:.4g} {row['unit']}  ({row['min']:.4g} to {row['max']:.4g}, n={row['n']})"
-            )
+            spread = f"{row['min']:.4g} to {row['max']:.4g}, n={row['n']}"
+            print(f"{label:<34} median {row['median']:.4g} {row['unit']}  ({spread})")
     return 0
