@@ -117,10 +117,15 @@ class Session:
         api.start(self._keeper)
 
     def close(self) -> Removed:
-        """Remove all that this session made and let go of the engine; nothing can be created after that."""
+        """Remove all that this session made and let go of the engine; nothing can be created after that.
+
+        Raises:
+            labkit.errors.LabError: the engine is gone; the next session there cleans up.
+        """
         self._closed = True
         try:
-            return remove(self.docker, self.id)
+            with explained(self.engine.endpoint):
+                return remove(self.docker, self.id)
         finally:
             if self._keeper_socket is not None:
                 self._keeper_socket.close()
@@ -130,8 +135,9 @@ class Session:
     def sweep(self) -> Removed:
         """Remove what dead sessions left on this engine; live ones beside us are not touched."""
         total = Removed()
-        for session in dead_sessions(self.docker, but=self.id):
-            _add(total, remove(self.docker, session))
+        with explained(self.engine.endpoint):
+            for session in dead_sessions(self.docker, but=self.id):
+                _add(total, remove(self.docker, session))
         return total
 
 
