@@ -21,7 +21,11 @@ from ..conftest import open_context
 
 
 class Daemon:
-    """A dockerd with folders, socket and containerd of its own, and no network."""
+    """A dockerd with folders, socket and containerd of its own, in a network namespace of its own.
+
+    Without that it would change the machine's network: with ``--bridge=none`` a starting dockerd
+    deletes ``docker0``, whoever made it.
+    """
 
     def __init__(self, folder: str):
         self.folder = folder
@@ -40,7 +44,7 @@ class Daemon:
         self.start()
 
     def _spawn(self, *command: str) -> subprocess.Popen:
-        return subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True)
+        return subprocess.Popen(["unshare", "--net", *command], stdout=self.log, stderr=self.log, start_new_session=True)
 
     def _wait(self, ready, process: subprocess.Popen) -> None:
         patience = time.monotonic() + 60
@@ -86,10 +90,12 @@ class Daemon:
 def daemon():
     if os.geteuid() != 0:
         pytest.skip("only root can start a second dockerd")
+    before = interfaces()
     folder = tempfile.mkdtemp(prefix="labkit-dockerd-")
     made = Daemon(folder)
     yield made
     made.end()
+    assert before & {"docker0", "lo", "eth0"} <= interfaces(), "the machine's own network is untouched"
     for mount in reversed(_mounts_below(folder)):
         subprocess.run(["umount", mount], check=True)
     shutil.rmtree(folder)
@@ -97,6 +103,11 @@ def daemon():
         left = f"{place}/labkit-{os.path.basename(folder)}"
         if os.path.isdir(left):
             os.rmdir(left)
+
+
+def interfaces() -> set[str]:
+    """The machine's network interfaces."""
+    return set(os.listdir("/sys/class/net"))
 
 
 def _mounts_below(folder: str) -> list[str]:

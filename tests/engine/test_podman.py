@@ -45,8 +45,10 @@ def service():
     address = f"unix://{folder}/podman.sock"
     with open(f"{folder}/log", "wb") as log:
         process = subprocess.Popen(
-            [*command, "system", "service", "--time=0", address], stdout=log, stderr=log, env=environment
-        )
+            # In a network namespace of its own: its firewall rules are not for this machine.
+            ["unshare", "--net", *command, "system", "service", "--time=0", address],
+            stdout=log, stderr=log, env=environment,
+        )  # fmt: skip
     patience = time.monotonic() + 30
     while True:
         try:
