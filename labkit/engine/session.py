@@ -203,9 +203,15 @@ def _remove_images(client, session: str, done: Removed) -> int:
     count = 0
     bears_name = re.compile(rf"-{session}(?=[/:@]|$)")
     for row in client.api.images(all=True):
-        for reference in [*(row.get("RepoTags") or []), *(row.get("RepoDigests") or [])]:
-            if bears_name.search(reference):
-                count += _try(done, lambda name=reference: client.api.remove_image(name, force=True))
+        tags = row.get("RepoTags") or []
+        tagged = {tag.rpartition(":")[0] for tag in tags}
+        # An engine drops a repository's digests with its last tag.
+        digests = [name for name in row.get("RepoDigests") or [] if name.partition("@")[0] not in tagged]
+        ours = [name for name in [*tags, *digests] if bears_name.search(name)]
+        # Podman's force takes an image with all its names, also those of others.
+        force = len(ours) == len(tags) + len(digests)
+        for reference in ours:
+            count += _try(done, lambda name=reference, force=force: client.api.remove_image(name, force=force))
     for row in client.api.images(filters=_labelled(client, session)):
         count += _try(done, lambda id=row["Id"]: client.api.remove_image(id, force=True))
     return count

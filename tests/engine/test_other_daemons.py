@@ -44,7 +44,9 @@ class Daemon:
         self.start()
 
     def _spawn(self, *command: str) -> subprocess.Popen:
-        return subprocess.Popen(["unshare", "--net", *command], stdout=self.log, stderr=self.log, start_new_session=True)
+        return subprocess.Popen(
+            ["unshare", "--net", *command], stdout=self.log, stderr=self.log, start_new_session=True
+        )
 
     def _wait(self, ready, process: subprocess.Popen) -> None:
         patience = time.monotonic() + 60
