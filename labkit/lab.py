@@ -21,6 +21,7 @@ from .paths import COURSE
 #: What ``lab.oom`` and its like are made of: modules whose public functions take a context first.
 TOPICS: dict[str, tuple[str, ...]] = {
     "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
+    "xray": ("experiments.xray",),
     "first": ("experiments.first", "experiments.preflight"),
 }
 

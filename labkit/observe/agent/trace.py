@@ -10,7 +10,11 @@ import subprocess
 import time
 
 MOUNT = "/run/tracing"
-LINE = re.compile(r"^\s*(.+)-(\d+)\s+\[(\d+)\]\s+\S+\s+(\d+\.\d+):\s+(\w+):\s?(.*)$")
+LINE = re.compile(r"^\s*(.+)-(\d+)\s+\[(\d+)\]\s+\S+\s+(\d+\.\d+):\s+(.*)$")
+NAMED = re.compile(r"^(\w+):\s?(.*)$")
+# System calls have a form of their own: ``sys_unshare(unshare_flags: 6c020000)``, then ``sys_unshare -> 0x0``.
+SYSCALL = re.compile(r"^sys_(\w+)(\(| -> )(.*?)\)?$")
+ARGUMENT = re.compile(r"(\w+): ([^,]+)")
 PAIR = re.compile(r"([\w-]+)=(\"[^\"]*\"|\S+)")
 
 
@@ -32,8 +36,19 @@ def parse(line):
     match = LINE.match(line)
     if not match:
         return None
-    comm, pid, cpu, stamp, event, text = match.groups()
-    return [float(stamp), int(cpu), int(pid), comm, event, dict(PAIR.findall(text)), text]
+    comm, pid, cpu, stamp, rest = match.groups()
+    call = SYSCALL.match(rest)
+    if call:
+        name, sign, text = call.groups()
+        event = f"sys_enter_{name}" if sign == "(" else f"sys_exit_{name}"
+        fields = dict(ARGUMENT.findall(text)) if sign == "(" else {"ret": text}
+    else:
+        named = NAMED.match(rest)
+        if not named:
+            return None
+        event, text = named.groups()
+        fields = dict(PAIR.findall(text))
+    return [float(stamp), int(cpu), int(pid), comm, event, fields, text]
 
 
 def lost(instance):
