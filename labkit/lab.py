@@ -22,6 +22,7 @@ from .paths import COURSE
 TOPICS: dict[str, tuple[str, ...]] = {
     "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
     "xray": ("experiments.xray",),
+    "life": ("experiments.lifetime", "experiments.endings", "widgets.lifetime"),
     "first": ("experiments.first", "experiments.preflight"),
 }
 

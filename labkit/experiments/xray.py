@@ -171,7 +171,7 @@ class _Tracer:
         self.why, self.rows, self.lost = "", [], 0
         self._stream = None
         try:
-            stream = on.observer.stream("trace", events=list(EVENTS), size_kb=2048, batch=0.2)
+            stream = on.observer.stream("trace", events=list(EVENTS), size_kb=4096, rest=2.0)
             first = stream.next(15)
             if first and first.get("ready"):
                 self._stream = stream

@@ -46,7 +46,7 @@ def plot(run: Xray, *, zoom: str | tuple[float, float] | None = None) -> Picture
             for offset, spans in enumerate(lane):
                 for span in spans:
                     _bar(axes, span, y + offset, start, end)
-            _marks(axes, [m for m in run.marks if m.lane == name], y + len(lane) - 1, start, end)
+            _marks(axes, [m for m in run.marks if m.lane == name], y + len(lane) - 1, start, end, name == "dockerd")
             y += len(lane)
         axes.set_yticks(centres, list(rows))
         axes.set_ylim(y - 0.5, -0.5)
@@ -67,7 +67,7 @@ def plot(run: Xray, *, zoom: str | tuple[float, float] | None = None) -> Picture
 def _window(run: Xray, zoom) -> tuple[float, float]:
     whole = max([run.total, *(span.end for span in run.spans)]) * 1000
     if zoom is None:
-        return 0.0, whole * 1.005
+        return 0.0, whole * 1.14  # room for the last words
     if isinstance(zoom, str):
         span = next((one for one in run.spans if one.name == zoom), None)
         if span is None:
@@ -92,7 +92,7 @@ def _rows(run: Xray) -> dict[str, list[list[Span]]]:
                 free.append(span)
         marks = any(mark.lane == name for mark in run.marks)
         if lane or marks:
-            found[name] = lane + [[]] * marks  # events have a row of their own, the lane's last
+            found[name] = lane + [[]] * (marks and (2 if name == "dockerd" else 1))  # events below the spans
     return found
 
 
@@ -124,23 +124,20 @@ def _time(milliseconds: float) -> str:
     return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
 
 
-def _marks(axes, marks: list[Mark], y: float, start: float, end: float) -> None:
-    """Events as diamonds or triangles, names beside them; where two are close, above and below."""
-    free = {-0.22: -1e9, 0.22: -1e9}
-    shown = [mark for mark in sorted(marks, key=lambda one: one.time) if start <= mark.time * 1000 <= end]
-    for mark in shown:
+def _marks(axes, marks: list[Mark], y: float, start: float, end: float, many: bool) -> None:
+    """Events as diamonds or triangles with their names; where two are close, one below the other."""
+    levels = (-0.95, -0.5, -0.05, 0.32) if many else (0.0,)
+    free = dict.fromkeys(levels, -1e9)
+    for mark in sorted(marks, key=lambda one: one.time):
         x = mark.time * 1000
-        place = next((p for p in free if x >= free[p]), None)
-        shape = "D" if mark.source == ENGINE else "v"
-        axes.plot([x], [y + (place or 0)], marker=shape, markersize=6, color=COLOURS[LANE_COLOURS[mark.lane]],
-                  markeredgecolor=COLOURS["ink"], linestyle="none", zorder=6)  # fmt: skip
-        if place is None:
+        if not start <= x <= end:
             continue
-        wide = (end - start) * (0.018 + 0.0088 * len(mark.name))
-        left = x + wide > end + (end - start) * 0.02
-        axes.annotate(mark.name, (x, y + place), xytext=(-6 if left else 6, 0), textcoords="offset points",
-                      va="center", ha="right" if left else "left", fontsize=8.5, zorder=6)  # fmt: skip
-        free[place] = x + (end - start) * 0.015 if left else x + wide
+        place = next((level for level in levels if x >= free[level]), levels[-1])
+        shape = "D" if mark.source == ENGINE else "v"
+        axes.plot([x], [y + place], marker=shape, markersize=6, color=COLOURS[LANE_COLOURS[mark.lane]],
+                  markeredgecolor=COLOURS["ink"], linestyle="none", zorder=6)  # fmt: skip
+        axes.annotate(mark.name, (x, y + place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8.5)
+        free[place] = x + (end - start) * (0.022 + 0.0088 * len(mark.name))
 
 
 def _legend(run: Xray) -> list:

@@ -60,11 +60,13 @@ def lost(instance):
     return total
 
 
-def trace(request, events, size_kb=4096, batch=0.05, filters=None):
+def trace(request, events, size_kb=4096, batch=0.05, filters=None, rest=0.0):
     """Stream tracepoint events on the monotonic clock until stopped.
 
     ``events`` are ``system/name``; one that this kernel lacks is reported as missing.
-    ``filters`` maps an event to a kernel filter expression. Ends with the count of lost events.
+    ``filters`` maps an event to a kernel filter expression. ``rest`` is how many seconds to leave the
+    events in the kernel's buffer between looks, so that reading them does not slow down what is
+    traced. Ends with the count of lost events.
     """
     mount()
     instance = f"{MOUNT}/instances/labkit-{os.getpid()}-{request.number}"
@@ -82,16 +84,18 @@ def trace(request, events, size_kb=4096, batch=0.05, filters=None):
             write(f"{instance}/events/{event}/enable", "1")
         pipe = os.open(f"{instance}/trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
         request.more({"ready": True, "missing": missing})
-        rest, rows, count = "", [], 0
+        text, tail, rows, count = "", "", [], 0
         stopping = None
         try:
             while True:
-                select.select([pipe], [], [], batch)
+                if rest and not text:
+                    request.stopped.wait(rest)
+                select.select([pipe], [], [], 0 if rest else batch)
                 try:
                     text = os.read(pipe, 1 << 16).decode("utf-8", "replace")
                 except BlockingIOError:
                     text = ""
-                *lines, rest = (rest + text).split("\n")
+                *lines, tail = (tail + text).split("\n")
                 rows += [row for row in map(parse, lines) if row]
                 if rows and (len(rows) > 200 or not text):
                     count += len(rows)
