@@ -17,16 +17,16 @@ STATE_LOOK = {
     "restarting": ("yellow", "++"), "exited": ("grey", "xx"), "removing": ("purple", ""), "dead": ("vermilion", ""),
 }  # fmt: skip
 
-_PLACES = {"gone": (0.6, 1.0), "created": (2.6, 1.0), "running": (4.9, 1.0), "paused": (7.2, 1.0), "exited": (4.9, 2.55)}
-# from, to, words, bend of the arrow, where the words stand
+_PLACES = {"gone": (0.6, 1.0), "created": (2.6, 1.0), "running": (4.9, 1.0), "paused": (7.2, 1.0), "exited": (4.9, 2.6)}
+# Where each arrow starts and ends, its bend, its words and where they stand.
 _ARROWS = (
-    ("gone", "created", "create", 0.0, (1.6, 0.82)),
-    ("created", "running", "start", 0.0, (3.75, 0.82)),
-    ("running", "paused", "pause", -0.3, (6.05, 0.5)),
-    ("paused", "running", "unpause", -0.3, (6.05, 1.6)),
-    ("running", "exited", "stop · kill ·\nits program ends", -0.25, (6.0, 1.95)),
-    ("exited", "running", "start · restart", -0.25, (3.95, 1.85)),
-    ("exited", "gone", "remove", -0.28, (2.2, 2.35)),
+    ((1.22, 1.0), (1.98, 1.0), 0.0, "create", (1.6, 0.82)),
+    ((3.22, 1.0), (4.28, 1.0), 0.0, "start", (3.75, 0.82)),
+    ((5.4, 0.76), (6.7, 0.76), -0.3, "pause", (6.05, 0.42)),
+    ((6.7, 1.24), (5.4, 1.24), -0.3, "unpause", (6.05, 1.6)),
+    ((5.12, 1.24), (5.12, 2.36), 0.0, "stop · kill ·\nits program ends", (5.95, 1.98)),
+    ((4.68, 2.36), (4.68, 1.24), 0.0, "start · restart", (3.93, 1.98)),
+    ((4.28, 2.6), (0.6, 1.24), -0.25, "remove (from any state)", (1.75, 2.72)),
 )
 
 
@@ -42,10 +42,10 @@ def state_machine(now: str, *, title: str = "") -> Picture:
         axes.set_axis_off()
         axes.set_xlim(-0.2, 8.1)
         axes.set_ylim(3.1, 0.2)
-        for start, end, words, bend, place in _ARROWS:
+        for start, end, bend, words, place in _ARROWS:
             axes.add_patch(FancyArrowPatch(
-                _PLACES[start], _PLACES[end], connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=15,
-                shrinkA=44, shrinkB=44, color=COLOURS["grey"], linewidth=1.6,
+                start, end, connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=15,
+                shrinkA=1, shrinkB=1, color=COLOURS["grey"], linewidth=1.6,
             ))  # fmt: skip
             axes.text(*place, words, ha="center", va="center", fontsize=10.5, linespacing=1.2)
         for state, (x, y) in _PLACES.items():
@@ -57,8 +57,8 @@ def state_machine(now: str, *, title: str = "") -> Picture:
                 edgecolor=COLOURS["ink" if lit else "grey"], linewidth=3 if lit else 1.5,
                 linestyle="--" if state == "gone" and not lit else "-",
             ))  # fmt: skip
-            axes.text(x, y, "no container" if state == "gone" else state, ha="center", va="center", fontsize=11.5, zorder=4,
-                      fontweight="bold" if lit else "normal",
+            axes.text(x, y, "no container" if state == "gone" else state, ha="center", va="center", fontsize=11.5,
+                      zorder=4, fontweight="bold" if lit else "normal",
                       bbox={"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.8 if lit else 0})  # fmt: skip
         axes.set_title(title or "The states of a container", pad=6)
         alt = (
@@ -134,7 +134,7 @@ def plot_stops(run: Stops) -> Picture:
             middle = statistics.median(values)
             words = f"median {middle:.1f} s, exit code {run.codes[way][0]}"
             right = middle < run.grace * 0.6
-            axes.annotate(words, (middle, row), xytext=(14 if right else -14, 0), textcoords="offset points",
+            axes.annotate(words, (middle if right else run.grace, row), xytext=(14 if right else -8, 0), textcoords="offset points",
                           ha="left" if right else "right", va="center", fontsize=10.5)  # fmt: skip
         axes.axvline(run.grace, color=COLOURS["vermilion"], linestyle="--", linewidth=1.6,
                      label=f"grace period {run.grace:.0f} s, then SIGKILL")  # fmt: skip
