@@ -21,7 +21,8 @@ from .paths import COURSE
 #: What ``lab.oom`` and its like are made of: modules whose public functions take a context first.
 TOPICS: dict[str, tuple[str, ...]] = {
     "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
-    "xray": ("experiments.xray",),
+    "xray": ("experiments.xray", "widgets.xray"),
+    "parts": ("experiments.parts", "experiments.parts_owned", "figures.architecture"),
     "life": ("experiments.lifetime", "experiments.endings", "widgets.lifetime"),
     "first": ("experiments.first", "experiments.preflight"),
 }

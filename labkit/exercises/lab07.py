@@ -22,7 +22,11 @@ CONTENT.prediction(
 CONTENT.prediction(
     "life",
     "A container's main process ends after two seconds. What is left?",
-    ("Nothing: the container is gone", "The container, exited, and it can be started again", "Its other processes run on"),
+    (
+        "Nothing: the container is gone",
+        "The container, exited, and it can be started again",
+        "Its other processes run on",
+    ),
     1,
     "The run is over, and every process in it. The container itself stays until somebody removes it.",
 )
@@ -131,7 +135,7 @@ def goodbye(on: Context) -> Outcome:
 @CONTENT.exercise(
     "second-life",
     "A second life",
-    "Write the file while the container runs: `container.exec_run([\"touch\", \"/note\"])`.",
+    'Write the file while the container runs: `container.exec_run(["touch", "/note"])`.',
     "`container.stop()` and `container.start()`, or `container.restart()`: each makes a second run of the same container.",
     "Don't remove it and don't make a new one: the file is in this container's own layer.",
 )
@@ -154,8 +158,8 @@ def second_life(on: Context) -> Outcome:
 @CONTENT.exercise(
     "persistent",
     "It keeps trying",
-    "`restart_policy={\"Name\": \"on-failure\", \"MaximumRetryCount\": 3}` makes the engine try again.",
-    "Only a run that fails is tried again: the program's exit code must not be 0. `[\"false\"]` will do.",
+    '`restart_policy={"Name": "on-failure", "MaximumRetryCount": 3}` makes the engine try again.',
+    'Only a run that fails is tried again: the program\'s exit code must not be 0. `["false"]` will do.',
     "Give it a few seconds: the pauses between attempts grow.",
 )
 def persistent(on: Context) -> Outcome:

@@ -209,7 +209,8 @@ class LayerLife(Result):
     seen: dict[str, bool]
 
     def facts(self) -> str:
-        return "\n".join(f"{step:<34} {'the file is there' if there else 'no file'}" for step, there in self.seen.items())
+        rows = [(step, "the file is there" if there else "no file") for step, there in self.seen.items()]
+        return "\n".join(f"{step:<36} {found}" for step, found in rows)
 
 
 def layer(on: Context) -> LayerLife:

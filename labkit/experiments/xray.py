@@ -32,7 +32,7 @@ KERNEL, ENGINE, TAP, CLIENT = "kernel tracepoint", "engine event", "wiretap", "c
 #: What the chain consists of, in order; a run whose trace lacks one is not complete.
 CHAIN = (
     "docker", "POST create", "POST start", "shim start", "shim", "runc create", "runc init", "cgroup",
-    "unshare", "pivot_root", "runc start", "program", "runc delete", "die",
+    "unshare", "new root", "runc start", "program", "runc delete", "die",
 )  # fmt: skip
 
 #: Where the time goes: each segment ends at the named moment and starts at the one before.
@@ -58,6 +58,8 @@ class Span:
     start: float
     end: float
     source: str
+    #: More about it, such as the system call's name.
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -325,9 +327,9 @@ class _Reader:
         self.marks: list[Mark] = []
         self.moments: dict[str, float] = {}
 
-    def _span(self, lane: str, name: str, start: float, end: float | None) -> None:
+    def _span(self, lane: str, name: str, start: float, end: float | None, detail: str = "") -> None:
         if end is not None:
-            self.spans.append(Span(lane, name, self._at(start), self._at(end), KERNEL))
+            self.spans.append(Span(lane, name, self._at(start), self._at(end), KERNEL, detail))
 
     def _at(self, moment: float) -> float:
         return self.seen.of_machine(moment)
@@ -414,8 +416,12 @@ class _Reader:
             first_program = self.moments.get("program")
             before = [end for end in ends if first_program is None or self._at(end) < first_program]
             self._keep("namespaces made", max(before or ends))
-        for entered, returned, _ in self.trail.calls("pivot_root", pids):
-            self._span("kernel", "pivot_root", entered, returned)
+        for call in ("pivot_root", "chroot"):
+            found = self.trail.calls(call, pids)
+            if found:
+                entered, returned, _ = found[-1]
+                self._span("kernel", "new root", entered, returned, call)
+                break
 
 
 @dataclass(frozen=True)
@@ -501,4 +507,3 @@ def overhead(on: Context, n: int = 15) -> dict[str, list[float]]:
             with _Tracer(on):
                 seconds["traced"].append(timed(tap))
     return seconds
-

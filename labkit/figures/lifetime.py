@@ -85,7 +85,9 @@ def draw_timeline(axes, moments: list[Moment]) -> None:
     for at, word in sorted((at, word) for one in moments for at, word in one.events):
         level = next((level for level in levels if at >= free[level]), levels[-1])
         axes.plot([at, at], [0.27, level], color=COLOURS["grey"], linewidth=0.9, zorder=2)
-        axes.plot([at], [level], marker="D", markersize=6, color=COLOURS["blue"], markeredgecolor=COLOURS["ink"], zorder=5)
+        axes.plot(
+            [at], [level], marker="D", markersize=6, color=COLOURS["blue"], markeredgecolor=COLOURS["ink"], zorder=5
+        )
         axes.annotate(word, (at, level), xytext=(6, 0), textcoords="offset points", va="center", fontsize=10)
         free[level] = at + end * (0.03 + 0.011 * len(word))
     axes.set_xlim(0, end * 1.04)
@@ -134,8 +136,8 @@ def plot_stops(run: Stops) -> Picture:
             middle = statistics.median(values)
             words = f"median {middle:.1f} s, exit code {run.codes[way][0]}"
             right = middle < run.grace * 0.6
-            axes.annotate(words, (middle if right else run.grace, row), xytext=(14 if right else -8, 0), textcoords="offset points",
-                          ha="left" if right else "right", va="center", fontsize=10.5)  # fmt: skip
+            axes.annotate(words, (middle if right else run.grace, row), xytext=(14 if right else -8, 0), va="center",
+                          textcoords="offset points", ha="left" if right else "right", fontsize=10.5)  # fmt: skip
         axes.axvline(run.grace, color=COLOURS["vermilion"], linestyle="--", linewidth=1.6,
                      label=f"grace period {run.grace:.0f} s, then SIGKILL")  # fmt: skip
         axes.set_yticks(range(len(run.seconds)), list(run.seconds))
@@ -146,7 +148,9 @@ def plot_stops(run: Stops) -> Picture:
         axes.set_title("How long docker stop takes", pad=30)
         axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.99), borderaxespad=0)
         n = min(len(values) for values in run.seconds.values())
-        alt = "Dot plot of stop times: two ways of starting wait out the grace period and are killed, two leave at once."
+        alt = (
+            "Dot plot of stop times: two ways of starting wait out the grace period and are killed, two leave at once."
+        )
         return picture(figure, alt, caption=f"n = {n} each, all stopped at the same time\n{machine_line(run.engine)}")
 
 
@@ -161,7 +165,9 @@ def plot_restarts(run: Restarts) -> Picture:
         axes.plot(numbers, run.rule, marker="D", markersize=9, color=COLOURS["vermilion"], linestyle="--",
                   markeredgecolor=COLOURS["ink"], label="the rule: 100 ms, doubled each time", zorder=5)  # fmt: skip
         for number, pause in zip(numbers, run.pauses):
-            axes.annotate(f"{pause * 1000:.0f} ms", (number, pause), xytext=(0, 10), textcoords="offset points", ha="center")
+            axes.annotate(
+                f"{pause * 1000:.0f} ms", (number, pause), xytext=(0, 10), textcoords="offset points", ha="center"
+            )
         axes.set_xticks(list(numbers))
         axes.set_ylim(0, max([*run.pauses, *run.rule, 0.1]) * 1.2)
         axes.grid(axis="x", visible=False)

@@ -108,7 +108,8 @@ def _bar(axes, span: Span, y: float, start: float, end: float) -> None:
     axes.barh(y, width, left=left, height=0.62, color=COLOURS[LANE_COLOURS[span.lane]], hatch=HATCHES[span.source],
               edgecolor=COLOURS["ink"], linewidth=0.7, zorder=3)  # fmt: skip
     shown = min(right, end) - max(left, start)
-    text = f"{span.name} · {_time(right - left)}"
+    name = f"{span.name} ({span.detail})" if span.detail else span.name
+    text = f"{name} · {_time(right - left)}"
     if shown > (end - start) * 0.011 * len(text):
         axes.text((max(left, start) + min(right, end)) / 2, y, text, ha="center", va="center", fontsize=9.5, zorder=5,
                   bbox=BEHIND)  # fmt: skip

@@ -21,6 +21,9 @@ EVENTS = (
     "syscalls/sys_exit_unshare",
     "syscalls/sys_enter_pivot_root",
     "syscalls/sys_exit_pivot_root",
+    # Where the machine's root is a ramdisk, runc moves the mount and calls chroot instead.
+    "syscalls/sys_enter_chroot",
+    "syscalls/sys_exit_chroot",
 )
 
 CLONE_THREAD = 0x10000

@@ -56,7 +56,9 @@ class LifeWidget(LabWidget):
             moment = self._life.press(action)
             flags = f"Running={str(moment.running).lower()}, Paused={str(moment.paused).lower()}"
             code = f", ExitCode={moment.exit_code}" if moment.status == "exited" else ""
-            self.says.value = words(f"{action}: {show_time(moment.took)}. The engine says: {moment.status} ({flags}{code}).")
+            self.says.value = words(
+                f"{action}: {show_time(moment.took)}. The engine says: {moment.status} ({flags}{code})."
+            )
             self._show(moment.status)
         except LabError as fault:
             self.says.value = words(str(fault), "bad")
