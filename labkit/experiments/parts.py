@@ -234,7 +234,9 @@ class Ways(Result):
 
     def facts(self) -> str:
         first = next(iter(self.answers.values()))
-        rows = [f"{way:<24} same answer: {yes_no(answer == first and bool(answer))}" for way, answer in self.answers.items()]
+        rows = [
+            f"{way:<24} same answer: {yes_no(answer == first and bool(answer))}" for way, answer in self.answers.items()
+        ]
         if self.refusal:
             rows.append(f"{'without a certificate':<24} refused: yes")
         return "\n".join(rows)

@@ -5,9 +5,11 @@ Stop dockerd, kill containerd, kill a shim; run runc by hand; be an ordinary use
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
+import tarfile
 import time
 from dataclasses import dataclass
 
@@ -36,8 +38,8 @@ def owned(on: Context) -> OwnedEngine:
     return on.session.engine
 
 
-#: Writes a number every tenth of a second, to its output and to a file, then leaves with code 7.
-_COUNTER = "n=0; while [ $n -lt {count} ]; do n=$((n+1)); echo $n; echo $n > /count; usleep 100000; done; exit 7"
+#: Writes a number every tenth of a second, to its output and to a file; leaves with code 7 when told.
+_COUNTER = "n=0; until [ -e /leave ]; do n=$((n+1)); echo $n; echo $n > /count; usleep 100000; done; exit 7"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class WithoutDaemons(Result):
     """A counting container while dockerd and containerd were gone.
 
     ``readings`` are (seconds since its start, count, who was running) as read on the machine;
-    ``lines`` is how many lines its log has in the end.
+    ``lines`` is its log in the end, ``count`` how far it had counted when it left.
     """
 
     readings: list[tuple[float, int, str]]
@@ -71,12 +73,11 @@ class WithoutDaemons(Result):
         )
 
 
-def without_daemons(on: Context, count: int = 60) -> WithoutDaemons:
-    """Let a container count while dockerd is stopped and containerd killed; bring both back.
+def without_daemons(on: Context) -> WithoutDaemons:
+    """Let a container count while dockerd is stopped and containerd killed; bring both back, then let it leave.
 
     Args:
         on: a context on an owned engine.
-        count: how far it counts, ten a second.
 
     Raises:
         NotPossibleHere: the engine isn't the lab's own.
@@ -87,7 +88,7 @@ def without_daemons(on: Context, count: int = 60) -> WithoutDaemons:
     refused = ""
     with explained(engine.endpoint):
         container = on.docker.containers.create(
-            on.image(), ["sh", "-c", _COUNTER.format(count=count)], network_mode="none"
+            on.image(), ["sh", "-c", _COUNTER], network_mode="none"
         )
         container.start()
         container.reload()
@@ -115,13 +116,22 @@ def without_daemons(on: Context, count: int = 60) -> WithoutDaemons:
         finally:
             engine.start_containerd()
             engine.start_dockerd()
-        read("both", 1)
+        read("both", 2)
         with explained(engine.endpoint):
+            engine.shell(f"touch /proc/{pid}/root/leave")
             code = container.wait(timeout=120)["StatusCode"]
+            count = int(_file(container, "/count"))
             lines = container.logs().decode().split()
     finally:
         on.docker.api.remove_container(container.id, force=True)
     return WithoutDaemons(on.facts, readings, count, lines, code, refused)
+
+
+def _file(container, path: str) -> str:
+    """A small file of a container, also of one that has ended."""
+    stream, _ = container.get_archive(path)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+        return tar.extractfile(tar.getmembers()[0]).read().decode().strip()
 
 
 @dataclass(frozen=True)
@@ -225,7 +235,10 @@ def by_hand(on: Context) -> ByHand:
     finally:
         engine.shell(f"runc delete -f {name} 2>/dev/null; rm -rf {folder}", check=False)
     commands += ["vi config.json   (no terminal, another program)", run]
-    shown = [re.sub(rf"-{on.session.id}|/proc/{pid}\b", lambda m: "" if m[0][0] == "-" else "/proc/PID", one) for one in commands]
+    shown = [
+        re.sub(rf"-{on.session.id}|/proc/{pid}\b", lambda m: "" if m[0][0] == "-" else "/proc/PID", one)
+        for one in commands
+    ]
     config = {
         "args": full["process"]["args"],
         "namespaces": [row["type"] for row in full["linux"]["namespaces"]],

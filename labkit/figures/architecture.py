@@ -12,7 +12,9 @@ from .style import COLOURS, Picture, new_figure, picture, styled
 __all__ = ["then_and_now"]
 
 
-def _box(axes, x: float, y: float, wide: float, high: float, name: str, words: str, colour: str, hatch: str = "") -> None:
+def _box(
+    axes, x: float, y: float, wide: float, high: float, name: str, words: str, colour: str, hatch: str = ""
+) -> None:
     axes.add_patch(FancyBboxPatch(
         (x, y), wide, high, boxstyle="round,pad=0,rounding_size=0.08", facecolor=COLOURS["paper"],
         edgecolor=COLOURS[colour], linewidth=2.4, hatch=hatch, zorder=2,
@@ -26,7 +28,9 @@ def _box(axes, x: float, y: float, wide: float, high: float, name: str, words: s
 
 
 def _arrow(axes, start, end, words: str = "") -> None:
-    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=14, color=COLOURS["ink"], linewidth=1.6))
+    axes.add_patch(
+        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=14, color=COLOURS["ink"], linewidth=1.6)
+    )
     if words:
         axes.text((start[0] + end[0]) / 2 + 0.08, (start[1] + end[1]) / 2, words, fontsize=9, va="center", ha="left")
 
@@ -63,7 +67,16 @@ def then_and_now() -> Picture:
         _arrow(axes, (5.75, 2.92), (5.75, 3.18), "starts")
         _box(axes, 4.9, 3.2, 1.9, 0.85, "shim", "one per container,\nparent of its process", "green")
         _arrow(axes, (6.8, 3.62), (7.08, 3.62))
-        _box(axes, 7.1, 3.2, 1.9, 0.85, "runc", "sets up, starts,\nand is gone again", "orange", )
+        _box(
+            axes,
+            7.1,
+            3.2,
+            1.9,
+            0.85,
+            "runc",
+            "sets up, starts,\nand is gone again",
+            "orange",
+        )
         _arrow(axes, (5.85, 4.05), (5.85, 4.4))
         _arrow(axes, (8.05, 4.05), (8.05, 4.4))
         _box(axes, 4.9, 4.42, 4.1, 0.62, "Linux kernel", "", "ink")
@@ -79,7 +92,9 @@ def then_and_now() -> Picture:
             "itself. New Docker: client, dockerd, containerd, then a shim per container and runc, each its own part. "
             "Below, the dates: LXC replaced as default in March 2014, removed in February 2016, split in April 2016."
         )
-        return picture(figure, alt, caption="Drawn from moby's CHANGELOG.md for 0.9.0, 1.10.0 and 1.11.0; nothing measured")
+        return picture(
+            figure, alt, caption="Drawn from moby's CHANGELOG.md for 0.9.0, 1.10.0 and 1.11.0; nothing measured"
+        )
 
 
 PROCESS_COLOURS = {"dockerd": "blue", "containerd": "sky", "containerd-shim-runc-v2": "green"}
@@ -104,7 +119,8 @@ def plot_tree(tree: Tree) -> Picture:
             colour = PROCESS_COLOURS.get(name, "purple" if inside else "grey")
             axes.plot([x], [row], marker="s" if inside else "o", markersize=11, color=COLOURS[colour],
                       markeredgecolor=COLOURS["ink"], zorder=4)  # fmt: skip
-            axes.text(x + 0.22, row, name, va="center", fontsize=12, fontweight="bold")
+            shown = "(the machine's process 1)" if pid == 1 else name
+            axes.text(x + 0.22, row, shown, va="center", fontsize=12, fontweight="bold" if role else "normal")
             axes.text(5.3, row, role, va="center", fontsize=11)
             axes.text(9.1, row, f"pid {pid}", va="center", ha="right", fontsize=10.5, color=COLOURS["grey"])
         axes.set_title("The engine's processes while one container runs", pad=8)
@@ -124,7 +140,9 @@ def plot_without(run: WithoutDaemons) -> Picture:
         named: set[str] = set()
         for (_, _, who), start, end in zip(rows, edges, edges[1:]):
             colour, words = looks[who]
-            axes.axvspan(start, end, color=COLOURS[colour], alpha=0.22, linewidth=0, label=None if who in named else words)
+            axes.axvspan(
+                start, end, color=COLOURS[colour], alpha=0.22, linewidth=0, label=None if who in named else words
+            )
             named.add(who)
         markers = {"both": "o", "containerd": "s", "nobody": "X"}
         axes.plot([row[0] for row in rows], [row[1] for row in rows], color=COLOURS["ink"], linewidth=1.6, zorder=3)

@@ -127,7 +127,7 @@ def _time(milliseconds: float) -> str:
 
 def _marks(axes, marks: list[Mark], y: float, start: float, end: float, many: bool) -> None:
     """Events as diamonds or triangles with their names; where two are close, one below the other."""
-    levels = (-0.95, -0.5, -0.05, 0.32) if many else (0.0,)
+    levels = (-0.95, -0.5, -0.05, 0.32) if many else (-0.15, 0.3)
     free = dict.fromkeys(levels, -1e9)
     for mark in sorted(marks, key=lambda one: one.time):
         x = mark.time * 1000

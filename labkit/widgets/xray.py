@@ -15,7 +15,12 @@ from .base import LabWidget, button, words
 __all__ = ["live"]
 
 _NETWORKS = [("bridge (default)", ""), ("none", "--network none"), ("host", "--network host")]
-_LIMITS = [("no limits", ""), ("--memory 64m", "--memory 64m"), ("--cpus 0.5", "--cpus 0.5"), ("--read-only", "--read-only")]
+_LIMITS = [
+    ("no limits", ""),
+    ("--memory 64m", "--memory 64m"),
+    ("--cpus 0.5", "--cpus 0.5"),
+    ("--read-only", "--read-only"),
+]
 
 
 class XrayWidget(LabWidget):
