@@ -140,7 +140,8 @@ def _see(on: Context, tap: Wiretap, flags: str, image: str, command: str) -> _Se
     done = _client(on, words, tap)
     ended = time.monotonic()
     seen = _Seen(shlex.join(words), done.returncode, began, ended, tap.exchanges[first:], before)
-    if seen.asked("start") is None:
+    started = seen.asked("start")
+    if started is None or started.status >= 400:
         raise BadInput(f"docker run was refused: {done.stderr.strip()}", engine=on.session.engine.endpoint)
     # At once: the engine keeps only the last few hundred events.
     return dataclasses.replace(seen, events=_events(on, seen))
