@@ -144,12 +144,12 @@ def _read(on: Context, container: str, path: str) -> str:
 
     from docker.errors import NotFound
 
-    try:
-        with explained(on.session.engine.endpoint):
+    with explained(on.session.engine.endpoint):
+        try:
             stream, _ = on.docker.api.get_archive(container, path)
             data = io.BytesIO(b"".join(stream))
-    except NotFound:
-        return ""
+        except NotFound:
+            return ""
     with tarfile.open(fileobj=data) as tar:
         handle = tar.extractfile(tar.getmembers()[0])
         return handle.read(4096).decode("utf-8", "replace").strip() if handle else ""

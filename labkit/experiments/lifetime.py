@@ -102,14 +102,16 @@ class Life:
         before = time.monotonic()
         if self._began is None:
             self._began, self._wall = before, wall
-        try:
-            with explained(self._on.session.engine.endpoint):
+        with explained(self._on.session.engine.endpoint):
+            try:
                 self._do(action)
-        except APIError as refusal:
-            raise BadInput(
-                f"The engine refuses to {action} it: {refusal.explanation}",
-                next_step=f"Possible now: {', '.join(self.possible())}.",
-            ) from refusal
+            except APIError as refusal:
+                if refusal.status_code not in (400, 409):
+                    raise
+                raise BadInput(
+                    f"The engine refuses to {action} it: {refusal.explanation}",
+                    next_step=f"Possible now: {', '.join(self.possible())}.",
+                ) from refusal
         took = time.monotonic() - before
         with explained(self._on.session.engine.endpoint):
             moment = self._look(action, before - self._began, took, wall)
