@@ -149,7 +149,7 @@ class Handles:
             os.close(descriptor)
 
 
-def cgroup_sample(request, container, hz=1000, parent=None, wait=30.0, batch=0.05):
+def cgroup_sample(request, container, hz=1000, parent=None, wait=120.0, batch=0.05):
     """Sample a container's memory from its cgroup's birth to its removal.
 
     Start this before the container: it waits for the cgroup to appear. Streams batches of

@@ -105,4 +105,31 @@ def disk(_request):
     return {"free": system.f_bavail * system.f_frsize, "size": system.f_blocks * system.f_frsize}
 
 
-OPERATIONS = {"disk": disk, "file_facts": file_facts, "kmsg": kmsg, "machine": machine, "read_file": read_file}
+def memory_sample(request, hz=20, batch=0.25):
+    """Stream [monotonic seconds, available, free, free swap] of the whole machine, in bytes, until stopped."""
+    handle = os.open("/proc/meminfo", os.O_RDONLY)
+    wanted = re.compile(rb"^(MemAvailable|MemFree|SwapFree):\s+(\d+)", re.M)
+    rows, sent, count = [], time.monotonic(), 0
+    try:
+        while not request.stopped.wait(1 / hz):
+            now = time.monotonic()
+            found = {key: int(value) * 1024 for key, value in wanted.findall(os.pread(handle, 8192, 0))}
+            rows.append([round(now, 4), found[b"MemAvailable"], found[b"MemFree"], found.get(b"SwapFree", 0)])
+            count += 1
+            if now - sent >= batch:
+                request.more({"rows": rows})
+                rows, sent = [], now
+    finally:
+        os.close(handle)
+    request.more({"rows": rows})
+    return {"count": count}
+
+
+OPERATIONS = {
+    "disk": disk,
+    "file_facts": file_facts,
+    "kmsg": kmsg,
+    "machine": machine,
+    "memory_sample": memory_sample,
+    "read_file": read_file,
+}
