@@ -21,6 +21,9 @@ from .paths import COURSE
 #: What ``lab.oom`` and its like are made of: modules whose public functions take a context first.
 TOPICS: dict[str, tuple[str, ...]] = {
     "oom": ("experiments.oom", "experiments.oom_cases", "experiments.oom_machine", "widgets.oom"),
+    "xray": ("experiments.xray", "widgets.xray"),
+    "parts": ("experiments.parts", "experiments.parts_owned", "figures.architecture"),
+    "life": ("experiments.lifetime", "experiments.endings", "widgets.lifetime"),
     "first": ("experiments.first", "experiments.preflight"),
 }
 
