@@ -36,7 +36,8 @@ class Push(Result):
     """One push, as the registry saw it.
 
     ``uploaded`` and ``already`` are digests of blobs (layers and the configuration) that came in
-    or were found there, from the registry's access log; ``digest`` is the manifest's.
+    or were found there, from the registry's access log; ``digest`` is the manifest's;
+    ``sizes`` are bytes by blob, compressed, as the manifest says.
     """
 
     repository: str
@@ -45,6 +46,17 @@ class Push(Result):
     uploaded: list[str]
     already: list[str]
     seconds: float
+    sizes: dict[str, int]
+
+    @property
+    def bytes_uploaded(self) -> int:
+        """The compressed size of what came in."""
+        return sum(self.sizes.get(digest, 0) for digest in self.uploaded)
+
+    @property
+    def bytes_already(self) -> int:
+        """The compressed size of what was there already."""
+        return sum(self.sizes.get(digest, 0) for digest in self.already)
 
     def facts(self) -> str:
         return (
@@ -187,10 +199,10 @@ class Registry:
         blobs = self._blobs_of(repository, digest)
         uploaded = [found for found in self.uploads() if found in blobs]
         already = [blob for blob in blobs if blob not in uploaded]
-        return Push(self._on.facts, repository, tag, digest, uploaded, already, seconds)
+        return Push(self._on.facts, repository, tag, digest, uploaded, already, seconds, blobs)
 
-    def push_and_break(self, image: str, repository: str, tag: str = "latest") -> int:
-        """Start a push and break it off half-way, as a dropped connection would; returns the blobs that arrived.
+    def push_and_break(self, image: str, repository: str, tag: str = "latest") -> list[str]:
+        """Start a push and break it off half-way, as a dropped connection would; returns what arrived, by digest.
 
         The connection to the engine is closed as soon as the first blob is in while others are not.
         """
@@ -204,11 +216,11 @@ class Registry:
                     break
             stream.close()
         # The engine notices within moments; wait until nothing comes in any more.
-        last, calm = -1, 0
+        last, calm = self.arrived(repository), 0
         while calm < 3:
-            count = len(self.uploads())
-            calm, last = (calm + 1, last) if count == last else (0, count)
             time.sleep(0.1)
+            now = self.arrived(repository)
+            calm, last = (calm + 1, last) if now == last else (0, now)
         return last
 
     def pull(self, repository: str, reference: str = "latest", *, platform: str | None = None) -> str:
@@ -218,11 +230,9 @@ class Registry:
             self._on.docker.api.pull(name, tag=reference, platform=platform)
         return f"{name}@{reference}" if reference.startswith("sha256:") else f"{name}:{reference}"
 
-    def _blobs_of(self, repository: str, digest: str) -> list[str]:
+    def _blobs_of(self, repository: str, digest: str) -> dict[str, int]:
         manifest = self.manifest(repository, digest)
-        if "layers" not in manifest:
-            return []
-        return list(dict.fromkeys([row["digest"] for row in [manifest["config"], *manifest["layers"]]]))
+        return {row["digest"]: row["size"] for row in [manifest["config"], *manifest["layers"]]}
 
     # The access log.
 
@@ -239,6 +249,18 @@ class Registry:
         done = [re.search(r'"PUT \S+digest=sha256%3A([0-9a-f]{64})\S* HTTP/[\d.]+" 201', line)
                 for line in self.log()[self._log_from :]]  # fmt: skip
         return ["sha256:" + found[1] for found in done if found]
+
+    def mounted(self) -> list[str]:
+        """Digests of blobs that the engine had linked from another repository of this registry, from the log."""
+        done = [re.search(r'"POST \S+mount=sha256%3A([0-9a-f]{64})\S* HTTP/[\d.]+" 201', line)
+                for line in self.log()[self._log_from :]]  # fmt: skip
+        return ["sha256:" + found[1] for found in done if found]
+
+    def arrived(self, repository: str) -> list[str]:
+        """Digests of the blobs that a repository holds now, complete ones only: read from the registry's disk."""
+        folder = f"/var/lib/registry/docker/registry/v2/repositories/{repository}/_layers/sha256"
+        names = self.container.exec_run(["ls", folder]).output.decode().split()
+        return ["sha256:" + name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)]
 
     # By hand: what a client does when it pushes.
 
