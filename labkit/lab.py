@@ -21,7 +21,8 @@ from .paths import COURSE
 #: What ``lab.oom`` and its like are made of: modules whose public functions take a context first.
 TOPICS: dict[str, tuple[str, ...]] = {
     "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
-    "images": ("experiments.anatomy", "experiments.writable", "experiments.layering", "widgets.images"),
+    "images": ("experiments.building", "experiments.samples", "experiments.anatomy", "experiments.writable",
+               "experiments.layering", "widgets.images"),
     "registry": ("experiments.registry", "experiments.pushes", "experiments.platforms"),
     "first": ("experiments.first", "experiments.preflight"),
 }

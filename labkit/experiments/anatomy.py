@@ -20,6 +20,7 @@ import tarfile
 import tempfile
 from dataclasses import dataclass, field
 
+from docker.errors import ImageNotFound
 from docker.types import Mount
 
 from ..engine.faults import explained
@@ -114,8 +115,33 @@ def chain_ids(diff_ids: list[str]) -> list[str]:
 
 
 def sample(on: Context, tag: str = "1", **changed: str) -> Build:
-    """Build the sample app ``hello`` of ``data/apps`` as ``hello-SESSION:tag``; returns the build."""
-    return build(on, f"{on.session.name('hello')}:{tag}", source("hello", **changed))
+    """Build the sample app ``hello`` of ``data/apps`` as ``hello-SESSION:tag``; returns the build.
+
+    The lab controls the cache: version 1 is built without it, any other may reuse version 1's steps
+    and no others, whatever else the engine remembers.
+
+    Args:
+        tag: the version.
+        changed: other text for a file, as for :func:`labkit.experiments.samples.source`.
+    """
+    name = on.session.name("hello")
+    earlier = f"{name}:1" if tag != "1" and has_image(on, f"{name}:1") else False
+    return build(on, f"{name}:{tag}", source("hello", **changed), cache=earlier)
+
+
+def has_image(on: Context, reference: str) -> bool:
+    """Whether the engine has an image of that name."""
+    try:
+        on.docker.api.inspect_image(reference)
+        return True
+    except ImageNotFound:
+        return False
+
+
+def sample_tag(on: Context, tag: str = "1", **changed: str) -> str:
+    """The sample app's reference; built first where the engine lacks it."""
+    name = f"{on.session.name('hello')}:{tag}"
+    return name if has_image(on, name) else sample(on, tag, **changed).tag
 
 
 def anatomy(on: Context, image: str) -> Anatomy:

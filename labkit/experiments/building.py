@@ -75,7 +75,7 @@ def build(
     tag: str,
     files: Mapping[str, str | bytes],
     *,
-    cache: bool = True,
+    cache: bool | str = True,
     mtime: int = EPOCH,
     arguments: Mapping[str, str] | None = None,
 ) -> Build:
@@ -84,7 +84,7 @@ def build(
     Args:
         tag: the image's reference, such as ``"shop-1a2b3c4d:1"``.
         files: the context, path to content; ``"Dockerfile"`` is one of them.
-        cache: whether earlier steps may be reused.
+        cache: whether earlier steps may be reused; an image's reference: only that image's.
         mtime: the files' time stamp in the context, seconds since 1970.
         arguments: build arguments (``--build-arg``).
 
@@ -99,6 +99,7 @@ def build(
     with explained(on.session.engine.endpoint):
         stream = on.docker.api.build(
             fileobj=context_archive(files, mtime=mtime), custom_context=True, tag=tag, nocache=not cache,
+            cache_from=[cache] if isinstance(cache, str) else None,
             rm=True, forcerm=True, network_mode="none", buildargs=dict(arguments or {}), decode=True,
         )  # fmt: skip
         try:
@@ -109,8 +110,10 @@ def build(
             raise
         if reader.error:
             _forget(on, reader)
+            # The last steps are the lab's labels, which nobody wrote.
+            total = int(reader.total or 0) - len(on.docker.lab_labels)
             raise LabError(
-                f"The build failed at step {len(reader.steps) + 1} of {reader.total}: {reader.instruction}.",
+                f"The build failed at step {len(reader.steps) + 1} of {total}: {reader.instruction}.",
                 cause=_cause(reader),
                 next_step="Change that line, or a file it uses, and build again: the steps before it are in the cache.",
                 engine=on.session.engine.endpoint,

@@ -9,13 +9,16 @@ from .. import images
 from ..errors import LabError
 from ..images.archive import sha256
 from ..units import yes_no
-from .anatomy import anatomy, sample
+from .anatomy import anatomy, sample_tag
 from .building import build
 from .context import Context
 from .registry import Push, Registry
 from .result import Result
 
 __all__ = ["BrokenPush", "Matched", "TwoPushes", "broken_push", "matched", "two_pushes"]
+
+#: The app's own code in its second version.
+SECOND = '#!/bin/sh\n. /lib/greeting.sh\ngreet\necho "second version"\n'
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,10 @@ def two_pushes(on: Context, registry: Registry, repository: str = "shop") -> Two
 
     Uploads are counted in the registry's access log, not taken from the client's words.
     """
-    one = sample(on, "1")
-    two = sample(on, "2", app__sh='#!/bin/sh\n. /lib/greeting.sh\ngreet\necho "second version"\n')
-    first = registry.push(one.tag, repository, "1")
-    second = registry.push(two.tag, repository, "2")
+    one = sample_tag(on, "1")
+    two = sample_tag(on, "2", app__sh=SECOND)
+    first = registry.push(one, repository, "1")
+    second = registry.push(two, repository, "2")
     new = len(set(second.sizes) - set(first.sizes))
     return TwoPushes(on.facts, first, second, new)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..errors import BadInput
 from ..paths import data_file
 
+__all__ = ["source"]
+
 
 def source(app: str, **changed: str) -> dict[str, str]:
     """An app's files, path to text.

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from .. import images
 from ..engine.faults import explained
 from ..units import MIB, yes_no
+from .anatomy import sample_tag
 from .building import build
 from .context import Context
 from .result import Result
-from .samples import source
 
 __all__ = ["CopyUp", "TwoContainers", "copy_up", "two_containers"]
 
@@ -70,8 +70,7 @@ def two_containers(on: Context) -> TwoContainers:
     Changes come from the engine (``GET /containers/…/changes``), mount options from each container's
     ``/proc/mounts``, sizes from ``GET /containers/json?size=1``.
     """
-    tag = f"{on.session.name('hello')}:1"
-    build(on, tag, source("hello"))
+    tag = sample_tag(on)
     options = {"network_mode": "none"}
     with (
         explained(on.session.engine.endpoint),
