@@ -23,6 +23,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
     "images": ("experiments.building", "experiments.samples", "experiments.anatomy", "experiments.writable",
                "experiments.layering", "widgets.images"),
+    "delivery": ("experiments.pipeline", "widgets.delivery"),
+    "shop": ("experiments.shop",),
     "registry": ("experiments.registry", "experiments.pushes", "experiments.platforms"),
     "first": ("experiments.first", "experiments.preflight"),
 }

@@ -103,7 +103,9 @@ class Shelf(Result):
     def facts(self) -> str:
         shared, every = self.shared(), [layer for one in self.images for layer in one.layers]
         different = {layer.diff_id for layer in every}
-        return f"{len(self.images)} images, {len(every)} layers in all, {len(different)} different, {len(shared)} shared"
+        return (
+            f"{len(self.images)} images, {len(every)} layers in all, {len(different)} different, {len(shared)} shared"
+        )
 
 
 def chain_ids(diff_ids: list[str]) -> list[str]:

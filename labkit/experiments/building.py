@@ -172,4 +172,3 @@ def _forget(on: Context, reader: _Reader) -> None:
         with contextlib.suppress(APIError, DockerException):
             if identifier and not on.docker.api.inspect_image(identifier)["RepoTags"]:
                 on.docker.api.remove_image(identifier)
-

@@ -23,7 +23,7 @@ from .context import Context
 from .result import Result
 from .samples import source
 
-__all__ = ["STAGES", "Release", "StageRun", "approve", "broken", "rebuilt", "run", "tea"]
+__all__ = ["STAGES", "Release", "StageRun", "approve", "broken", "call", "rebuilt", "run", "tea"]
 
 STAGES = ("source", "build", "test", "push", "staging", "smoke", "gate", "production")
 REPOSITORY = "tea"
@@ -186,8 +186,10 @@ def run(
     """
     if mode not in MODES:
         raise BadInput(f"{mode!r} is no mode.", next_step=f"Choose one of: {', '.join(MODES)}.")
-    ours = _Run(on, tea() if files is None else files, mode, watch)
     with explained(on.session.engine.endpoint):
+        registries.start(on)  # it runs before any commit: its start is no part of a stage
+        on.visitor(place_network(on))
+        ours = _Run(on, tea() if files is None else files, mode, watch)
         try:
             ours.do("source", ours.read_source)
             ours.do("build", ours.build)

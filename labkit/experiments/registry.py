@@ -60,8 +60,7 @@ class Push(Result):
 
     def facts(self) -> str:
         return (
-            f"{self.repository}:{self.tag}: {len(self.uploaded)} blobs uploaded, "
-            f"{len(self.already)} were there already"
+            f"{self.repository}:{self.tag}: {len(self.uploaded)} blobs uploaded, {len(self.already)} were there already"
         )
 
 
