@@ -53,7 +53,7 @@ def _locked(folder: Path):
         yield
 
 
-def _apt(folder: Path, arch: str, *arguments: str) -> str:
+def _apt(folder: Path, arch: str, *arguments: str, where: Path | None = None) -> str:
     state, cache = folder / "state", folder / "cache"
     (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (cache / "archives" / "partial").mkdir(parents=True, exist_ok=True)
@@ -71,10 +71,11 @@ def _apt(folder: Path, arch: str, *arguments: str) -> str:
         "Acquire::Retries": "3",
         "Acquire::Languages": "none",
     }
-    command = ["apt-get", "-qq", "-y"]
+    tool = "apt-cache" if arguments[0] == "madison" else "apt-get"
+    command = [tool, "-qq"] if tool == "apt-cache" else [tool, "-qq", "-y"]
     for key, value in options.items():
         command += ["-o", f"{key}={value}"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=where)
     if done.returncode:
         message = done.stderr.strip()
         if "No space left" in message or "enough free space" in message:
@@ -90,13 +91,30 @@ def _apt(folder: Path, arch: str, *arguments: str) -> str:
     return done.stdout
 
 
-def fetch(packages: Sequence[str], *, arch: str | None = None, progress: Progress | None = None) -> list[Path]:
+def _known(folder: Path, arch: str, names: Sequence[str]) -> list[str]:
+    # Those of the names that the package lists hold.
+    if not names:
+        return []
+    listed = {line.split("|", 1)[0].strip() for line in _apt(folder, arch, "madison", *names).splitlines()}
+    return [name for name in names if name in listed]
+
+
+def fetch(
+    packages: Sequence[str],
+    *,
+    arch: str | None = None,
+    progress: Progress | None = None,
+    optional: Sequence[str] = (),
+    skip: re.Pattern | None = None,
+) -> list[Path]:
     """Download the packages and all they depend on; return the ``.deb`` files.
 
     Args:
         packages: package names, each optionally ``name=version``.
         arch: Debian architecture; this machine's by default.
         progress: called with one line of text at each step.
+        optional: more packages, left out silently where the distribution hasn't got them.
+        skip: dependencies whose names match are neither downloaded nor returned.
 
     Files already in the cache are not downloaded again, so an interrupted fetch resumes.
 
@@ -117,8 +135,10 @@ def fetch(packages: Sequence[str], *, arch: str | None = None, progress: Progres
         # apt leaves out what its archive folder holds: ask with an empty one for the whole closure.
         (folder / "none" / "partial").mkdir(parents=True, exist_ok=True)
         nothing = ["-o", f"Dir::Cache::archives={folder / 'none'}"]
-        wanted = _apt(folder, arch, *nothing, "install", "--print-uris", *packages)
+        chosen = [*packages, *_known(folder, arch, optional)]
+        wanted = _apt(folder, arch, *nothing, "install", "--print-uris", *chosen)
         rows = re.findall(r"^'[^']+' (\S+) (\d+)", wanted, flags=re.M)
+        rows = [row for row in rows if not (skip and skip.search(row[0].split("_", 1)[0]))]
         archives = folder / "cache" / "archives"
         missing = [
             (name, int(size))
@@ -128,7 +148,9 @@ def fetch(packages: Sequence[str], *, arch: str | None = None, progress: Progres
         if missing:
             megabytes = sum(size for _, size in missing) / 1e6
             say(f"Downloading {len(missing)} packages, {megabytes:.0f} MB")
-            _apt(folder, arch, "install", "--download-only", *packages)
+            # By exact name and version: "install" would bring what is skipped as well.
+            exact = [re.sub(r"^([^_]+)_([^_]+)_.*", r"\1=\2", name).replace("%3a", ":") for name, _ in missing]
+            _apt(folder, arch, "download", *exact, where=archives)
         return [archives / name for name, _ in rows]
 
 

@@ -127,7 +127,7 @@ class Lab:
             return self
         if self._owned is None:
             status = card.Status()
-            engine = engines.owned(progress=status.say)
+            engine = engines.owned(progress=status.say, images=images.archives)
             self._owned = Lab(self.name, engine, progress=status.say)
             status.card(f"{self.title()}: an engine of its own", self._owned.facts, engine, [])
         return self._owned
@@ -230,7 +230,7 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
         close_quietly(earlier)
     status = card.Status()
     status.say("Looking for a container engine")
-    found = engines.find(engine, progress=status.say)
+    found = engines.find(engine, progress=status.say, images=images.archives)
     try:
         lab = Lab(name, found, progress=status.say)
     except BaseException:

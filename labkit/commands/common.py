@@ -29,9 +29,10 @@ def say(line: str) -> None:
 def opened(name: str, engine: str | None) -> Iterator:
     """A lab's session without a notebook: closed, and its things removed, at the end."""
     from .. import engine as engines
+    from .. import images
     from ..lab import Lab
 
-    found = engines.find(engine, progress=say)
+    found = engines.find(engine, progress=say, images=images.archives)
     try:
         lab = Lab(name, found, progress=say)
     except BaseException:

@@ -85,10 +85,8 @@ def _jupyterlab() -> Check:
 
 def _embedded() -> list[Check]:
     """What labkit's own engine would need here; a lab that breaks things uses it beside the host's."""
-    try:
-        from ..engine.embedded import preconditions
-    except ImportError:
-        return []
+    from ..engine.embedded import preconditions
+
     return [
         Check(f"own engine: {name}", ok, detail, remedy, needed=False) for name, ok, detail, remedy in preconditions()
     ]

@@ -6,7 +6,6 @@ import argparse
 import json
 import shlex
 
-from ..errors import NotPossibleHere
 from .common import add_json, say
 
 
@@ -25,17 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    try:
-        from ..engine import embedded
-    except ImportError as fault:
-        raise NotPossibleHere("This labkit has no embedded engine.") from fault
     from .. import images
+    from ..engine import embedded
 
     if options.action == "build":
-        place = embedded.build(progress=say, force=options.force, images=_archives(images))
+        place = embedded.build(progress=say, force=options.force, images=images.archives)
         print(json.dumps({"path": str(place)}) if options.json else f"Built: {place}")
     elif options.action == "up":
-        environment = embedded.up(progress=say).environment()
+        environment = embedded.up(progress=say, images=images.archives).environment()
         if options.json:
             print(json.dumps(environment))
         else:
@@ -50,12 +46,6 @@ def main(options: argparse.Namespace) -> int:
         status = embedded.status()
         print(json.dumps(status, indent=1, default=str) if options.json else _lines(status))
     return 0
-
-
-def _archives(images) -> list:
-    from .. import debian
-
-    return images.archives(debian.architecture(), progress=say)
 
 
 def _lines(status: dict) -> str:

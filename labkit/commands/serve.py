@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from ..course import resolve
@@ -38,9 +39,12 @@ def command(lab: str, *, port: int, ip: str, browser: bool) -> list[str]:
     return line
 
 
-def environment(engine: str | None = None) -> dict[str, str]:
-    """This process's environment with the course's Jupyter settings (no news pop-up) put in front."""
-    added = {}
+def environment(workspaces: str, engine: str | None = None) -> dict[str, str]:
+    """This process's environment with the course's Jupyter settings (no news pop-up) put in front.
+
+    ``workspaces`` is a fresh folder: JupyterLab would else put the tabs of last time in front.
+    """
+    added = {"JUPYTERLAB_WORKSPACES_DIR": workspaces}
     settings = str(Path(__file__).resolve().parent.parent / "jupyter")
     earlier = os.environ.get("JUPYTER_CONFIG_PATH")
     added["JUPYTER_CONFIG_PATH"] = settings + (os.pathsep + earlier if earlier else "")
@@ -59,4 +63,5 @@ def main(options: argparse.Namespace) -> int:
         say(f"Live: {lab.facts.name} {lab.facts.version} ({lab.facts.kind}, {lab.facts.endpoint})")
     browser = not options.no_browser
     line = command(entry.lab, port=options.port, ip=options.ip, browser=browser)
-    return subprocess.call(line, env=environment(options.engine), cwd=COURSE)
+    with tempfile.TemporaryDirectory(prefix="labkit-jupyter-") as workspaces:
+        return subprocess.call(line, env=environment(workspaces, options.engine), cwd=COURSE)

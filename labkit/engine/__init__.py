@@ -21,20 +21,21 @@ __all__ = [
 ]  # fmt: skip
 
 
-def find(choice: str | None = None, *, progress=None) -> Engine:
+def find(choice: str | None = None, *, progress=None, images=None) -> Engine:
     """The engine to run on.
 
     Args:
         choice: ``"host"``, ``"embedded"`` or an endpoint URL; ``$LABKIT_ENGINE`` when not given,
             and the first that works when that isn't set either.
         progress: called with a line of text while an embedded engine is made ready.
+        images: a function that makes the image archives an embedded engine is built with.
 
     Raises:
         NoEngine, EngineRefused: the chosen one doesn't answer, or none does.
     """
     choice = (choice or os.environ.get("LABKIT_ENGINE") or "").strip()
     if choice == "embedded":
-        return owned(progress=progress)
+        return owned(progress=progress, images=images)
     url = choice if choice not in ("", "host") else None
     if url and "://" not in url:
         raise NoEngine(
@@ -47,7 +48,7 @@ def find(choice: str | None = None, *, progress=None) -> Engine:
     if choice == "host":
         raise NoEngine("No host engine answers.", cause=" ".join(tried), next_step="Run: labkit doctor")
     try:
-        return owned(progress=progress)
+        return owned(progress=progress, images=images)
     except LabError as fault:
         raise NoEngine(
             "No container engine answers, and labkit could not start its own.",
@@ -56,14 +57,12 @@ def find(choice: str | None = None, *, progress=None) -> Engine:
         ) from fault
 
 
-def owned(*, progress=None) -> OwnedEngine:
-    """An engine that labkit starts and a lab may stop, starve and break.
+def owned(*, progress=None, images=None) -> OwnedEngine:
+    """An engine that labkit starts and a lab may stop, starve and break; arguments as for :func:`find`.
 
     Raises:
         labkit.errors.LabError: QEMU is missing, or there's too little memory or disk for it.
     """
-    try:
-        from .embedded import start
-    except ImportError as fault:
-        raise NoEngine("This labkit has no embedded engine.", next_step="Update labkit.") from fault
-    return start(progress=progress)
+    from .embedded import start  # here: a host engine needs none of it
+
+    return start(progress=progress, images=images)

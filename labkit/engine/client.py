@@ -51,6 +51,10 @@ class LabelledAPIClient(docker.APIClient):
         kwargs["changes"] = "\n".join(self._as_changes(kwargs.get("changes")))
         return super().import_image(*args, **kwargs)
 
+    def import_image_from_data(self, *args, **kwargs):  # the one import that doesn't end in import_image
+        kwargs["changes"] = "\n".join(self._as_changes(kwargs.get("changes")))
+        return super().import_image_from_data(*args, **kwargs)
+
     def _as_changes(self, changes) -> list[str]:
         lines = [changes] if isinstance(changes, str) else list(changes or [])
         return [*lines, *(f'LABEL {key}="{value}"' for key, value in self._labelled({}).items())]

@@ -13,12 +13,29 @@ from .base import Engine
 _CREATES = (("run",), ("create",), ("build",), ("container", "run"), ("container", "create"), ("image", "build"),
             ("buildx", "build"), ("network", "create"), ("volume", "create"))  # fmt: skip
 
+# Options of docker itself that take their value as the next word.
+_WITH_VALUE = (
+    "-c",
+    "--context",
+    "--config",
+    "-H",
+    "--host",
+    "-l",
+    "--log-level",
+    "--tlscacert",
+    "--tlscert",
+    "--tlskey",
+)
+
 
 def with_labels(words: list[str], labels: Mapping[str, str]) -> list[str]:
     """The command with ``--label`` added right after a subcommand that creates something."""
+    first = 1
+    while first < len(words) and words[first].startswith("-"):
+        first += 2 if words[first] in _WITH_VALUE else 1
     for subcommand in _CREATES:
-        if tuple(words[1 : 1 + len(subcommand)]) == subcommand:
-            place = 1 + len(subcommand)
+        place = first + len(subcommand)
+        if tuple(words[first:place]) == subcommand:
             extra = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
             return [*words[:place], *extra, *words[place:]]
     return words
@@ -43,7 +60,10 @@ def run_cli(
         BadInput: not a ``docker`` command, or it failed.
         NotPossibleHere: this machine has no ``docker`` command line.
     """
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError as fault:
+        raise BadInput(f"{command!r} can't be read: {fault}.", next_step="Close the quotation mark.") from fault
     if not words or words[0] != "docker":
         raise BadInput(f"{command!r} is not a docker command.", next_step="Begin it with docker, as in a terminal.")
     program = engine.cli_path()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ _ANSWERS: tuple[tuple[str, type[LabError], str, str], ...] = (
     (r"[Mm]inimum memory limit", BadInput, "The engine refuses memory limits below its minimum.",
      "Ask for 8m or more."),
     (r"(container )?name .* is already in use", BadInput, "An object with this name exists already.",
-     "Use lab.name('…'), which adds this session's id."),
+     "Use lab.name_for('…'), which adds this session's id."),
     (r"cannot allocate memory|out of memory", NotPossibleHere, "The engine's machine has too little memory free.",
      "Stop what runs beside it, or choose smaller values."),
 )  # fmt: skip
@@ -70,7 +71,16 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
             next_step="Set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to the engine's client certificates.",
             engine=endpoint,
         )
-    gone = (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError, ConnectionError)
+    if "Invalid bind address" in text:
+        return BadInput(
+            "No Docker client can use this address.",
+            next_step="Write it like unix:///var/run/docker.sock, tcp://HOST:PORT or ssh://USER@HOST",
+            engine=endpoint,
+        )
+    gone = (
+        requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError, ConnectionError,
+        http.client.HTTPException,
+    )  # fmt: skip
     if _has(fault, FileNotFoundError, ConnectionRefusedError) or "Connection refused" in text or "No such file" in text:
         return NoEngine(
             "Nothing answers there.",
@@ -78,18 +88,19 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
             next_step="Start it (sudo systemctl start docker, or open Docker Desktop), then run: labkit doctor",
             engine=endpoint,
         )
-    if isinstance(fault, gone):
-        return EngineGone(
-            "The engine stopped answering.",
-            cause="The daemon was stopped or restarted, or its machine is gone.",
-            next_step="Run labkit doctor, then run the lab's first cell again.",
-            engine=endpoint,
-        )
+    # Before the next: requests counts a connection that timed out among the broken ones, too.
     if isinstance(fault, (requests.exceptions.Timeout, TimeoutError)):
         return EngineGone(
             "The engine did not answer in time.",
             cause="It is overloaded, paused or unreachable.",
             next_step="Run labkit doctor to see how long a round trip takes.",
+            engine=endpoint,
+        )
+    if isinstance(fault, gone):
+        return EngineGone(
+            "The engine stopped answering.",
+            cause="The daemon was stopped or restarted, or its machine is gone.",
+            next_step="Run labkit doctor, then run the lab's first cell again.",
             engine=endpoint,
         )
     return LabError(f"{type(fault).__name__}: {text}", engine=endpoint)

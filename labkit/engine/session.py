@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 
 from docker.errors import APIError, DockerException, NotFound
 
+from ..errors import LabError
 from .base import Engine
 from .client import LabelledClient
 from .faults import explained
@@ -67,6 +68,7 @@ class Session:
         self._keeper = ""
         self._keeper_socket = None
         self._starting = False
+        self._closed = False
         with explained(engine.endpoint):
             self.docker = LabelledClient(
                 labels={LAB: lab, SESSION: self.id}, before_create=self.show_life, **engine.client_options()
@@ -82,6 +84,8 @@ class Session:
 
     def show_life(self) -> None:
         """Start the keeper if none lives. The labelled client calls this before each creation."""
+        if self._closed:
+            raise LabError("This lab is closed.", next_step="Run its first cell again.")
         if self._keeper_image is None or self._starting or self._keeper_lives():
             return
         self._starting = True
@@ -113,7 +117,8 @@ class Session:
         api.start(self._keeper)
 
     def close(self) -> Removed:
-        """Remove all that this session made and let go of the engine."""
+        """Remove all that this session made and let go of the engine; nothing can be created after that."""
+        self._closed = True
         try:
             return remove(self.docker, self.id)
         finally:
@@ -158,7 +163,8 @@ def dead_sessions(client, *, but: str = "") -> list[str]:
     for row in client.api.containers(all=True, filters={"label": f"{ROLE}=keeper"}):
         session = row["Labels"].get(SESSION, "")
         young = datetime.now(timezone.utc).timestamp() - row["Created"] < STARTING
-        if row["State"] == "running" or (row["State"] == "created" and young):
+        # A paused keeper can't end, so it says nothing; sparing the living comes first.
+        if row["State"] in ("running", "paused") or (row["State"] == "created" and young):
             alive.add(session)
     return sorted(set(sessions(client)) - alive)
 

@@ -25,14 +25,22 @@ CONTENT.prediction(
 CONTENT.ask(
     "talk",
     "What does `docker run` do?",
-    ("It starts a container itself", "It sends requests to the engine, which starts the container", "It starts a virtual machine"),
+    (
+        "It starts a container itself",
+        "It sends requests to the engine, which starts the container",
+        "It starts a virtual machine",
+    ),
     1,
     "The command line is a client: lab 06 shows each of its requests.",
 )
 CONTENT.ask(
     "touch",
     "Your engine also runs containers that aren't the lab's. What does a lab do with them?",
-    ("It stops them, to measure well", "Nothing: it touches only what carries its own label", "It removes the stopped ones"),
+    (
+        "It stops them, to measure well",
+        "Nothing: it touches only what carries its own label",
+        "It removes the stopped ones",
+    ),
     1,
     "Whatever a lab makes carries the labels labkit.lab and labkit.session, and only that is ever removed.",
 )
@@ -48,7 +56,7 @@ CONTENT.ask(
 @CONTENT.exercise(
     "hello",
     "Say hello",
-    "`lab.docker.containers.run(\"labkit/busybox:1\", [\"echo\", \"hello\"])` runs one. It has to stay: no `remove=True`.",
+    '`lab.docker.containers.run("labkit/busybox:1", ["echo", "hello"])` runs one. It has to stay: no `remove=True`.',
     "Whatever the container prints is in its log: `container.logs()`.",
     "Let it run in the background with `detach=True`, and wait for it with `container.wait()`.",
 )
@@ -67,7 +75,7 @@ def hello(on: Context) -> Outcome:
     "Keep it running",
     "A container lives as long as its main process: give it one that takes its time, such as `sleep 600`.",
     "`detach=True` starts it and comes back at once.",
-    "The name goes in `name=`: `lab.name_for(\"clock\")` makes one that nobody else uses.",
+    'The name goes in `name=`: `lab.name_for("clock")` makes one that nobody else uses.',
 )
 def keep_running(on: Context) -> Outcome:
     running = [row for row in containers(on) if row["State"]["Running"]]
@@ -83,7 +91,7 @@ def keep_running(on: Context) -> Outcome:
     "inside",
     "Look inside",
     "`container.exec_run([...])` runs a second program in a running container.",
-    "`container.exec_run([\"touch\", \"/tmp/seen\"])` leaves a file behind.",
+    '`container.exec_run(["touch", "/tmp/seen"])` leaves a file behind.',
     "The engine tells what changed: `container.diff()` has to list /tmp/seen.",
 )
 def inside(on: Context) -> Outcome:

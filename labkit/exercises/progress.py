@@ -13,6 +13,15 @@ from pathlib import Path
 from ..paths import state_dir
 
 
+def _folders(found, depth: int) -> dict:
+    """Dicts within dicts, ``depth`` levels down; what a hand or a fault put between is left out."""
+    if not isinstance(found, dict):
+        return {}
+    if not depth:
+        return found
+    return {key: _folders(value, depth - 1) for key, value in found.items() if isinstance(value, dict)}
+
+
 class Progress:
     """What has been tried and done: ``{"08-out-of-memory": {"exercises": {key: {...}}, …}}``.
 
@@ -25,10 +34,9 @@ class Progress:
         self.path = path or state_dir() / "progress.json"
 
     def read(self) -> dict:
-        """All of it; empty where there's none yet or the file can't be understood."""
+        """All of it; without what can't be understood; empty where there's none yet."""
         try:
-            found = json.loads(self.path.read_text())
-            return found if isinstance(found, dict) else {}
+            return _folders(json.loads(self.path.read_text()), 3)
         except (OSError, ValueError):
             return {}
 

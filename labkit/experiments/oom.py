@@ -88,8 +88,8 @@ class OomRun(Result):
         within = self.peak is None or self.peak <= self.limit
         return (
             f"killed by the kernel: {yes_no(self.verdict.cgroup_kills > 0)}"
-            f" · exit code {self.verdict.exit_code} · peak within the limit: {yes_no(within)}"
-            f" · the machine had more than that free: {yes_no(self.machine_free > self.limit)}"
+            f" · exit code {self.verdict.exit_code}\n"
+            f"peak within the limit: {yes_no(within)} · the machine had more than that free: {yes_no(self.machine_free > self.limit)}"
         )
 
 

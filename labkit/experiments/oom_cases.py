@@ -25,8 +25,8 @@ __all__ = ["FlagsView", "Series", "SharedRun", "TwoCandidates", "candidates", "f
 # nothing but the grower is offered. Raising one's own oom_score_adj takes no privilege.
 _CANDIDATE = (
     "(mkfifo /{name}; (n=0; while [ $n -lt {count} ]; do echo; n=$((n+1)); usleep {pause}; done; sleep 60) > /{name} &"
-    " awk 'BEGIN {{ printf \"{name}\" > \"/proc/self/comm\"; printf \"{adjust}\" > \"/proc/self/oom_score_adj\" }}"
-    " {{ kept[NR] = sprintf(\"%1048576s\", \"\") }}' < /{name}; echo {name}) &"
+    ' awk \'BEGIN {{ printf "{name}" > "/proc/self/comm"; printf "{adjust}" > "/proc/self/oom_score_adj" }}'
+    ' {{ kept[NR] = sprintf("%1048576s", "") }}\' < /{name}; echo {name}) &'
 )
 
 
@@ -71,22 +71,22 @@ def candidates(on: Context, limit: str | int = "48m", *, adjust: int = 900) -> T
 
 @dataclass(frozen=True)
 class SharedRun(Result):
-    """Containers that share their parent's limit; ``samples`` and ``killed`` by container name."""
+    """Containers that share their parent's limit.
+
+    ``goals`` (bytes) and ``samples`` by container name; ``killed`` has the names of those that
+    the kernel killed, in the order of their ends. More than one can be: until the lab stops the
+    rest, the greedy one grows on.
+    """
 
     limit: int
     adjust: int
     goals: dict[str, int]
     samples: dict[str, list[Sample]]
-    exit_codes: dict[str, int]
-
-    @property
-    def killed(self) -> list[str]:
-        """Names of the containers that ended with SIGKILL, as the goals list them."""
-        return [name for name in self.goals if self.exit_codes[name] == 137]
+    killed: list[str]
 
     def facts(self) -> str:
-        lived = [name for name in self.goals if name not in self.killed]
-        return f"killed: {', '.join(self.killed) or 'none'} · lived: {', '.join(lived) or 'none'}"
+        first = self.killed[0] if self.killed else "nobody"
+        return f"the first to be killed: {first} · the parent was full, no container had a limit of its own"
 
 
 def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> SharedRun:
@@ -128,16 +128,20 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
         if systemd:
             on.observer.call("parent_cgroup", name=name, files=limits)
         made["greedy"].wait(timeout=60) if not adjust else made["small"].wait(timeout=60)
-        codes = {}
+        ended = {}
         for who, container in made.items():
             container.reload()
-            codes[who] = container.attrs["State"]["ExitCode"] if not container.attrs["State"]["Running"] else 0
-            if container.status == "running":
+            state = container.attrs["State"]
+            if state["Running"]:
                 container.kill()
+            elif state["ExitCode"] == 137:
+                ended[who] = state["FinishedAt"]
         samples = {who: _samples(stream) for who, stream in streams.items()}
     first = min(rows[0].time for rows in samples.values() if rows)
     shifted = {who: [Sample(s.time - first, s.usage) for s in rows] for who, rows in samples.items()}
-    return SharedRun(engine=on.facts, limit=memory, adjust=adjust, goals=goals, samples=shifted, exit_codes=codes)
+    return SharedRun(
+        engine=on.facts, limit=memory, adjust=adjust, goals=goals, samples=shifted, killed=sorted(ended, key=ended.get)
+    )
 
 
 def _samples(stream) -> list[Sample]:

@@ -77,9 +77,9 @@ def _last_high(run: OomRun) -> Sample:
 def _mark(axes, x: float, y: float, text: str, marker: str) -> None:
     axes.plot([x], [y], marker=marker, markersize=13, color=COLOURS["vermilion"],
               markeredgecolor=COLOURS["ink"], zorder=6, linestyle="none")  # fmt: skip
-    axes.annotate(text, (x, y), xytext=(4, 11), textcoords="offset points", ha="right",
+    axes.annotate(text, (x, y), xytext=(4, 13), textcoords="offset points", ha="right",
                   fontweight="bold", color=COLOURS["vermilion"],
-                  bbox={"boxstyle": "round,pad=0.25", "fc": COLOURS["paper"], "ec": "none", "alpha": 0.85}, zorder=5)  # fmt: skip
+                  bbox={"boxstyle": "round,pad=0.05", "fc": COLOURS["paper"], "ec": "none", "alpha": 0.85}, zorder=5)  # fmt: skip
 
 
 def _caption(run: OomRun) -> str:
@@ -151,10 +151,10 @@ def plot_shared(run: SharedRun) -> Picture:
         axes.set_ylabel("memory in MiB, stacked")
         axes.set_title(f"Three containers share {show_size(run.limit)}; oom_score_adj of small: {run.adjust}")
         axes.legend(loc="lower left", ncols=4, bbox_to_anchor=(-0.01, 0.985), borderaxespad=0)
-        killed = " and ".join(run.killed) or "none"
+        first = run.killed[0] if run.killed else "nobody"
         alt = (
             "Stacked area chart of three containers' memory below their parent's limit. "
-            f"When the sum reaches the limit, the kernel kills: {killed}."
+            f"When the sum reaches the limit, the kernel first kills: {first}."
         )
         caption = f"After the kill, the lab itself stops what still runs.\n{machine_line(run.engine)}"
         return picture(figure, alt, caption=caption)

@@ -7,6 +7,7 @@ import re
 
 from docker.errors import ImageNotFound
 
+from .. import debian
 from ..engine.faults import explained
 from ..errors import BadInput
 from .recipes import BUSYBOX, PYTHON, RECIPES, REGISTRY, make, variable
@@ -17,8 +18,14 @@ __all__ = ["BUSYBOX", "PYTHON", "RECIPES", "REGISTRY", "archives", "ensure", "ma
 _DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386", "riscv64": "riscv64"}
 
 
-def archives(arch: str, *, progress=None) -> list:
-    """The archives of all lab images (for an engine that is built with them)."""
+def archives(arch: str | None = None, *, progress=None) -> list:
+    """The archives of all lab images (for an engine that is built with them).
+
+    Args:
+        arch: Debian's name of the architecture; this machine's by default.
+        progress: called with a line of text at each step.
+    """
+    arch = arch or debian.architecture()
     return [make(name, arch, progress=progress) for name in RECIPES]
 
 

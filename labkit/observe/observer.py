@@ -134,7 +134,6 @@ class Observer:
             # When the machine runs out, the observer should live to see it. Lowering a score takes
             # CAP_SYS_RESOURCE, which a host engine may itself lack.
             oom_score_adj=-500 if self._session.engine.owned else None,
-            init=True,
         )
         # Its own cgroup must be seen by the name that the machine uses; docker-py has no argument
         # for that before API 1.41.

@@ -16,8 +16,11 @@ CSS = """
 .labkit-widget .labkit-bad { color: var(--jp-error-color1, #b3261e); font-weight: 600; }
 .labkit-widget .labkit-note { color: var(--jp-ui-font-color2, #616161); }
 .labkit-widget .widget-html-content { line-height: 1.45; white-space: normal; }
-.labkit-widget .widget-radio-box label { white-space: normal; line-height: 1.4; margin: 3px 0; height: auto; }
+.labkit-widget .widget-radio { width: auto; max-width: 900px; }
 .labkit-widget .widget-radio-box { width: auto; max-width: 900px; height: auto; }
+.labkit-widget .widget-radio-box label { display: flex; align-items: baseline; white-space: normal;
+  line-height: 1.4; margin: 3px 0; height: auto; }
+.labkit-widget .widget-radio-box label input { order: -1; flex: none; margin: 0 8px 0 0; float: none; }
 </style>
 """
 

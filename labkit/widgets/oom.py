@@ -44,8 +44,7 @@ class OomWidget(LabWidget):
         super().__init__(
             [
                 w.HTML(words("Grow a process inside a limit", "title")),
-                w.HBox([w.VBox([self.limit, self.growth]), w.VBox([self.swap, self.grower])],
-                       layout=w.Layout(flex_flow="row wrap")),
+                w.VBox([self.limit, self.growth, self.swap, self.grower]),
                 w.HBox([self.start, self.stop, self.says]),
                 self.curve,
                 self.verdict,

@@ -8,12 +8,18 @@ from ..exercises import Exercise, Outcome, Progress, Question
 from .base import LabWidget, button, words
 
 
+def choice_buttons(question: Question) -> w.RadioButtons:
+    """A question's choices, none of them chosen, each on a line as wide as it needs."""
+    options = [(choice, number) for number, choice in enumerate(question.choices)]
+    return w.RadioButtons(options=options, index=None, layout=w.Layout(width="auto", max_width="900px"))
+
+
 class PredictionWidget(LabWidget):
     """Commit to an answer, run the experiment, then compare."""
 
     def __init__(self, lab: str, question: Question, progress: Progress):
         self._lab, self._question, self._progress = lab, question, progress
-        self.choices = w.RadioButtons(options=list(zip(question.choices, range(len(question.choices)))), index=None)
+        self.choices = choice_buttons(question)
         self.commit = button("Commit", "Keep this prediction; it can't be changed afterwards")
         self.compare = button("Compare", "Show the answer, once you have run the experiment", disabled=True)
         self.says = w.HTML()
@@ -63,7 +69,7 @@ class QuizWidget(LabWidget):
         super().__init__([w.HTML(words("Quiz", "title")), *self.rows], "Quiz\n" + text)
 
     def _row(self, number: int, question: Question) -> w.VBox:
-        choices = w.RadioButtons(options=list(zip(question.choices, range(len(question.choices)))), index=None)
+        choices = choice_buttons(question)
         says = w.HTML()
 
         def answered(change) -> None:

@@ -1,0 +1,47 @@
+# Two commands matter: `make lab` and `make test`. Both set up what they need.
+SHELL := /bin/bash
+VENV ?= .venv
+LAB ?= 00
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/notebooks/sanitize.cfg
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test setup setup-test unit engine notebooks browser lint doctor clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+
+lab: setup  ## set up, then open JupyterLab on a lab (LAB=08)
+	$(BIN)/labkit lab $(LAB)
+
+test: setup-test  ## all tests: unit, engine, notebooks, browser
+	$(MAKE) --no-print-directory unit engine notebooks browser
+
+unit:  ## tests that need no engine
+	$(PYTEST) tests/unit
+
+engine:  ## tests on live engines
+	$(PYTEST) tests/engine
+
+notebooks:  ## re-execute every notebook and compare its outputs
+	state=$$(mktemp -d) && trap 'rm -rf "$$state"' EXIT && \
+	  LABKIT_SOLUTIONS=1 LABKIT_STATE=$$state $(PYTEST) $(NBVAL) notebooks
+
+browser:  ## the labs in JupyterLab, in Chromium
+	$(PYTEST) tests/browser
+
+doctor: setup  ## check every precondition
+	$(BIN)/labkit doctor
+
+lint: setup-test  ## ruff
+	$(BIN)/ruff check labkit tests && $(BIN)/ruff format --check labkit tests
+
+clean: setup  ## remove what labs left on the engine
+	$(BIN)/labkit clean
+
+setup:
+	@VENV=$(VENV) tools/setup lab
+
+setup-test:
+	@VENV=$(VENV) tools/setup test

@@ -1,0 +1,125 @@
+"""The embedded engine: a real Docker Engine for a user with no privilege and no daemon.
+
+:func:`start` is all that most callers need. The first call on a machine builds (a minute or two),
+every later one resumes (about a second).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import EngineGone
+from . import accel, builder, host, machine, qemu, snapshot, store
+from .builder import Images, Progress
+from .engine import EmbeddedEngine
+from .lifecycle import IDLE_LIMIT, Precondition, down, preconditions, running, status, up
+
+__all__ = [
+    "IDLE_LIMIT",
+    "EmbeddedEngine",
+    "Precondition",
+    "build",
+    "down",
+    "preconditions",
+    "prepare",
+    "running",
+    "start",
+    "status",
+    "up",
+]
+
+
+def _shape(folder: Path, found: host.Qemu, memory, cpus, progress) -> qemu.Shape:
+    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", progress=progress)
+    limit = host.memory_limit()
+    if memory is None and cpus is None:
+        have = snapshot.existing(folder, found, accelerator, limit)
+        if have:
+            return have
+    if memory is not None and memory < host.LEAST_MEMORY:
+        host.refuse_memory(memory)
+    return qemu.Shape(memory or host.fitting_memory(limit), cpus or min(2, host.cpu_limit()), accelerator)
+
+
+def prepare(
+    *,
+    images: Images = None,
+    progress: Progress | None = None,
+    force: bool = False,
+    memory: int | None = None,
+    cpus: int | None = None,
+) -> tuple[Path, qemu.Shape, Path]:
+    """Whatever is needed before an engine can be resumed: build and snapshot, made where missing.
+
+    Returns the build's folder, the machine's shape and the snapshot's folder. Arguments and errors
+    as for :func:`build`.
+    """
+    found = host.find_qemu()
+    folder = builder.build(images=images, progress=progress, force=force)
+    shape = _shape(folder, found, memory, cpus, progress)
+    return folder, shape, snapshot.ensure(folder, found, shape, progress=progress)
+
+
+def build(
+    *,
+    images: Images = None,
+    progress: Progress | None = None,
+    force: bool = False,
+    memory: int | None = None,
+    cpus: int | None = None,
+) -> Path:
+    """Build the machine and save its snapshot, unless both are there; returns the build's folder.
+
+    Args:
+        images: image archives (``docker save`` format) that its engine shall hold from the start, or a
+            function that makes them, called only when there is no build. None: any build will do.
+        progress: called with a line of text at each step.
+        force: make everything anew, with the newest packages.
+        memory: the machine's memory in bytes; chosen to fit this container's limit by default.
+        cpus: its processors; at most 2, and no more than may be used here, by default.
+
+    Raises:
+        NotPossibleHere: no QEMU, no package client, too little memory.
+        LabError: no space, packages out of reach, a machine that does not boot.
+    """
+    return prepare(images=images, progress=progress, force=force, memory=memory, cpus=cpus)[0]
+
+
+def start(
+    *,
+    images: Images = None,
+    progress: Progress | None = None,
+    memory: int | None = None,
+    cpus: int | None = None,
+    port: int | None = None,
+) -> EmbeddedEngine:
+    """An engine of this process's own, answering; it stops with ``close()`` or with this process.
+
+    Builds and saves a snapshot first where that hasn't been done. A build that turns out to be damaged
+    is made anew, once.
+
+    Args:
+        port: loopback port for it; a free one by default. Other arguments as for :func:`build`.
+
+    Raises:
+        NotPossibleHere: no QEMU, no package client, too little memory.
+        LabError: no space, packages out of reach, the port is taken.
+        EngineGone: its machine ended or did not answer, although its files are intact.
+    """
+    machine.clear_leftovers()
+    found = host.find_qemu()
+    folder, shape, saved = prepare(images=images, progress=progress, memory=memory, cpus=cpus)
+    try:
+        running_machine = snapshot.resume(folder, found, shape, saved, port=port)
+    except EngineGone:
+        # Sizes and times were right; now look at the contents before anybody is blamed.
+        if store.intact(folder, thorough=True) and store.intact(saved, thorough=True):
+            raise
+        if progress:
+            progress("The engine's files are damaged: making them anew")
+        store.unseal(saved)
+        if not store.intact(folder, thorough=True):
+            store.unseal(folder)
+        folder, shape, saved = prepare(images=images, progress=progress, memory=memory, cpus=cpus)
+        running_machine = snapshot.resume(folder, found, shape, saved, port=port)
+    return EmbeddedEngine(running_machine, shape, folder)

@@ -1,0 +1,100 @@
+"""Which accelerator really works here: tried once against a time limit, then remembered."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from ...paths import cache_dir
+from . import qemu, store
+from .host import Qemu
+
+#: Seconds that a tried accelerator gets for reaching the first program of its machine.
+PROBE_LIMIT = 5.0
+
+#: What the initramfs prints first; see guest/initramfs.sh.
+_SIGN = b"labkit: initramfs"
+
+
+def candidates() -> list[str]:
+    """The hardware accelerators worth trying on this system, best first."""
+    if sys.platform == "darwin":
+        return ["hvf"]
+    # Opening the device proves nothing (a machine can hang on it), but without that it can't work.
+    return ["kvm"] if os.access("/dev/kvm", os.R_OK | os.W_OK) else []
+
+
+def _circumstances(name: str, found: Qemu) -> str:
+    device = ""
+    if name == "kvm":
+        seen = os.stat("/dev/kvm")
+        device = f"{seen.st_rdev}:{seen.st_ino}"
+    return store.key(name, device, platform.release(), platform.version(), platform.node(), found.version)
+
+
+def choose(found: Qemu, kernel: Path, initrd: Path, *, progress=None) -> str:
+    """``kvm`` or ``hvf`` where it works, ``tcg`` (software emulation) otherwise.
+
+    ``LABKIT_ACCELERATOR`` decides, when set. The first call for a kernel, a device and a QEMU takes
+    up to five seconds; the finding is kept in the cache.
+    """
+    forced = os.environ.get("LABKIT_ACCELERATOR")
+    if forced:
+        return forced
+    for name in candidates():
+        remembered = recall(name, found)
+        if remembered is None:
+            if progress:
+                progress(f"Trying {name} (at most {PROBE_LIMIT:.0f} s)")
+            remembered = works(name, found, kernel, initrd)
+            _remember(name, found, remembered)
+        if remembered:
+            return name
+    return "tcg"
+
+
+def _memory() -> Path:
+    return cache_dir("embedded") / "accelerators.json"
+
+
+def recall(name: str, found: Qemu) -> bool | None:
+    """What an earlier try found; None when there was none in these circumstances."""
+    try:
+        return json.loads(_memory().read_text()).get(_circumstances(name, found))
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _remember(name: str, found: Qemu, worked: bool) -> None:
+    try:
+        known = json.loads(_memory().read_text())
+    except (OSError, ValueError):
+        known = {}
+    known[_circumstances(name, found)] = worked
+    try:
+        aside = _memory().with_suffix(f".{os.getpid()}")
+        aside.write_text(json.dumps(known))
+        aside.replace(_memory())
+    except OSError:
+        pass  # a cache that can't be written costs a few seconds at the next start
+
+
+def works(name: str, found: Qemu, kernel: Path, initrd: Path, limit: float = PROBE_LIMIT) -> bool:
+    """Whether a small machine reaches its first program under this accelerator in time."""
+    process = subprocess.Popen(
+        qemu.probe_command(found.path, name, kernel, initrd),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+    return _SIGN in output

@@ -1,0 +1,201 @@
+"""From packages to a disk image that boots into dockerd. No root, nothing outside the cache."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ... import debian
+from ...errors import LabError
+from ...paths import cache_dir
+from . import accel, host, initramfs, keys, machine, packages, qemu, rootfs, store
+
+Progress = Callable[[str], None]
+Images = Sequence[Path] | Callable[[], Sequence[Path]] | None
+
+#: Bytes that a build needs on the cache's disk, packages and snapshot included.
+SPACE = int(2.2e9)
+
+#: What a build's folder holds and must stay as it is.
+FILES = ("kernel", "initrd", "disk.raw", "docker", "keys/ca.pem", "keys/cert.pem", "keys/key.pem")
+
+
+def home() -> Path:
+    """The folder of all builds."""
+    return cache_dir("embedded")
+
+
+def scratch() -> Path:
+    """Where running machines keep what they change on their disks."""
+    return cache_dir("embedded", "scratch")
+
+
+def recipe() -> str:
+    """A short name for how a machine is made: another recipe, another build."""
+    sources = [Path(__file__).parent / name for name in ("packages.py", "rootfs.py", "initramfs.py", "keys.py")]
+    sources += sorted((Path(__file__).parent / "guest").iterdir())
+    texts = [(path.name, path.read_text()) for path in sources if path.is_file()]
+    return store.key(texts, host.machine_type(), packages.distribution())
+
+
+def current() -> Path | None:
+    """The newest whole build of the present recipe, whichever images it holds; None when there is none."""
+    found = [folder for folder in home().glob(f"{recipe()}-*") if store.manifest(folder) and store.intact(folder)]
+    return max(found, key=lambda folder: (folder / store.MANIFEST).stat().st_mtime, default=None)
+
+
+def _target(images: Sequence[Path]) -> Path:
+    return home() / f"{recipe()}-{store.key([store.file_digest(path) for path in images])[:8]}"
+
+
+def build(*, images: Images = None, progress: Progress | None = None, force: bool = False) -> Path:
+    """Make the machine's files unless they are there; returns their folder.
+
+    Args:
+        images: archives (``docker save`` format) that the machine's engine shall hold from the start,
+            or a function that makes them when they are needed. None: any build will do.
+        progress: called with a line of text at each step.
+        force: make it anew, with the newest packages.
+
+    Two builds at once: the second waits, and uses what the first has made.
+
+    Raises:
+        NotPossibleHere: no QEMU, no package client.
+        LabError: no space, packages out of reach, a machine that does not boot.
+    """
+    say = progress or (lambda line: None)
+    if not force and (images is None or callable(images)):
+        have = current()
+        if have:
+            return have
+    host.find_qemu()  # before anything is downloaded
+    archives = list(images() if callable(images) else images or ())
+    target = _target(archives)
+    started = time.time()
+    with store.locked(home(), lambda: say("Waiting for another build to finish")):
+        if store.intact(target) and (not force or (target / store.MANIFEST).stat().st_mtime > started):
+            return target
+        store.require_space(home(), SPACE)
+        with store.made_aside(target) as aside:
+            _make(aside, archives, say)
+        _clear_old(target)
+    return target
+
+
+def _make(folder: Path, archives: Sequence[Path], say: Progress) -> None:
+    begun = time.monotonic()
+    arch = debian.architecture()
+    must, optional = packages.wanted(arch)
+    debs = debian.fetch(must, arch=arch, optional=optional, skip=packages.UNUSED, progress=say)
+    say(f"Unpacking {len(debs)} packages")
+    root, server = folder / "root", folder / "server"
+    keys.make(folder / "keys", server)
+    release = rootfs.make(debs, root, server, archives)
+    table = initramfs.trim_modules(root, release)
+    (folder / "initrd").write_bytes(initramfs.make(root, release, table))
+    shutil.move(root / "boot" / f"vmlinuz-{release}", folder / "kernel")
+    shutil.rmtree(root / "boot")
+    shutil.copy(root / "usr/bin/docker", folder / "docker")
+    say("Writing the disk image")
+    rootfs.disk_image(root, folder / "disk.raw")
+    _discard(root)
+    shutil.rmtree(server)
+    _furnish(folder, archives, say)
+    store.seal(
+        folder,
+        FILES,
+        packages=sorted(deb.name for deb in debs),
+        kernel=release,
+        images=[path.name for path in archives],
+        seconds=round(time.monotonic() - begun, 1),
+    )
+
+
+def _discard(root: Path) -> None:
+    # Packages may hold folders that their owner can't enter as they are.
+    for folder in root.rglob("*"):
+        if folder.is_dir() and not folder.is_symlink() and folder.stat().st_mode & 0o700 != 0o700:
+            folder.chmod(0o700)
+    shutil.rmtree(root)
+
+
+def _furnish(folder: Path, archives: Sequence[Path], say: Progress) -> None:
+    """First boot, on the image itself: owners put right, swap made, images loaded; then a clean end."""
+    found = host.find_qemu()
+    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", progress=say)
+    shape = qemu.Shape(host.fitting_memory(host.memory_limit()), min(2, host.cpu_limit()), accelerator)
+    say("First boot" + ("" if accelerator != "tcg" else " (emulated: about 20 s)"))
+    with_memory = folder / "memory"
+    running = machine.Machine(keys.Keys(folder / "keys"))
+    try:
+        running.start(
+            lambda own, port: qemu.command(
+                found.path,
+                shape,
+                folder,
+                own,
+                disk="disk.raw,format=raw",
+                ram="memory",
+                private=False,
+                port=port,
+            ),
+            work=folder,
+            scratch=scratch(),
+        )
+        running.wait_for_clock(machine.BOOT_LIMIT)
+        running.wait_for_dockerd(machine.BOOT_LIMIT)
+        _load(running, archives, say)
+        _finish(running)
+    finally:
+        running.close()
+        with_memory.unlink(missing_ok=True)
+
+
+def _load(running: machine.Machine, archives: Sequence[Path], say: Progress) -> None:
+    # From the machine's own disk: through the network, an emulated processor would have to decrypt it all.
+    for path in archives:
+        say(f"Loading image {path.name}")
+        _require(running, f"docker -H unix:///run/docker.sock load -q -i {rootfs.IMAGES}/{shlex.quote(path.name)}")
+
+
+def _require(running: machine.Machine, command: str) -> None:
+    status, output = running.shell(command, 300)
+    if status:
+        raise LabError(
+            f"The machine's first boot failed: {output.strip() or command}.",
+            next_step="Run the same command again; if it fails again, please report it.",
+        )
+
+
+def _finish(running: machine.Machine) -> None:
+    commands = (
+        "/usr/lib/labkit/service stop",
+        # Written in full: the kernel can't swap to a file with holes.
+        "dd if=/dev/zero of=/swapfile bs=1M count=128 2>&1 && chmod 600 /swapfile && mkswap /swapfile",
+        # What was deleted leaves holes in the image again.
+        f"rm -rf {rootfs.IMAGES} /var/log/* && sync && fstrim / && sync",
+    )
+    for command in commands:
+        _require(running, command)
+
+
+def _clear_old(kept: Path) -> None:
+    # Builds of older recipes, unless a machine still runs from them.
+    for folder in home().glob("*-*"):
+        if folder != kept and folder.is_dir() and not folder.name.startswith(kept.name.split("-")[0]):
+            if not _in_use(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_use(folder: Path) -> bool:
+    mark = f"{folder}/".encode()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark in path.read_bytes():
+                return True
+        except OSError:
+            continue
+    return False

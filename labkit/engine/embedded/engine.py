@@ -1,0 +1,128 @@
+"""The embedded engine as labkit sees it: an engine that a lab owns and may break."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from ...errors import EngineGone, LabError
+from ..base import OwnedEngine
+from .machine import Machine, client_context, ping
+from .qemu import Shape
+
+_SERVICE = "/usr/lib/labkit/service"
+
+
+class EmbeddedEngine(OwnedEngine):
+    """A Docker Engine in a micro virtual machine of this process's own.
+
+    It stops with :meth:`close`, at the latest when this process ends. (One that ``labkit engine up``
+    started belongs to no process: closing it only lets go of it.)
+    """
+
+    kind = "embedded"
+
+    def __init__(self, machine: Machine, shape: Shape, build: Path):
+        self._machine = machine
+        #: The folder of its build, and of its own running machine.
+        self.build = build
+        self.folder = machine.folder
+        self.shape = shape
+        self.emulated = shape.emulated
+        self.endpoint = f"tcp://127.0.0.1:{machine.port}"
+        self.found_by = "started by labkit"
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedEngine {self.endpoint}{'' if self.alive() else ' (gone)'}>"
+
+    # -- reaching it
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "DOCKER_HOST": self.endpoint,
+            "DOCKER_TLS_VERIFY": "1",
+            "DOCKER_CERT_PATH": str(self._machine.keys.folder),
+        }
+
+    def client_options(self) -> dict:
+        from .client import LoopbackTLS
+
+        return {
+            "base_url": self.endpoint.replace("tcp", "https", 1),
+            "tls": LoopbackTLS(self._machine.keys),
+        }
+
+    def cli_path(self) -> str | None:
+        """The ``docker`` client installed here, or else the one kept from the machine's packages."""
+        return shutil.which("docker") or str(self.build / "docker")
+
+    # -- its machine
+
+    def alive(self) -> bool:
+        """Whether its machine still runs (dockerd may be stopped all the same)."""
+        return self._machine.alive()
+
+    def pid(self) -> int:
+        """The number of its QEMU process on the notebook's machine."""
+        return self._machine.pid()
+
+    def shell(self, command: str, *, timeout: float = 60.0, check: bool = True) -> str:
+        status, output = self._machine.shell(command, timeout)
+        if check and status:
+            raise LabError(
+                f"A command on the engine's machine ended with status {status}: {command[:200]!r}.",
+                cause=output.strip()[-500:],
+                engine=self.endpoint,
+            )
+        return output
+
+    def console(self, lines: int = 200) -> str:
+        return "\n".join(self._machine.console().splitlines()[-lines:])
+
+    # -- its daemons
+
+    def stop_dockerd(self) -> None:
+        self.shell(f"{_SERVICE} stop dockerd")
+
+    def kill_dockerd(self) -> None:
+        self.shell(f"{_SERVICE} kill dockerd")
+
+    def start_dockerd(self) -> None:
+        self.shell(f"{_SERVICE} start dockerd")
+        self._wait("dockerd", self._dockerd_answers)
+
+    def stop_containerd(self) -> None:
+        self.shell(f"{_SERVICE} stop containerd")
+
+    def kill_containerd(self) -> None:
+        self.shell(f"{_SERVICE} kill containerd")
+
+    def start_containerd(self) -> None:
+        self.shell(f"{_SERVICE} start containerd")
+        self._wait("containerd", lambda: "Server:" in self.shell("ctr version 2>&1", check=False))
+
+    def _dockerd_answers(self) -> bool:
+        return ping(self._machine.port, client_context(self._machine.keys))
+
+    def _wait(self, name: str, answers, limit: float = 60.0) -> None:
+        deadline = time.monotonic() + limit
+        while not answers():
+            if not self.alive():
+                raise EngineGone(
+                    "The embedded engine's machine is gone.",
+                    cause="QEMU ended: it was killed, or this machine ran out of memory.",
+                    next_step="Start a fresh one in a second or two: labkit engine up, or open the lab again.",
+                )
+            if time.monotonic() > deadline:
+                last = self.shell(f"tail -n 3 /var/log/{name}.log", check=False).strip()
+                raise EngineGone(
+                    f"{name} was started, but did not answer within {limit:.0f} s.",
+                    cause=last,
+                    next_step="Throw this engine away and open a fresh one.",
+                    engine=self.endpoint,
+                )
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self._machine.close()

@@ -1,0 +1,56 @@
+#!/bin/busybox sh
+# Sets the machine up: file systems, modules, network, swap; then containerd and dockerd.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+# The disk image was written by an ordinary user, so its files are owned by that user's number.
+# Made right once, on the first boot of a build, before anything else looks at them.
+if [ ! -e /var/lib/labkit/owned ]; then
+    busybox chown -h -R 0:0 /bin /boot /etc /home /lib* /mnt /opt /root /sbin /srv /usr /var
+    mkdir -p /var/lib/labkit
+    : >/var/lib/labkit/owned
+fi
+
+mount -t proc -o nosuid,nodev,noexec proc /proc
+mount -t sysfs -o nosuid,nodev,noexec sys /sys
+mkdir -p /dev/pts /dev/shm /dev/mqueue
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o nosuid,nodev,mode=1777 shm /dev/shm
+mount -t mqueue mqueue /dev/mqueue
+mount -t tmpfs -o nosuid,nodev,mode=755 run /run
+mount -t tmpfs -o nosuid,nodev,mode=1777 tmp /tmp
+mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate cgroup2 /sys/fs/cgroup
+mount -t securityfs -o nosuid,nodev,noexec security /sys/kernel/security 2>/dev/null
+mount -t tracefs -o nosuid,nodev,noexec tracing /sys/kernel/tracing 2>/dev/null
+mount -t bpf -o nosuid,nodev,noexec bpf /sys/fs/bpf 2>/dev/null
+# Containers see the mounts made here as they would under a service manager.
+mount --make-rshared /
+ln -sf /proc/self/fd /dev/fd
+ln -sf /proc/self/fd/0 /dev/stdin
+ln -sf /proc/self/fd/1 /dev/stdout
+ln -sf /proc/self/fd/2 /dev/stderr
+mkdir -p /run/lock /run/labkit /run/containerd /run/lxc /var/log
+# Controllers are handed down, so that limits can be set below.
+for controller in cpuset cpu io memory pids; do
+    echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null
+done
+
+# dockerd reads which limits exist from its own group, and the root group has no limit files.
+mkdir -p /sys/fs/cgroup/system
+
+hostname labkit
+while read -r module; do
+    modprobe -q "$module"
+done </etc/modules-load
+
+ip link set lo up
+ip link set eth0 up
+ip address add 10.0.2.15/24 dev eth0
+ip route add default via 10.0.2.2
+sysctl -q -p /etc/sysctl.conf
+[ -e /swapfile ] && swapon /swapfile
+ulimit -n 1048576
+ulimit -c 0
+
+/usr/lib/labkit/service start containerd
+/usr/lib/labkit/service start dockerd
+echo "labkit: booted" >/dev/kmsg

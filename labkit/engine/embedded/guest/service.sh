@@ -1,0 +1,54 @@
+#!/bin/busybox sh
+# service start|stop|kill|status [containerd|dockerd]
+#
+# Nothing here restarts a daemon that ends: a lab stops and kills them on purpose.
+# start returns at once; labkit waits for the answer over the network.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export DOCKER_RAMDISK=1 # dockerd: no pivot_root tricks needed from a service manager's root
+
+alive() {
+    pid=$(cat "/run/labkit/$1.pid" 2>/dev/null) && [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ]
+}
+
+start() {
+    alive "$1" && return 0
+    case $1 in
+    containerd) rm -f /run/containerd/containerd.sock ;;
+    dockerd) rm -f /run/docker.pid ;;
+    esac
+    # Out of the agent's own out-of-memory protection, with the usual scores of these daemons.
+    (
+        echo 0 >/sys/fs/cgroup/system/cgroup.procs
+        ulimit -n 1048576
+        case $1 in
+        containerd) echo -999 >/proc/self/oom_score_adj ;;
+        dockerd) echo -500 >/proc/self/oom_score_adj ;;
+        esac
+        exec setsid "$1" </dev/null >>"/var/log/$1.log" 2>&1
+    ) &
+    echo $! >"/run/labkit/$1.pid"
+}
+
+end() { # name signal
+    alive "$1" || return 0
+    kill "-$2" "$pid"
+    tries=0
+    while [ -d "/proc/$pid" ] && [ "$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null)" != Z ]; do
+        [ $tries -ge 400 ] && return 1
+        usleep 50000
+        tries=$((tries + 1))
+    done
+    rm -f "/run/labkit/$1.pid"
+}
+
+action=$1
+shift
+[ $# -gt 0 ] || set -- dockerd containerd
+for name; do
+    case $action in
+    start) start "$name" ;;
+    stop) end "$name" TERM || { echo "$name did not stop within 20 s" && exit 1; } ;;
+    kill) end "$name" KILL || { echo "$name did not die within 20 s" && exit 1; } ;;
+    status) if alive "$name"; then echo "$name running $pid"; else echo "$name stopped"; fi ;;
+    esac
+done

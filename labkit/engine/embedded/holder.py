@@ -1,0 +1,21 @@
+"""``python -m labkit.engine.embedded.holder OPTIONS``: holds the engine that ``labkit engine up`` started."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+
+from ...errors import LabError
+from .lifecycle import hold
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        hold(**json.loads(sys.argv[1]))
+    except LabError as reason:
+        sys.exit(str(reason))
+
+
+main()

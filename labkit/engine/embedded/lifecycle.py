@@ -1,0 +1,255 @@
+"""A machine that outlives the command that started it, and what can be said of the embedded engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from ... import debian
+from ...errors import NoEngine, NotPossibleHere
+from ...paths import cache_dir
+from . import accel, builder, host, machine, packages, qemu, store
+from .engine import EmbeddedEngine
+from .keys import Keys
+
+#: Seconds without any traffic after which an engine started with ``up`` stops by itself.
+IDLE_LIMIT = 2 * 3600
+
+#: Seconds that ``up`` waits for its holder, once everything is built.
+_UP_LIMIT = 120.0
+
+
+class Precondition(NamedTuple):
+    """One thing that the embedded engine needs: is it there, and what to do if not."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def _record() -> Path:
+    return machine.run_dir() / "shared.json"
+
+
+def running() -> EmbeddedEngine | None:
+    """The engine that ``up`` started for this user, if it still runs."""
+    try:
+        known = json.loads(_record().read_text())
+        folder, place = Path(known["folder"]), Path(known["build"])
+        shape = qemu.Shape(**known["shape"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    there = machine.Machine.attached(folder, Keys(place / "keys"))
+    if there is None:
+        _record().unlink(missing_ok=True)
+        return None
+    return EmbeddedEngine(there, shape, place)
+
+
+def up(
+    *,
+    images: builder.Images = None,
+    progress: builder.Progress | None = None,
+    memory: int | None = None,
+    cpus: int | None = None,
+    port: int | None = None,
+    idle_limit: int = IDLE_LIMIT,
+) -> EmbeddedEngine:
+    """One engine for all commands of this user; started when it doesn't run yet.
+
+    It stops with :func:`down`, or after ``idle_limit`` seconds in which nobody talked to it.
+    Its :meth:`~EmbeddedEngine.environment` is what other Docker clients need. Closing the
+    returned object does not stop it.
+
+    Args:
+        port: loopback port for it; a free one by default.
+
+    Raises:
+        LabError: as :func:`labkit.engine.embedded.start`.
+    """
+    from . import prepare
+
+    with store.locked(machine.run_dir()):
+        there = running()
+        if there is not None:
+            return there
+        prepare(images=images, progress=progress, memory=memory, cpus=cpus)
+        options = {"memory": memory, "cpus": cpus, "port": port, "idle_limit": idle_limit}
+        log = machine.run_dir() / "shared.log"
+        with open(log, "wb") as output:
+            holder = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.holder", json.dumps(options)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            )
+        deadline = time.monotonic() + _UP_LIMIT
+        while time.monotonic() < deadline:
+            there = running()
+            if there is not None:
+                return there
+            if holder.poll() is not None:
+                break
+            time.sleep(0.05)
+        holder.kill()
+        said = log.read_text(errors="replace").strip()
+        raise NoEngine(
+            said.splitlines()[-1] if said else f"The embedded engine was not ready within {_UP_LIMIT:.0f} s.",
+            next_step="Try again; labkit doctor says what is missing here.",
+        )
+
+
+def down() -> bool:
+    """Stop the engine that ``up`` started; False when there was none."""
+    with store.locked(machine.run_dir()):
+        there = running()
+        if there is None:
+            return False
+        holder = json.loads(_record().read_text())["holder"]
+        try:
+            os.kill(holder, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        deadline = time.monotonic() + 15
+        while there.alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if there.alive():
+            os.kill(there.pid(), signal.SIGKILL)
+        _record().unlink(missing_ok=True)
+        return True
+
+
+def hold(*, memory: int | None, cpus: int | None, port: int | None, idle_limit: int) -> None:
+    """What the holder process does: start an engine, record it, wait until nobody needs it."""
+    from . import start
+
+    engine = start(memory=memory, cpus=cpus, port=port)
+    try:
+        known = {
+            "folder": str(engine.folder),
+            "build": str(engine.build),
+            "shape": vars(engine.shape),
+            "holder": os.getpid(),
+            "idle_limit": idle_limit,
+        }
+        aside = _record().with_suffix(".new")
+        aside.write_text(json.dumps(known))
+        aside.replace(_record())
+        _wait_until_idle(engine, idle_limit)
+    finally:
+        engine.close()
+
+
+def _wait_until_idle(engine: EmbeddedEngine, limit: int) -> None:
+    # Every request reaches the machine over its network card, which counts what it receives.
+    seen, since = "", time.monotonic()
+    pause = min(20.0, max(0.2, limit / 4))
+    while engine.alive():
+        count = engine.shell("cat /sys/class/net/eth0/statistics/rx_packets")
+        if count != seen:
+            seen, since = count, time.monotonic()
+        if time.monotonic() - since > limit:
+            return
+        time.sleep(pause)
+
+
+def status() -> dict:
+    """What is prepared and what runs.
+
+    ``build`` (folder) and ``images`` say what is prepared, ``snapshots`` what can be resumed at once
+    (names such as ``tcg-512m-2``), ``disk`` how many bytes all of it takes; ``endpoint``, ``pid`` and
+    ``idle_limit`` (seconds) belong to the engine that ``up`` started, and are empty or 0 without one.
+    """
+    place = builder.current()
+    known = store.manifest(place) if place else None
+    there = running()
+    saved = []
+    for folder in sorted((place / "snapshots").glob("*-*m-*-*")) if place else []:
+        if store.intact(folder):
+            saved.append(folder.name.rsplit("-", 1)[0])
+    used = sum(path.stat().st_blocks * 512 for path in builder.home().rglob("*") if path.is_file())
+    limit = json.loads(_record().read_text()).get("idle_limit", 0) if there else 0
+    return dict(
+        build=str(place or ""),
+        images=tuple((known or {}).get("images", ())),
+        snapshots=tuple(saved),
+        disk=used,
+        endpoint=there.endpoint if there else "",
+        pid=there.pid() if there else 0,
+        idle_limit=limit,
+    )
+
+
+def preconditions() -> list[Precondition]:
+    """Everything that the embedded engine needs on this machine, each with its remedy. Changes nothing."""
+    found: list[Precondition] = []
+    qemu_here = None
+    try:
+        qemu_here = host.find_qemu()
+        found.append(Precondition("QEMU", True, qemu_here.version))
+    except NotPossibleHere as reason:
+        found.append(Precondition("QEMU", False, reason.what, reason.next_step))
+    limit = host.memory_limit()
+    try:
+        size = host.fitting_memory(limit)
+        detail = f"{limit // host.MIB} MiB may be used here; its machine gets {size // host.MIB} MiB"
+        found.append(Precondition("Memory", True, detail))
+    except NotPossibleHere as reason:
+        found.append(Precondition("Memory", False, reason.what, reason.next_step))
+    place = builder.current()
+    found.append(_disk(place))
+    found.append(_packages(place))
+    if qemu_here:
+        found.append(_acceleration(qemu_here))
+    detail = f"built in {place}" if place else "not built yet: the first start takes a minute or two"
+    found.append(Precondition("Build", True, detail))
+    return found
+
+
+def _disk(place: Path | None) -> Precondition:
+    folder = cache_dir("embedded")
+    free, needed = shutil.disk_usage(folder).free, builder.SPACE if place is None else int(0.3e9)
+    detail = f"{free / 1e9:.1f} GB free under {folder}, {needed / 1e9:.1f} GB needed"
+    remedy = "Free some space, or set LABKIT_CACHE to a larger disk."
+    return Precondition("Disk", free >= needed, detail, "" if free >= needed else remedy)
+
+
+def _packages(place: Path | None) -> Precondition:
+    if place is not None:
+        return Precondition("Packages", True, "not needed: the machine is built")
+    missing = [tool for tool in ("apt-get", "dpkg-deb", "mke2fs") if not shutil.which(tool, path=rootpath())]
+    if missing:
+        return Precondition(
+            "Packages",
+            False,
+            f"{', '.join(missing)} can't be found here",
+            "Build on a Debian or Ubuntu machine and copy its cache (LABKIT_CACHE) here; "
+            "where only mke2fs is missing: sudo apt-get install e2fsprogs",
+        )
+    return Precondition("Packages", True, f"{packages.distribution()} packages for {debian.architecture()}")
+
+
+def rootpath() -> str:
+    """The search path with the folders for administrators' tools, which users often lack."""
+    return os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+
+
+def _acceleration(found: host.Qemu) -> Precondition:
+    for name in accel.candidates():
+        known = accel.recall(name, found)
+        if known:
+            return Precondition("Acceleration", True, f"{name} works here")
+        if known is None:
+            return Precondition("Acceleration", True, f"{name} will be tried at the first start")
+        return Precondition("Acceleration", True, f"{name} was tried and does not work: software emulation")
+    return Precondition("Acceleration", True, "software emulation (no /dev/kvm that this user may open)")

@@ -1,0 +1,310 @@
+"""One running machine: QEMU, its keeper, its folder; started, waited for, ended, cleared away."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+
+from ...errors import EngineGone, LabError
+from . import channel
+from .keys import Keys
+
+_KEEPER = Path(__file__).parent / "keeper.sh"
+
+#: Seconds for a resumed machine to answer, and for one booted from its disk.
+RESUME_LIMIT, BOOT_LIMIT = 60.0, 300.0
+
+
+def run_dir() -> Path:
+    """The folder of all this user's machines, closed to others.
+
+    Short on purpose: a socket's path may have 107 bytes only.
+    """
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    if not os.access(base, os.W_OK):
+        base = Path(tempfile.gettempdir())
+    folder = base / f"labkit-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise LabError(
+            f"{folder} belongs to somebody else or is open to others.",
+            next_step=f"Remove it, or set XDG_RUNTIME_DIR to a folder of your own: ls -ld {folder}",
+        )
+    return folder
+
+
+def free_port() -> int:
+    """A loopback port that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def client_context(keys: Keys) -> ssl.SSLContext:
+    """TLS with which dockerd accepts us and we accept dockerd."""
+    context = ssl.create_default_context(cafile=str(keys.ca))
+    context.load_cert_chain(keys.cert, keys.key)
+    return context
+
+
+def ping(port: int, context: ssl.SSLContext, timeout: float = 5.0) -> bool:
+    """Whether dockerd answers."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.connect()
+        connection.sock = context.wrap_socket(connection.sock, server_hostname="127.0.0.1")
+        connection.request("GET", "/_ping")
+        return connection.getresponse().status == 200
+    except (OSError, ValueError, EOFError):
+        return False
+    except Exception as reason:  # http.client's own, on half an answer
+        if type(reason).__module__ == "http.client":
+            return False
+        raise
+    finally:
+        connection.close()
+
+
+class Machine:
+    """A QEMU process and its folder. It ends when :meth:`close` is called or this process ends."""
+
+    def __init__(self, keys: Keys, port: int | None = None):
+        self.keys = keys
+        self.port = port or 0
+        self._fixed = port is not None
+        self.folder = Path()
+        self._keeper: subprocess.Popen | None = None
+        self._life: int | None = None
+        self._console: int | None = None
+        self._log = None
+
+    @classmethod
+    def attached(cls, folder: Path, keys: Keys) -> Machine | None:
+        """The machine in a folder, started by another process of this user; None when it is gone."""
+        there = cls(keys)
+        there.folder = folder
+        try:
+            there.port = int((folder / "port").read_text())
+            there._console = os.open(folder / "console", os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, ValueError):
+            return None
+        if not there.alive():
+            there.close()
+            return None
+        return there
+
+    def start(self, arguments, *, work: Path, scratch: Path) -> None:
+        """Start QEMU.
+
+        Args:
+            arguments: called with this machine's folder and port; returns QEMU's command line.
+            work: working directory, with the disk's and memory's files.
+            scratch: where the disk's nameless overlay goes.
+
+        Raises:
+            LabError: the port is taken, the disk is full, or what QEMU itself says.
+        """
+        for attempt in range(5):
+            self._spawn(arguments, work, scratch)
+            # QEMU ends at once when its command line or port is refused; its monitor's socket
+            # is the last thing it opens.
+            while self.alive() and not (self.folder / "qmp").exists():
+                time.sleep(0.005)
+            if self.alive():
+                return
+            complaint = self.complaint()
+            self.close()
+            taken = "Could not set up host forwarding" in complaint
+            if taken and self._fixed:
+                raise LabError(
+                    f"Port {self.port} is taken on this machine.",
+                    next_step="Choose another one, or none: labkit then takes a free port.",
+                )
+            if not taken or attempt == 4:
+                raise LabError(
+                    f"QEMU did not start: {complaint or 'no reason given'}.",
+                    next_step="Check this machine with: labkit doctor",
+                )
+
+    def _spawn(self, arguments, work: Path, scratch: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="m", dir=run_dir()))
+        if not self._fixed:
+            self.port = free_port()
+        channel.make_pipes(self.folder)
+        (self.folder / "owner").write_text(f"{os.getpid()}\n")
+        (self.folder / "port").write_text(f"{self.port}\n")
+        console = os.open(self.folder / "console", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._console = console  # kept open: readable even after the keeper has cleared the folder
+        self._log = tempfile.TemporaryFile()
+        # Held by the keeper and QEMU for as long as either lives: this is how leftovers are told apart.
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        theirs, self._life = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._keeper = subprocess.Popen(
+                ["sh", _KEEPER, self.folder, *arguments(self.folder, self.port)],
+                stdin=theirs,
+                stdout=self._log,
+                stderr=self._log,
+                cwd=work,
+                env={**os.environ, "TMPDIR": str(scratch), "LC_ALL": "C"},
+                pass_fds=[lock],
+                start_new_session=True,  # an interrupt of the notebook is not for the machine
+            )
+        finally:
+            os.close(theirs)
+            os.close(lock)
+
+    def alive(self) -> bool:
+        """Whether QEMU still runs."""
+        if self._keeper is not None:
+            return self._keeper.poll() is None
+        return _locked(self.folder)
+
+    def pid(self) -> int:
+        """QEMU's process number."""
+        for _ in range(200):
+            try:
+                return int((self.folder / "pid").read_text())
+            except (OSError, ValueError):
+                if not self.alive():
+                    break
+                time.sleep(0.01)
+        raise EngineGone("The embedded engine's machine is gone.")
+
+    def complaint(self) -> str:
+        """What QEMU said on its standard error, in one line."""
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    def console(self) -> str:
+        """All that the machine's kernel wrote to its console since this start."""
+        if self._console is None:
+            return ""
+        size = os.fstat(self._console).st_size
+        return os.pread(self._console, size, 0).decode(errors="replace")
+
+    def wait_for_clock(self, limit: float = RESUME_LIMIT) -> None:
+        """Wait until the agent runs, and set the machine's clock."""
+        try:
+            channel.set_clock(self.folder, deadline=time.monotonic() + limit, alive=self.alive)
+        except EngineGone:
+            if self.alive():
+                raise
+            raise self._ended() from None
+
+    def wait_for_dockerd(self, limit: float) -> None:
+        """Wait until dockerd answers over TLS.
+
+        Raises:
+            EngineGone: QEMU ended or dockerd does not answer within ``limit`` seconds.
+        """
+        context = client_context(self.keys)
+        deadline = time.monotonic() + limit
+        while not ping(self.port, context):
+            if not self.alive():
+                raise self._ended()
+            if time.monotonic() > deadline:
+                raise EngineGone(
+                    f"The embedded engine did not answer within {limit:.0f} s.",
+                    next_step="Build it anew: labkit engine build --force",
+                )
+            time.sleep(0.02)
+
+    def _ended(self) -> EngineGone:
+        said = self.complaint() or "\n".join(self.console().splitlines()[-3:]) or "no reason given"
+        return EngineGone(
+            f"QEMU ended while its machine started: {said}.",
+            cause="If nothing else is said, this machine or container ran out of memory.",
+            next_step="See what is missing here: labkit doctor",
+        )
+
+    def shell(self, command: str, timeout: float) -> tuple[int, str]:
+        """Run a command as root in the machine; see :func:`channel.run`."""
+        return channel.run(self.folder, command, timeout=timeout, alive=self.alive)
+
+    def close(self) -> None:
+        """End QEMU and wait until its folder is cleared. May be called twice, or on one that is gone."""
+        if self._life is not None:
+            os.close(self._life)  # the keeper sees this and ends QEMU
+            self._life = None
+        if self._keeper is not None:
+            try:
+                self._keeper.wait(10)
+            except subprocess.TimeoutExpired:
+                self._keeper.send_signal(signal.SIGTERM)
+                self._keeper.wait(10)
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._console is not None:
+            os.close(self._console)
+            self._console = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+
+def _locked(folder: Path) -> bool:
+    # Whether a keeper or a QEMU holds the folder's lock.
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(lock)
+
+
+def clear_leftovers() -> list[str]:
+    """Remove what dead machines of this user left; returns a line for each.
+
+    A machine whose lock nobody holds is dead: its folder goes. One that runs though its owner and
+    keeper are gone is ended first.
+    """
+    done = []
+    for folder in run_dir().glob("m*"):
+        try:
+            fresh = time.time() - folder.stat().st_mtime < 60
+        except OSError:
+            continue  # its keeper has cleared it just now
+        if _locked(folder):
+            if _orphan(folder):
+                done.append(f"Ended a machine that its notebook had left behind ({folder.name}).")
+                shutil.rmtree(folder, ignore_errors=True)
+        elif not fresh:  # a fresh one may be about to take its lock
+            shutil.rmtree(folder, ignore_errors=True)
+            done.append(f"Removed {folder}, left by a machine that is gone.")
+    return done
+
+
+def _orphan(folder: Path) -> bool:
+    # End a QEMU that outlived both its owner and its keeper; only one that really is this folder's.
+    try:
+        owner, pid = int((folder / "owner").read_text()), int((folder / "pid").read_text())
+        theirs = Path(f"/proc/{pid}/cmdline").read_bytes()
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        keeper = Path(f"/proc/{parent}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return False
+    mark = str(folder).encode()
+    if Path(f"/proc/{owner}").exists() or mark not in theirs or mark in keeper:
+        return False
+    os.kill(pid, signal.SIGKILL)
+    return True

@@ -1,0 +1,139 @@
+"""Folders of files that are either whole or not there: made aside, sealed with a manifest, renamed."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...errors import LabError
+
+MANIFEST = "manifest.json"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def key(*parts: object) -> str:
+    """A short name for a set of inputs: the same inputs have the same name."""
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def locked(folder: Path, waiting: Callable[[], None] = lambda: None):
+    """Hold a folder's lock; ``waiting`` is called once when somebody else has it."""
+    with open(folder / "lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def seal(folder: Path, names: Iterable[str], **facts) -> None:
+    """Write the manifest: the folder is complete from now on.
+
+    Args:
+        names: the files that must stay as they are.
+        facts: anything else worth keeping, as JSON.
+    """
+    files = {}
+    for name in names:
+        found = (folder / name).stat()
+        files[name] = {
+            "size": found.st_size,
+            "time": int(found.st_mtime),
+            "sha256": file_digest(folder / name),
+        }
+    _write(folder / MANIFEST, {"files": files, **facts})
+
+
+def _write(path: Path, content: dict) -> None:
+    aside = path.with_suffix(f".{os.getpid()}")
+    aside.write_text(json.dumps(content, indent=1) + "\n")
+    aside.replace(path)
+
+
+def unseal(folder: Path) -> None:
+    """Declare a folder incomplete, so that it is made anew."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+
+
+def manifest(folder: Path) -> dict | None:
+    """The folder's manifest; None where it is missing or damaged."""
+    try:
+        content = json.loads((folder / MANIFEST).read_text())
+        return content if isinstance(content["files"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def intact(folder: Path, *, thorough: bool = False) -> bool:
+    """Whether the folder is complete and unchanged.
+
+    Sizes and times are looked at; contents only where a time has changed (copied files), or with
+    ``thorough``, after something went wrong.
+    """
+    content = manifest(folder)
+    if content is None:
+        return False
+    changed = False
+    for name, known in content["files"].items():
+        try:
+            found = (folder / name).stat()
+        except OSError:
+            return False
+        if found.st_size != known["size"]:
+            return False
+        if thorough or int(found.st_mtime) != known["time"]:
+            if file_digest(folder / name) != known["sha256"]:
+                return False
+            known["time"], changed = int(found.st_mtime), True
+    if changed and os.access(folder, os.W_OK):
+        _write(folder / MANIFEST, content)
+    return True
+
+
+@contextmanager
+def made_aside(target: Path):
+    """A fresh folder that takes the target's place when the block ends well, and is removed otherwise.
+
+    What a killed process left of an earlier try is removed first; call it with the lock held.
+    """
+    for old in target.parent.glob(f"{target.name}.new*"):
+        shutil.rmtree(old, ignore_errors=True)
+    aside = target.parent / f"{target.name}.new{os.getpid()}"
+    aside.mkdir(parents=True, mode=0o700)
+    try:
+        yield aside
+        if target.exists():
+            gone = target.parent / f"{target.name}.old{os.getpid()}"
+            target.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+        aside.rename(target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raises LabError when the disk under the folder has less than ``needed`` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise LabError(
+            f"The disk under {folder} has only {free / 1e9:.1f} GB free; "
+            f"the embedded engine needs {needed / 1e9:.1f} GB.",
+            next_step="Free some space, or set LABKIT_CACHE to a larger disk.",
+        )

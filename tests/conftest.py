@@ -1,0 +1,125 @@
+"""What all tests share: an engine, contexts that prove they leave nothing, subprocesses, no silent skips.
+
+With ``CI=true`` in the environment a skipped test fails the run: what could not be tested on
+the machine that decides has not been tested.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+
+from labkit import engine as engines
+from labkit.engine.session import Session
+from labkit.experiments.context import Context
+from labkit.observe import Observer
+from labkit.paths import COURSE
+
+from .helpers import left_behind
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _skips_fail(terminalreporter):
+        terminalreporter.section("skipped tests fail the run, because CI=true")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if exitstatus == pytest.ExitCode.OK and reporter is not None and _skips_fail(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _skips_fail(reporter) -> bool:
+    return os.environ.get("CI") == "true" and bool(reporter.stats.get("skipped"))
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory, monkeypatch):
+    """A state folder of the test's own; the user's cache of packages and images is shared."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("LABKIT_STATE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """The engine that ``LABKIT_ENGINE`` names, or the first that answers."""
+    with engines.find() as found:
+        yield found
+
+
+@contextlib.contextmanager
+def open_context(engine, lab: str = "tests") -> Iterator[Context]:
+    """A context on a fresh session, as a lab has it; proves at its end that nothing is left."""
+    from labkit import images
+
+    session = Session(engine, lab, None if engine.owned else lambda: images.ensure(session.docker, images.BUSYBOX))
+    observer = Observer(session)
+    try:
+        yield Context(session, observer, engines.read_facts(session.docker, engine))
+    finally:
+        observer.close()
+        removed = session.close()
+        assert removed.kept == []
+        assert left_behind(engine, session.id) == []
+
+
+@pytest.fixture
+def lab_context(engine):
+    """A context of this test's own: nothing else is in its session."""
+    with open_context(engine) as on:
+        yield on
+
+
+@pytest.fixture(scope="module")
+def module_context(engine):
+    """A context that the tests of a module share: starting an observer costs a second."""
+    with open_context(engine) as on:
+        yield on
+
+
+class Script:
+    """A Python program in a process of its own, with the same labkit; text in, lines out."""
+
+    def __init__(self, code: str, *, user: int | None = None, **environment: str):
+        path = os.pathsep.join(part for part in (str(COURSE), os.environ.get("PYTHONPATH")) if part)
+        who = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path, **environment}, **who,
+        )  # fmt: skip
+
+    def line(self) -> str:
+        """Its next line of output; the test fails with its errors where there is none."""
+        text = self.process.stdout.readline()
+        if not text:
+            raise AssertionError(f"the script ended: {self.process.stderr.read()}")
+        return text.strip()
+
+    def end(self, timeout: float = 60) -> tuple[int, str, str]:
+        """Wait for its end: exit status, rest of the output, errors."""
+        out, errors = self.process.communicate(timeout=timeout)
+        return self.process.returncode, out, errors
+
+
+@pytest.fixture
+def script():
+    """Start scripts (:class:`Script`); what still runs at the test's end is killed."""
+    started: list[Script] = []
+
+    def start(code: str, **options) -> Script:
+        started.append(Script(code, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.process.kill()
+        each.process.communicate()

@@ -1,0 +1,158 @@
+"""Packages without root: what labkit asks apt-get for, and what it says when that fails.
+
+Small programs take the place of apt-get and dpkg-deb in PATH here: these tests are about the
+command lines, the cache and the sentences. Real packages are fetched where images are made.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from labkit import debian
+from labkit.errors import LabError, NotPossibleHere
+
+# Writes down each call; "prints" the closure and "downloads" what is not yet there.
+APT = """#!/bin/sh
+echo "$@" >> "$RECORD"
+case "$*" in
+*--print-uris*) echo "'http://deb/a' a_1_all.deb 3 SHA256:00"; echo "'http://deb/b' b_2_all.deb 5 SHA256:00";;
+*--download-only*)
+  for word in "$@"; do case "$word" in Dir::Cache=*) cache=${word#Dir::Cache=};; esac; done
+  printf aaa > "$cache/archives/a_1_all.deb"; printf bbbbb > "$cache/archives/b_2_all.deb";;
+esac
+"""
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """Put programs first in PATH: ``tools(**{"apt-get": text})``; returns the record of calls."""
+    folder, record = tmp_path / "bin", tmp_path / "calls"
+    folder.mkdir()
+    record.touch()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("RECORD", str(record))
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+
+    def put(**programs: str) -> Path:
+        for name, text in programs.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        return record
+
+    return put
+
+
+def test_fetch_asks_for_the_closure_and_downloads_once(tools):
+    record = tools(**{"apt-get": APT, "dpkg-deb": "#!/bin/sh\n"})
+    said: list[str] = []
+    first = debian.fetch(["a"], arch="amd64", progress=said.append)
+    assert [path.name for path in first] == ["a_1_all.deb", "b_2_all.deb"]
+    assert all(path.exists() for path in first)
+    assert said == ["Reading package lists", "Downloading 2 packages, 0 MB"]
+    calls = record.read_text().splitlines()
+    assert [call.split()[-1] for call in calls] == ["update", "a", "a"]
+    assert all("-o Dir::State::status=" in call and "-o APT::Architecture=amd64" in call for call in calls)
+
+    assert debian.fetch(["a"], arch="amd64") == first
+    assert len(record.read_text().splitlines()) == len(calls) + 1, "only the closure is asked for again"
+
+
+def test_a_package_of_the_wrong_length_is_fetched_again(tools):
+    record = tools(**{"apt-get": APT, "dpkg-deb": "#!/bin/sh\n"})
+    a, _ = debian.fetch(["a"], arch="amd64")
+    a.write_bytes(b"a")  # a download that was cut off
+    debian.fetch(["a"], arch="amd64")
+    assert a.read_bytes() == b"aaa"
+    assert sum("--download-only" in call for call in record.read_text().splitlines()) == 2
+
+
+def test_old_package_lists_are_refreshed(tools):
+    record = tools(**{"apt-get": APT, "dpkg-deb": "#!/bin/sh\n"})
+    debian.fetch(["a"], arch="amd64")
+    stamp = debian.cache_dir("packages", "amd64") / "updated"
+    os.utime(stamp, (0, 0))
+    debian.fetch(["a"], arch="amd64")
+    assert sum(call.endswith(" update") for call in record.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "apt_says, sentence, next_step",
+    [
+        ("E: You don't have enough free space in /x/archives/.", "The disk under .* is full", "LABKIT_CACHE"),
+        ("E: Write error - write (28: No space left on device)", "The disk under .* is full", "LABKIT_CACHE"),
+        (
+            "W: first\nE: Unable to locate package a",
+            "could not finish: E: Unable to locate package a",
+            "apt-get update",
+        ),
+        ("", "no reason given", "apt-get update"),
+    ],
+)
+def test_what_apt_get_says_becomes_a_sentence(tools, tmp_path, apt_says, sentence, next_step):
+    (tmp_path / "words").write_text(apt_says)
+    tools(**{"apt-get": f"#!/bin/sh\ncat {tmp_path}/words >&2; exit 100\n", "dpkg-deb": "#!/bin/sh\n"})
+    with pytest.raises(LabError, match=sentence) as caught:
+        debian.fetch(["a"], arch="amd64")
+    assert next_step in caught.value.next_step
+
+
+def test_a_machine_without_apt_get_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not debian.available()
+    with pytest.raises(NotPossibleHere, match="no apt-get") as caught:
+        debian.fetch(["a"], arch="amd64")
+    assert "LABKIT_BUSYBOX" in caught.value.next_step
+
+
+def test_package_name():
+    assert debian.package_name(Path("/x/busybox-static_1%3a1.35.0-4_amd64.deb")) == "busybox-static"
+
+
+def test_a_damaged_package_is_thrown_away(tmp_path):
+    deb = tmp_path / "a_1_all.deb"
+    deb.write_text("this is not a package")
+    with pytest.raises(LabError, match="a_1_all.deb could not be unpacked") as caught:
+        debian.unpack([deb], tmp_path / "root")
+    assert "again" in caught.value.next_step
+    assert not deb.exists()
+
+
+def test_a_full_disk_while_unpacking(tools, tmp_path):
+    tools(**{"dpkg-deb": "#!/bin/sh\necho 'tar: cannot write: No space left on device' >&2; exit 2\n"})
+    deb = tmp_path / "a_1_all.deb"
+    deb.touch()
+    with pytest.raises(LabError, match="The disk under .* is full"):
+        debian.unpack([deb], tmp_path / "root")
+    assert deb.exists(), "the package is not to blame"
+
+
+def test_unpack_a_real_package(tmp_path):
+    tree = tmp_path / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN/control").write_text(
+        "Package: a\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n"
+    )
+    (tree / "bin").mkdir()
+    (tree / "bin/tool").write_text("tool")
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, tmp_path / "a_1_all.deb"], check=True)
+    debian.unpack([tmp_path / "a_1_all.deb"], tmp_path / "root")
+    assert (tmp_path / "root/bin/tool").read_text() == "tool"
+
+
+def test_merge_usr(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/tool").write_text("from bin")
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/other").write_text("from usr")
+    debian.merge_usr(tmp_path)
+    assert os.readlink(tmp_path / "bin") == "usr/bin"
+    assert sorted(path.name for path in (tmp_path / "usr/bin").iterdir()) == ["other", "tool"]
+    assert (tmp_path / "bin/tool").read_text() == "from bin"
+    assert all(stat.S_ISLNK((tmp_path / name).lstat().st_mode) for name in ("bin", "sbin", "lib", "lib64"))
+    debian.merge_usr(tmp_path)  # again changes nothing
+    assert (tmp_path / "bin/tool").read_text() == "from bin"

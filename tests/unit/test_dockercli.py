@@ -1,0 +1,87 @@
+"""The docker command line: what gets labels, and what is said when it can't be run."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.engine.dockercli import run_cli, with_labels
+from labkit.engine.host import Candidate, HostEngine
+from labkit.errors import BadInput, NotPossibleHere
+
+LABELS = {"labkit.lab": "08", "labkit.session": "abcd"}
+FLAGS = ["--label", "labkit.lab=08", "--label", "labkit.session=abcd"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "create", "build", "container run", "container create", "image build", "buildx build", "network create",
+     "volume create"],
+)  # fmt: skip
+def test_what_creates_gets_labels_before_its_own_arguments(command):
+    words = ["docker", *command.split()]
+    assert with_labels([*words, "--rm", "x", "run"], LABELS) == [*words, *FLAGS, "--rm", "x", "run"]
+
+
+@pytest.mark.parametrize(
+    "command", ["docker ps", "docker", "docker inspect run", "docker image ls", "docker network rm create",
+                "docker stop run", "docker container ls", "docker volume ls"],
+)  # fmt: skip
+def test_what_only_looks_stays_as_typed(command):
+    assert with_labels(command.split(), LABELS) == command.split()
+
+
+@pytest.mark.parametrize("options", ["-H tcp://x", "--context other", "--debug", "-l debug", "--tls --host=x"])
+def test_options_of_docker_itself_may_come_first(options):
+    words = ["docker", *options.split(), "run", "x"]
+    assert with_labels(words, LABELS) == [*words[:-2], "run", *FLAGS, "x"]
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """An engine whose docker command is a script; ``fake(text)`` writes it."""
+    engine = HostEngine(Candidate("unix:///nowhere.sock", "test"))
+
+    def write(text: str | None):
+        program = tmp_path / "docker"
+        if text is not None:
+            program.write_text("#!/bin/sh\n" + text)
+            program.chmod(0o755)
+        monkeypatch.setattr(engine, "cli_path", lambda: str(program) if text is not None else None)
+        return engine
+
+    return write
+
+
+def test_runs_against_this_engine_whatever_the_shell_says(fake, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere:1")
+    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
+    engine = fake('echo "$DOCKER_HOST|$DOCKER_CONTEXT|$@"')
+    assert run_cli(engine, "docker run 'a b'", LABELS) == f"unix:///nowhere.sock||run {' '.join(FLAGS)} a b"
+
+
+def test_errors_are_part_of_the_output_or_raised(fake):
+    engine = fake("echo out; echo wrong >&2; exit 3")
+    assert run_cli(engine, "docker ps", LABELS, check=False) == "out\nwrong"
+    with pytest.raises(BadInput, match="docker ps ended with status 3: out\nwrong"):
+        run_cli(engine, "docker ps", LABELS)
+
+
+@pytest.mark.parametrize("command", ["", "ls", "sudo docker ps", "dockerd"])
+def test_only_docker_commands(fake, command):
+    with pytest.raises(BadInput, match="is not a docker command"):
+        run_cli(fake("echo no"), command, LABELS)
+
+
+def test_a_quote_left_open_is_a_sentence(fake):
+    with pytest.raises(BadInput, match="quot"):
+        run_cli(fake("echo no"), "docker run 'x", LABELS)
+
+
+def test_no_command_line_here(fake):
+    with pytest.raises(NotPossibleHere, match="no docker command line"):
+        run_cli(fake(None), "docker ps", LABELS)
+
+
+def test_a_command_without_end(fake):
+    with pytest.raises(BadInput, match="did not end within 0 seconds"):
+        run_cli(fake("exec sleep 60"), "docker logs -f x", LABELS, timeout=0.2)

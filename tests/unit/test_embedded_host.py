@@ -1,0 +1,141 @@
+"""What this machine gives: cgroup limits in both versions, QEMU, the shape chosen from them."""
+
+import os
+
+import pytest
+
+from labkit.engine.embedded import host, packages
+from labkit.errors import BadInput, NotPossibleHere
+
+MIB = 1024**2
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{text}\n")
+
+
+@pytest.fixture
+def machine(tmp_path):
+    write(tmp_path / "meminfo", "MemTotal:       8388608 kB\nMemFree: 1 kB")
+    return tmp_path
+
+
+def limits(machine, own):
+    write(machine / "own", own)
+    return host.memory_limit(machine / "cg", machine / "own", machine / "meminfo")
+
+
+def test_no_limit_is_the_whole_memory(machine):
+    write(machine / "cg/memory.max", "max")
+    assert limits(machine, "0::/") == 8 * 1024 * MIB
+
+
+def test_version_2_limit_of_the_container_itself(machine):
+    write(machine / "cg/memory.max", 1024 * MIB)
+    assert limits(machine, "0::/") == 1024 * MIB
+
+
+def test_version_2_lowest_limit_on_the_way_up_counts(machine):
+    write(machine / "cg/pod/memory.max", 700 * MIB)
+    write(machine / "cg/pod/notebook/memory.max", "max")
+    assert limits(machine, "0::/pod/notebook") == 700 * MIB
+
+
+def test_version_1_limit(machine):
+    write(machine / "cg/memory/docker/abc/memory.limit_in_bytes", 1024 * MIB)
+    write(machine / "cg/memory/memory.limit_in_bytes", 9223372036854771712)
+    assert limits(machine, "7:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc") == 1024 * MIB
+
+
+def test_version_1_seen_from_inside_the_container(machine):
+    # The path is the host's, but only the container's own group is mounted.
+    write(machine / "cg/memory/memory.limit_in_bytes", 1024 * MIB)
+    assert limits(machine, "7:memory:/docker/abc") == 1024 * MIB
+
+
+def test_no_cgroups_at_all(machine):
+    assert host.memory_limit(machine / "cg", machine / "none", machine / "meminfo") == 8 * 1024 * MIB
+
+
+@pytest.mark.parametrize(("text", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("100000 100000", 1)])
+def test_processor_quota_version_2(machine, monkeypatch, text, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    write(machine / "cg/cpu.max", text)
+    write(machine / "own", "0::/")
+    assert host.cpu_limit(machine / "cg", machine / "own") == expected
+
+
+def test_processor_quota_version_1(machine, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    write(machine / "cg/cpu/cpu.cfs_quota_us", 250000)
+    write(machine / "cg/cpu/cpu.cfs_period_us", 100000)
+    write(machine / "own", "3:cpu,cpuacct:/")
+    assert host.cpu_limit(machine / "cg", machine / "own") == 3
+
+
+def test_no_quota_is_all_processors(machine, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    write(machine / "cg/cpu.max", "max 100000")
+    write(machine / "own", "0::/")
+    assert host.cpu_limit(machine / "cg", machine / "own") == 8
+
+
+def test_memory_that_fits():
+    assert host.fitting_memory(64 * 1024 * MIB) == host.DEFAULT_MEMORY
+    assert host.fitting_memory(1024 * MIB) == host.DEFAULT_MEMORY
+    small = host.fitting_memory(768 * MIB)
+    assert host.LEAST_MEMORY <= small < host.DEFAULT_MEMORY
+    assert small % MIB == 0
+
+
+def test_too_little_memory_is_a_sentence():
+    with pytest.raises(NotPossibleHere, match="only 512 MiB may be used here"):
+        host.fitting_memory(512 * MIB)
+    with pytest.raises(BadInput, match="64 MiB are too little"):
+        host.refuse_memory(64 * MIB)
+
+
+def test_missing_qemu_names_its_packages(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with pytest.raises(NotPossibleHere) as caught:
+        host.find_qemu()
+    assert "sudo apt-get install" in caught.value.next_step
+    assert caught.value.next_step.endswith("qemu-system-x86 qemu-utils")
+
+
+def test_missing_qemu_on_arm(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(NotPossibleHere, match="qemu-system-aarch64") as caught:
+        host.find_qemu()
+    assert "qemu-system-arm" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ID=debian\n", "debian"),
+        ('ID=ubuntu\nID_LIKE="debian"\n', "ubuntu"),
+        ('ID=linuxmint\nID_LIKE="ubuntu debian"\n', "ubuntu"),
+        ("", "debian"),
+    ],
+)
+def test_distribution(tmp_path, text, expected):
+    (tmp_path / "os-release").write_text(text)
+    assert packages.distribution(tmp_path / "os-release") == expected
+
+
+def test_packages_by_distribution():
+    must, optional = packages.wanted("arm64", "debian")
+    assert "linux-image-cloud-arm64" in must
+    assert "docker-cli" in optional and "docker-cli" not in must
+    assert not [name for name in must + optional if name.endswith("?")]
+    assert "linux-image-virtual" in packages.wanted("amd64", "ubuntu")[0]
+
+
+def test_nothing_needed_is_skipped():
+    must, optional = packages.wanted("amd64", "debian")
+    assert not [name for name in must + optional if packages.UNUSED.search(name)]
+    assert not [name for name in ("libc6", "libseccomp2", "libmount1", "libgcc-s1") if packages.UNUSED.search(name)]

@@ -1,0 +1,229 @@
+"""Machines as processes: started by a keeper, ended with their owner, cleared away. QEMU is a script here."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from labkit.engine.embedded import machine
+from labkit.engine.embedded.keys import Keys
+from labkit.errors import EngineGone, LabError
+
+ROOT = Path(machine.__file__).parents[3]
+
+
+@pytest.fixture
+def runtime(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def program(folder, body):
+    path = folder / "fake-qemu"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return lambda own, port: [str(path), str(own), str(port)]
+
+
+RUNS = "touch $1/qmp; echo [    0.000000] hello >>$1/console; exec sleep 600"
+
+
+def started(runtime, body=RUNS, port=None):
+    made = machine.Machine(Keys(runtime), port)
+    made.start(program(runtime, body), work=runtime, scratch=runtime)
+    return made
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_close_ends_the_machine_and_clears_its_folder(runtime):
+    made = started(runtime)
+    pid, folder = made.pid(), made.folder
+    assert running(pid) and made.alive()
+    made.close()
+    assert not running(pid) and not folder.exists() and not made.alive()
+    made.close()  # twice does no harm
+
+
+def test_folder_is_closed_to_others(runtime):
+    made = started(runtime)
+    try:
+        assert made.folder.stat().st_mode & 0o077 == 0
+        assert machine.run_dir().stat().st_mode & 0o077 == 0
+        assert {p.stat().st_mode & 0o077 for p in made.folder.iterdir() if stat.S_ISFIFO(p.stat().st_mode)} == {0}
+    finally:
+        made.close()
+
+
+def test_a_folder_open_to_others_is_refused(runtime):
+    (runtime / f"labkit-{os.getuid()}").mkdir(mode=0o755)
+    with pytest.raises(LabError, match="open to others"):
+        machine.run_dir()
+
+
+def test_console_outlives_the_machine(runtime):
+    made = started(runtime)
+    try:
+        wait_until(lambda: "hello" in made.console())
+        os.kill(made.pid(), signal.SIGKILL)
+        wait_until(lambda: not made.alive())
+        assert not made.folder.exists()  # the keeper has cleared it
+        assert "hello" in made.console()
+    finally:
+        made.close()
+
+
+def test_killed_qemu_is_gone_in_words(runtime):
+    made = started(runtime)
+    try:
+        os.kill(made.pid(), signal.SIGKILL)
+        wait_until(lambda: not made.alive())
+        with pytest.raises(EngineGone, match="Start a fresh one"):
+            made.shell("true", 5)
+    finally:
+        made.close()
+
+
+def test_killed_keeper_takes_qemu_along(runtime):
+    made = started(runtime)
+    try:
+        pid = made.pid()
+        made._keeper.kill()
+        wait_until(lambda: not running(pid))
+    finally:
+        made.close()
+
+
+OWNER = """
+import sys, time
+sys.path.insert(0, {root!r})
+sys.path.insert(0, {here!r})
+from pathlib import Path
+import test_embedded_machine as t
+made = t.started(Path({runtime!r}))
+print(made.pid(), made.folder, flush=True)
+time.sleep(600)
+"""
+
+
+def test_killed_owner_takes_everything_along(runtime):
+    code = OWNER.format(root=str(ROOT), here=str(Path(__file__).parent), runtime=str(runtime))
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid, folder = owner.stdout.readline().split()
+    assert running(pid)
+    owner.kill()
+    owner.wait()
+    wait_until(lambda: not running(pid) and not Path(folder).exists())
+    owner.stdout.close()
+
+
+def test_machine_outlives_the_thread_that_started_it(runtime):
+    import threading
+
+    made = []
+    thread = threading.Thread(target=lambda: made.append(started(runtime)))
+    thread.start()
+    thread.join()
+    try:
+        time.sleep(0.3)
+        assert made[0].alive()
+    finally:
+        made[0].close()
+
+
+def test_what_qemu_says_is_in_the_error(runtime):
+    with pytest.raises(LabError, match="unknown option banana"):
+        started(runtime, "echo 'qemu: unknown option banana' >&2; exit 1")
+
+
+def test_port_taken(runtime):
+    with pytest.raises(LabError, match="Port 4321 is taken"):
+        started(runtime, "echo \"Could not set up host forwarding rule 'x'\" >&2; exit 1", port=4321)
+
+
+def test_another_free_port_is_tried_when_one_is_taken_meanwhile(runtime):
+    refuse = f"touch {runtime}/once; echo 'Could not set up host forwarding' >&2; exit 1"
+    body = f"if [ ! -e {runtime}/once ]; then {refuse}; fi\n"
+    made = started(runtime, body + RUNS)
+    try:
+        assert made.alive()
+    finally:
+        made.close()
+
+
+def test_leftovers_of_the_dead_are_removed_and_the_living_left(runtime):
+    made = started(runtime)
+    try:
+        dead = machine.run_dir() / "mdead"
+        dead.mkdir()
+        (dead / "lock").touch()
+        os.utime(dead, (1, 1))
+        half = machine.run_dir() / "mhalf"  # no lock file yet
+        half.mkdir()
+        os.utime(half, (1, 1))
+        new = machine.run_dir() / "mnew"
+        new.mkdir()
+        assert len(machine.clear_leftovers()) == 2
+        assert not dead.exists() and not half.exists()
+        assert new.exists() and made.alive() and made.folder.exists()
+    finally:
+        made.close()
+
+
+def test_qemu_left_without_keeper_and_owner_is_ended(runtime):
+    # As where setpriv is missing: a process that nothing ties to anybody.
+    folder = machine.run_dir() / "mleft"
+    folder.mkdir()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (folder / "owner").write_text(f"{gone.pid}\n")
+    code = "import os, sys; os.fork() and os._exit(0); os.setsid(); os.execvp('sh', ['sh', '-c', sys.argv[1]])"
+    # The command line names the folder, as QEMU's does.
+    script = f"exec 9>{folder}/lock; flock 9; exec {sys.executable} -c 'import time; time.sleep(600)' {folder}"
+    subprocess.run([sys.executable, "-c", code, script], check=True)
+    wait_until(lambda: machine._locked(folder))
+
+    def pids():
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                if str(folder).encode() in path.read_bytes() and b"time.sleep" in path.read_bytes():
+                    found.append(int(path.parent.name))
+            except OSError:
+                continue
+        return found
+
+    wait_until(lambda: len(pids()) == 1)
+    (pid,) = pids()
+    (folder / "pid").write_text(f"{pid}\n")
+    assert "left behind" in machine.clear_leftovers()[0]
+    wait_until(lambda: not running(pid))
+    assert not folder.exists()
+
+
+def test_attached_from_elsewhere(runtime):
+    made = started(runtime)
+    there = machine.Machine.attached(made.folder, made.keys)
+    assert there.alive() and there.port == made.port and there.pid() == made.pid()
+    there.close()
+    assert made.alive()  # letting go of it does not end it
+    made.close()
+    assert machine.Machine.attached(made.folder, made.keys) is None

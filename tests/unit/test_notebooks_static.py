@@ -1,0 +1,170 @@
+"""What every committed notebook must be, without running it.
+
+A notebook that was never executed passes nbval without testing anything, and a tag here or
+there takes a cell out of the comparison. This is where that would show.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from labkit import course
+from labkit.exercises import load
+from labkit.paths import COURSE
+
+NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9][0-9]-*.ipynb"))
+LOOSE_TAGS = {"nbval-ignore-output", "nbval-skip", "raises-exception", "nbval-test-listed"}
+
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@cache
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def prose(path: Path) -> str:
+    return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+
+
+def tags(cell) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def test_is_valid_and_belongs_to_the_course(path):
+    nbformat.validate(read(path))
+    assert path.stem in {entry.lab for entry in course.labs()}
+
+
+def test_metadata(path):
+    metadata = read(path).metadata
+    assert metadata.kernelspec.name == "python3"
+    assert metadata.language_info.name == "python"
+    assert "widgets" not in metadata, "saved widget state: JupyterLab doesn't restore it"
+
+
+def test_was_executed_from_top_to_bottom(path):
+    counts = [cell.execution_count for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_outputs_show_everywhere(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error", output.get("evalue")
+            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+
+
+def test_size(path):
+    assert 25 <= len(read(path).cells) <= 60
+
+
+def test_code_is_short(path):
+    # The markers of a solution or an exercise are no code to read.
+    lengths = [
+        sum(1 for line in cell.source.splitlines() if line.strip() and not line.startswith(("#", "%%solution")))
+        for cell in code_cells(path)
+    ]
+    assert max(len(cell.source.splitlines()) for cell in code_cells(path)) <= 15
+    assert statistics.median(lengths) <= 3
+
+
+def test_three_quarters_are_compared_strictly(path):
+    cells = code_cells(path)
+    strict = [cell for cell in cells if not tags(cell) & LOOSE_TAGS and "NBVAL_" not in cell.source]
+    assert len(strict) >= 0.75 * len(cells), f"{len(strict)} of {len(cells)}"
+
+
+def test_strict_cells_have_something_to_compare(path):
+    """Of the strictly compared cells, most must print or show; a course of silent cells proves nothing."""
+    strict = [cell for cell in code_cells(path) if not tags(cell) & LOOSE_TAGS]
+    assert sum(bool(cell.outputs) for cell in strict) >= 0.75 * len(strict)
+
+
+def test_first_cell_opens_its_own_lab_and_the_last_closes_it(path):
+    cells = code_cells(path)
+    assert f'lab = labkit.open("{path.stem}")' in cells[0].source
+    assert "lab.close()" in cells[-1].source
+
+
+def test_solutions_are_folded_and_tagged(path):
+    keys = []
+    for cell in code_cells(path):
+        is_solution = cell.source.startswith("%%solution ")
+        assert is_solution == ("solution" in tags(cell))
+        if is_solution:
+            assert cell.metadata.jupyter.source_hidden is True
+            keys.append(cell.source.split("\n")[0].removeprefix("%%solution ").strip())
+    assert sorted(keys) == sorted(load(path.stem).exercises)
+
+
+def test_every_exercise_has_a_cell_for_the_learner_before_its_check(path):
+    cells = code_cells(path)
+    for key in load(path.stem).exercises:
+        [place] = [n for n, cell in enumerate(cells) if f'lab.check("{key}")' in cell.source]
+        assert any("exercise" in tags(cell) for cell in cells[max(place - 2, 0) : place + 1]), key
+
+
+@pytest.mark.parametrize("call, kind", [("check", "exercises"), ("predict", "predictions")])
+def test_keys_are_those_of_the_exercises(path, call, kind):
+    used = re.findall(rf'lab\.{call}\("([^"]+)"\)', "\n".join(cell.source for cell in code_cells(path)))
+    assert sorted(used) == sorted(getattr(load(path.stem), kind))
+
+
+def test_the_quiz_is_asked(path):
+    assert any("lab.quiz()" in cell.source for cell in code_cells(path))
+
+
+def test_a_prediction_comes_before_what_it_is_about(path):
+    """The cell after a prediction is its experiment, so the notebook can't end with one."""
+    cells = code_cells(path)
+    places = [n for n, cell in enumerate(cells) if "lab.predict(" in cell.source]
+    assert places and places[-1] < len(cells) - 1
+
+
+def test_links_lead_somewhere(path):
+    planned = {f"{entry.lab}.ipynb" for entry in course.labs()}
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(path)):
+        if re.match(r"https?://", target):
+            continue
+        file = target.split("#")[0]
+        assert not file or file in planned or (path.parent / file).exists(), target
+
+
+def test_there_is_a_sentence_to_keep_and_a_recap(path):
+    assert "> **Keep:**" in prose(path)
+    assert re.search(r"^\|.*\|$", prose(path), flags=re.M), "a recap table"
+
+
+def test_images_have_a_text_alternative(path):
+    for image in re.findall(r"<img [^>]*>", prose(path)):
+        assert re.search(r'alt="[^"]{10,}"', image), image
+    for words in re.findall(r"!\[([^\]]*)\]\(", prose(path)):
+        assert len(words) >= 10
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if "image/png" in data:
+                described = output.metadata.get("image/png", {}).get("alt", "")
+                assert len(described) >= 20 and "<Figure" not in data.get("text/plain", "")
+
+
+def test_cell_names_are_stable_and_say_their_lab(path):
+    names = [cell.id for cell in read(path).cells]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(rf"lab{path.stem[:2]}-[\w-]+", name) for name in names)
+
+
+def test_holds_nothing_of_the_machine_it_was_made_on(path):
+    text = path.read_text()
+    assert not re.search(r"/work/|/root/|\\u001b\[", text)
