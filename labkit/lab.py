@@ -25,6 +25,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
                "experiments.layering", "widgets.images"),
     "delivery": ("experiments.pipeline", "widgets.delivery"),
     "shop": ("experiments.shop",),
+    "solves": ("experiments.promises", "experiments.machines", "widgets.solves"),
     "registry": ("experiments.registry", "experiments.pushes", "experiments.platforms"),
     "first": ("experiments.first", "experiments.preflight"),
 }

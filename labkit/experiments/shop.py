@@ -317,7 +317,7 @@ def scaling(on: Context, copies: int = 3, *, n: int = 5) -> Scaling:
     workers in the visitor ask the entrance for the catalogue; good answers divided by the time from
     the first request to the last answer. n batches at each number of copies, after one warm-up request.
     """
-    work, count = (0.3, 16) if on.facts.emulated else (0.03, 30)
+    work, count = (0.3, 16) if on.facts.emulated else (0.03, 18)
     n = min(n, 2) if on.facts.emulated else n
     shop = deploy(on, "microservices")
     remove_container(shop.containers.pop("catalogue"))
