@@ -14,7 +14,8 @@ CONTENT = LabContent("04-what-docker-solves")
 
 CONTENT.prediction(
     "conflict",
-    "The old app needs version 1 of a library, the new app version 2, at the same path. Both are installed on one system, the new app last. Who works?",
+    "The old app needs version 1 of a library, the new app version 2, at the same path. "
+    "Both are installed on one system, the new app last. Who works?",
     ("Both", "The old app only", "The new app only"),
     2,
     "A path holds one file. Whoever installs last wins, and the other app breaks.",
@@ -29,7 +30,11 @@ CONTENT.prediction(
 CONTENT.prediction(
     "setup",
     "The handbook has twelve steps. You forget one of the first eleven. What happens?",
-    ("The app always breaks", "It breaks for some steps; for others nobody notices, today", "Nothing: steps are there for safety"),
+    (
+        "The app always breaks",
+        "It breaks for some steps; for others nobody notices, today",
+        "Nothing: steps are there for safety",
+    ),
     1,
     "Both are bad: a step that is missed at once, and one that is missed in half a year.",
 )
@@ -51,14 +56,22 @@ CONTENT.ask(
 CONTENT.ask(
     "rollback",
     "Why is rolling back as quick as rolling out?",
-    ("The old image is still there: it is only started again", "Docker remembers the old memory", "The new version is undone file by file"),
+    (
+        "The old image is still there: it is only started again",
+        "Docker remembers the old memory",
+        "The new version is undone file by file",
+    ),
     0,
     "Nothing is uninstalled. One container goes, one made from the other image comes.",
 )
 CONTENT.ask(
     "scale",
     "Four replicas, eight clients, and less than four times the answers. What else sets the limit?",
-    ("The number of images", "Whatever is shared: processors, network, and how evenly requests spread", "Docker allows three replicas"),
+    (
+        "The number of images",
+        "Whatever is shared: processors, network, and how evenly requests spread",
+        "Docker allows three replicas",
+    ),
     1,
     "Replicas are easy to start. What they share does not grow with them.",
 )

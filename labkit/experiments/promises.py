@@ -182,10 +182,12 @@ def conflict(on: Context, *, n: int = 5) -> Conflict:
     tags = {}
     for app, (version, call) in _APPS.items():
         tags[app] = f"{on.session.name('conflict')}:{version}"
-        recipe = f'FROM {images.BUSYBOX}\nCOPY greeting.sh {LIBRARY}\nCMD . {LIBRARY} && {call}\n'
+        recipe = f"FROM {images.BUSYBOX}\nCOPY greeting.sh {LIBRARY}\nCMD . {LIBRARY} && {call}\n"
         build(on, tags[app], {"Dockerfile": recipe, "greeting.sh": _LIBRARY[version]})
     script = "".join(f"printf '%s\\n' '{text.strip()}' > {LIBRARY}; " for text in _LIBRARY.values())
-    runs = "; ".join(f"sh -c '. {LIBRARY} && {call}' >/dev/null 2>&1 && echo good || echo bad" for _, call in _APPS.values())
+    runs = "; ".join(
+        f"sh -c '. {LIBRARY} && {call}' >/dev/null 2>&1 && echo good || echo bad" for _, call in _APPS.values()
+    )
     with explained(on.session.engine.endpoint):
         for _ in range(n):
             words = _answer(on, images.BUSYBOX, ["sh", "-c", script + runs])[0].split()
@@ -251,7 +253,7 @@ def set_up(on: Context, *, n: int = 5) -> SetUp:
                 by_hand = bare.exec_run(["sh", "-c", command]).output.decode().strip()
                 steps.append(time.perf_counter() - began)
         lines = "\n".join(command for _, command in SETUP[:-1])
-        recipe = f'FROM {images.BUSYBOX}\nCOPY setup.sh /setup.sh\nRUN sh -e /setup.sh\nCMD {SETUP[-1][1]}\n'
+        recipe = f"FROM {images.BUSYBOX}\nCOPY setup.sh /setup.sh\nRUN sh -e /setup.sh\nCMD {SETUP[-1][1]}\n"
         tag = build(on, on.session.name("packed") + ":1", {"Dockerfile": recipe, "setup.sh": lines + "\n"}).tag
         packed = ""
         for _ in range(n):

@@ -73,8 +73,9 @@ def plot_roll_out(run: RollOut) -> Picture:
 def _vm_note(run: Machines) -> str:
     how = "emulated in software" if run.vm_emulated else "hardware-assisted"
     return (
-        f"n = {len(run.container_memory)} each · the virtual machine ({how}) holds a whole Debian with Docker Engine and "
-        f"is resumed\nfrom a snapshot: a cold boot takes longer · {machine_line(run.engine)}"
+        f"n = {len(run.container_memory)} each · container: a small web server · virtual machine ({how}): Debian with "
+        f"Docker Engine,\nresumed from a snapshot to its engine's first answer; a cold boot takes longer\n"
+        f"{machine_line(run.engine)}"
     )
 
 
@@ -82,7 +83,7 @@ def _vm_note(run: Machines) -> str:
 def plot_machines(run: Machines) -> Picture:
     """Seconds to the first answer, containers against virtual machines, on a log axis."""
     return _versus(run, run.container_seconds, run.vm_seconds, show_time, "seconds to the first answer (log scale)",
-                   "Starting a service: container or virtual machine", 1.0)  # fmt: skip
+                   "From nothing to a first answer", 1.0)  # fmt: skip
 
 
 @draws(Machines, "memory")
@@ -94,7 +95,7 @@ def plot_memory(run: Machines) -> Picture:
 
 def _versus(run: Machines, containers, vms, show, label: str, title: str, scale: float) -> Picture:
     with styled():
-        figure, axes = new_figure(3.1)
+        figure, axes = new_figure(3.4)
         for row, (name, values) in enumerate((("container", containers), ("virtual machine", vms))):
             colour, marker, _ = MODELS[name]
             _strip(axes, row, [value * scale for value in values], colour, marker,
@@ -112,7 +113,7 @@ def _versus(run: Machines, containers, vms, show, label: str, title: str, scale:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(label)
         axes.set_title(title, pad=12)
-        alt = f"{title}: dot plot on a log scale, containers far to the left of virtual machines, medians marked."
+        alt = f"{title}: dot plot on a log scale, containers above, virtual machines below, medians marked."
         return picture(figure, alt, caption=_vm_note(run))
 
 
@@ -153,7 +154,9 @@ def plot_set_up(run: SetUp) -> Picture:
         for row, (name, seconds) in enumerate(zip(names, run.steps)):
             fatal = run.broken.get(name)
             colour, hatch = ("vermilion", "//") if fatal else ("faint", "")
-            axes.barh(row, seconds, height=0.7, color=COLOURS[colour], hatch=hatch, edgecolor=COLOURS["ink"], linewidth=0.8)
+            axes.barh(
+                row, seconds, height=0.7, color=COLOURS[colour], hatch=hatch, edgecolor=COLOURS["ink"], linewidth=0.8
+            )
             if fatal:
                 axes.annotate("forget it, and the app breaks", (seconds, row), xytext=(6, 0), va="center",
                               textcoords="offset points", fontsize=10)  # fmt: skip
