@@ -24,6 +24,18 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "xray": ("experiments.xray", "widgets.xray"),
     "parts": ("experiments.parts", "experiments.parts_owned", "figures.architecture"),
     "life": ("experiments.lifetime", "experiments.endings", "widgets.lifetime"),
+    "images": (
+        "experiments.building",
+        "experiments.samples",
+        "experiments.anatomy",
+        "experiments.writable",
+        "experiments.layering",
+        "widgets.images",
+    ),
+    "delivery": ("experiments.pipeline", "widgets.delivery"),
+    "shop": ("experiments.shop",),
+    "solves": ("experiments.promises", "experiments.machines", "widgets.solves"),
+    "registry": ("experiments.registry", "experiments.pushes", "experiments.platforms"),
     "first": ("experiments.first", "experiments.preflight"),
 }
 

@@ -87,9 +87,7 @@ def without_daemons(on: Context) -> WithoutDaemons:
     readings: list[tuple[float, int, str]] = []
     refused = ""
     with explained(engine.endpoint):
-        container = on.docker.containers.create(
-            on.image(), ["sh", "-c", _COUNTER], network_mode="none"
-        )
+        container = on.docker.containers.create(on.image(), ["sh", "-c", _COUNTER], network_mode="none")
         container.start()
         container.reload()
         pid = container.attrs["State"]["Pid"]
@@ -302,7 +300,9 @@ def ordinary_user(on: Context) -> Group:
         refusal = engine.shell(f"{outside} {ask}", check=False).strip()
         answer = engine.shell(f"{inside} {ask}", check=False).strip()
         direct = engine.shell(f"{inside} cat {_SECRET} 2>&1", check=False).strip()
-        through = engine.shell(f"{inside} env DOCKER_HOST=unix:///run/docker.sock HOME=/tmp {mount} 2>&1", check=False).strip()
+        through = engine.shell(
+            f"{inside} env DOCKER_HOST=unix:///run/docker.sock HOME=/tmp {mount} 2>&1", check=False
+        ).strip()
     except LabError as fault:
         raise EngineGone("The engine's machine did not answer.", cause=fault.what,
                          next_step="Take a fresh one: lab.own() after running the first cell again.") from fault  # fmt: skip
