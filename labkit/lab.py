@@ -36,6 +36,23 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "shop": ("experiments.shop",),
     "solves": ("experiments.promises", "experiments.machines", "widgets.solves"),
     "registry": ("experiments.registry", "experiments.pushes", "experiments.platforms"),
+    "isolation": (
+        "experiments.visibility",
+        "experiments.isolation",
+        "experiments.isolation_work",
+        "experiments.two_engines",
+        "figures.isolation",
+        "widgets.isolation",
+    ),
+    "history": (
+        "experiments.timeline",
+        "experiments.history",
+        "experiments.own_container",
+        "experiments.runtimes",
+        "experiments.lxc",
+        "figures.history",
+        "widgets.history",
+    ),
     "first": ("experiments.first", "experiments.preflight"),
 }
 

@@ -1,6 +1,19 @@
 """Results in, matplotlib figures out. Importing this package signs all figures up for their results."""
 
-from . import architecture, course, delivery, first, images, lifetime, oom, oom_machine, solves, xray
+from . import (
+    architecture,
+    course,
+    delivery,
+    first,
+    history,
+    images,
+    isolation,
+    lifetime,
+    oom,
+    oom_machine,
+    solves,
+    xray,
+)
 from .style import Picture
 
 __all__ = [
@@ -9,7 +22,9 @@ __all__ = [
     "course",
     "delivery",
     "first",
+    "history",
     "images",
+    "isolation",
     "lifetime",
     "oom",
     "oom_machine",

@@ -13,6 +13,7 @@ import time
 import trace
 
 import cgroups
+import commands
 import kernel
 import processes
 
@@ -44,6 +45,7 @@ def clocks(_request):
 OPERATIONS = {
     "clocks": clocks,
     **cgroups.OPERATIONS,
+    **commands.OPERATIONS,
     **kernel.OPERATIONS,
     **processes.OPERATIONS,
     **trace.OPERATIONS,
@@ -78,6 +80,7 @@ def main():
         request = running[message["id"]] = Request(message["id"])
         arguments = message.get("args", {})
         threading.Thread(target=serve, args=(request, message["op"], arguments), daemon=True).start()
+    cgroups.remove_below()
 
 
 if __name__ == "__main__":
