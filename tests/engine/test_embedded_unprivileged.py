@@ -136,3 +136,12 @@ def test_doctor_is_content(sandbox):
     done = sandbox("-m", "labkit", "doctor", "--engine", "embedded", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["ok"] is True
+
+
+def test_labs_pass(sandbox):
+    """The issue's words: where nothing is allowed, labs 00 and 08 pass, unchanged."""
+    done = sandbox("-m", "labkit", "run", "00", "08", "--json", timeout=2400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert [lab["outcome"] for lab in report["labs"]] == ["pass", "pass"]
+    assert all(lab["cells"] > 15 for lab in report["labs"])
