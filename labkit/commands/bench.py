@@ -95,6 +95,29 @@ def _isolation(name: str) -> Callable[[Context, int], dict]:
 BENCHMARKS |= {name: _isolation(name) for name in isolation_work.BENCHMARKS}
 
 
+def embedded_engine(on: Context, n: int) -> dict:
+    """What labkit's own engine costs: cold boot, resume and a container run in one session, memory, idle.
+
+    Method: :func:`labkit.engine.embedded.measure.measure`. The engine that the other benchmarks use is
+    not concerned.
+    """
+    from .. import images
+    from ..engine.embedded.measure import measure
+
+    found = measure(runs=n, images=images.archives, progress=say)
+    boots, resumes = statistics.median(found["cold_boot"]), statistics.median(found["resume"])
+    return {
+        "cold boot": _row(found["cold_boot"], unit="s"),
+        "resume": _row(found["resume"], unit="s"),
+        "docker run": _row(found["docker_run"], unit="s"),
+        "cold boot / resume": _row([boots / resumes], unit="×"),
+        "other": {key: value for key, value in found.items() if not isinstance(value, list)},
+    }
+
+
+BENCHMARKS["embedded-engine"] = embedded_engine
+
+
 def _row(values: list[float], unit: str) -> dict:
     ordered = sorted(values)
     return {"unit": unit, "n": len(values), "min": ordered[0], "median": statistics.median(ordered), "max": ordered[-1]}
@@ -114,9 +137,13 @@ def main(options: argparse.Namespace) -> int:
         print(json.dumps(report, indent=1))
         return 0
     for name, result in results.items():
-        rows = {name: result} if "median" in result else {f"{name} {key}": row for key, row in result.items() if isinstance(row, dict)}
+        rows = (
+            {name: result}
+            if "median" in result
+            else {f"{name} {key}": row for key, row in result.items() if "median" in row}
+        )
+        print(*(f"{key.replace('_', ' ')}: {value}" for key, value in result.get("other", {}).items()), sep="\n")
         for label, row in rows.items():
-            print(
-                f"{label:<34} median {row['median']:.4g} {row['unit']}  ({row['min']:.4g} to {row['max']:.4g}, n={row['n']})"
-            )
+            spread = f"{row['min']:.4g} to {row['max']:.4g}, n={row['n']}"
+            print(f"{label:<34} median {row['median']:.4g} {row['unit']}  ({spread})")
     return 0

@@ -14,6 +14,7 @@ from ..engine import EngineFacts, Session
 from ..engine.client import LabelledClient, remove_container
 from ..engine.faults import explained
 from ..observe import Observer
+from ..observe.visitor import Visitor
 from ..observe.workshop import Workshop
 
 
@@ -26,6 +27,7 @@ class Context:
     facts: EngineFacts
     #: Called with a line of text when something takes long (an image is made, say).
     progress: object = field(default=None)
+    _visitor: Visitor | None = field(default=None, repr=False)
 
     @property
     def docker(self) -> LabelledClient:
@@ -39,6 +41,13 @@ class Context:
     def image(self, name: str = images.BUSYBOX) -> str:
         """A lab image's reference; made and loaded first where the engine lacks it."""
         return images.ensure(self.docker, name, progress=self.progress)
+
+    def visitor(self, network: str) -> Visitor:
+        """What makes HTTP requests inside the lab's networks; it joins this one, too."""
+        if self._visitor is None:
+            self._visitor = Visitor(self.session)
+        self._visitor.join(network)
+        return self._visitor
 
     @contextlib.contextmanager
     def container(self, image: str, command, *, start: bool = True, **options) -> Iterator[Container]:
