@@ -140,7 +140,7 @@ def main(options: argparse.Namespace) -> int:
         rows = (
             {name: result}
             if "median" in result
-            else {f"{name} {key}": row for key, row in result.items() if "median" in row}
+            else {f"{name} {key}": row for key, row in result.items() if isinstance(row, dict) and "median" in row}
         )
         print(*(f"{key.replace('_', ' ')}: {value}" for key, value in result.get("other", {}).items()), sep="\n")
         for label, row in rows.items():
