@@ -293,7 +293,8 @@ def ordinary_user(on: Context) -> Group:
         raise LabError("This engine's socket belongs to the group root: there is no docker group to join.")
     outside = "setpriv --reuid 1000 --regid 1000 --clear-groups"
     inside = f"setpriv --reuid 1000 --regid 1000 --groups {group}"
-    ask = "env DOCKER_HOST=unix:///run/docker.sock HOME=/tmp docker version -f '{{.Server.Os}}' 2>&1"
+    door = "env DOCKER_HOST=unix:///run/docker.sock HOME=/tmp"
+    ask = f"{door} docker version -f '{{{{.Server.Os}}}}' 2>&1"
     name = on.session.name("root-by-group")
     engine.shell(f"umask 077; echo only root may read this > {_SECRET}")
     labels = " ".join(f"--label {key}={value}" for key, value in on.docker.lab_labels.items())
@@ -302,10 +303,10 @@ def ordinary_user(on: Context) -> Group:
         refusal = engine.shell(f"{outside} {ask}", check=False).strip()
         answer = engine.shell(f"{inside} {ask}", check=False).strip()
         direct = engine.shell(f"{inside} cat {_SECRET} 2>&1", check=False).strip()
-        through = engine.shell(f"{inside} env DOCKER_HOST=unix:///run/docker.sock HOME=/tmp {mount} 2>&1", check=False).strip()
+        through = engine.shell(f"{inside} {door} {mount} 2>&1", check=False).strip()
     except LabError as fault:
         raise EngineGone("The engine's machine did not answer.", cause=fault.what,
-                         next_step="Take a fresh one: lab.own() after running the first cell again.") from fault  # fmt: skip
+                         next_step="Run the first cell again: lab.own() then gives a fresh one.") from fault  # fmt: skip
     finally:
         engine.shell(f"rm -f {_SECRET}", check=False)
     lines = [line for line in refusal.splitlines() if "denied" in line]

@@ -124,7 +124,7 @@ def plot_tree(tree: Tree) -> Picture:
             axes.text(5.3, row, role, va="center", fontsize=11)
             axes.text(9.1, row, f"pid {pid}", va="center", ha="right", fontsize=10.5, color=COLOURS["grey"])
         axes.set_title("The engine's processes while one container runs", pad=8)
-        alt = "Tree of processes with their parents: dockerd, containerd, and a shim with the container's main process below it."
+        alt = "Tree of processes with their parents: dockerd, containerd, and a shim with the container's process below it."
         return picture(figure, alt, caption=f"read on the engine's machine\n{machine_line(tree.engine)}")
 
 

@@ -7,7 +7,8 @@ from matplotlib.patches import Patch
 
 from ..errors import BadInput
 from ..experiments.result import draws, machine_line
-from ..experiments.xray import CLIENT, ENGINE, KERNEL, LANES, SEGMENTS, TAP, Mark, Series, Span, Xray
+from ..experiments.xray import Series, Xray
+from ..experiments.xray_evidence import CLIENT, ENGINE, KERNEL, LANES, SEGMENTS, TAP, Mark, Span
 from .style import COLOURS, Picture, new_figure, picture, styled
 
 LANE_COLOURS = {
