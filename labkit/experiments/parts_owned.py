@@ -47,10 +47,12 @@ class WithoutDaemons(Result):
     """A counting container while dockerd and containerd were gone.
 
     ``readings`` are (seconds since its start, count, who was running) as read on the machine;
-    ``lines`` is its log in the end, ``count`` how far it had counted when it left.
+    ``changes`` are (seconds, who was running from then on), noted when a daemon's end or return was
+    seen; ``lines`` is its log in the end, ``count`` how far it had counted when it left.
     """
 
     readings: list[tuple[float, int, str]]
+    changes: list[tuple[float, str]]
     count: int
     lines: list[str]
     exit_code: int
@@ -94,6 +96,10 @@ def without_daemons(on: Context) -> WithoutDaemons:
         container.reload()
         pid = container.attrs["State"]["Pid"]
     began = time.monotonic()
+    changes = [(0.0, "both")]
+
+    def change(who: str) -> None:
+        changes.append((time.monotonic() - began, who))
 
     def read(who: str, times: int) -> None:
         for _ in range(times):
@@ -106,16 +112,20 @@ def without_daemons(on: Context) -> WithoutDaemons:
         read("both", 2)
         try:
             engine.stop_dockerd()
+            change("containerd")
             try:
                 on.docker.api.ping()
             except Exception as fault:  # noqa: BLE001 - whatever the client says is what is to be shown
                 refused = f"{type(fault).__name__}"
             read("containerd", 3)
             engine.kill_containerd()
+            change("nobody")
             read("nobody", 3)
         finally:
             engine.start_containerd()
+            change("containerd")
             engine.start_dockerd()
+            change("both")
         read("both", 2)
         with explained(engine.endpoint):
             engine.shell(f"touch /proc/{pid}/root/leave")
@@ -124,7 +134,7 @@ def without_daemons(on: Context) -> WithoutDaemons:
             lines = container.logs().decode().split()
     finally:
         on.docker.api.remove_container(container.id, force=True)
-    return WithoutDaemons(on.facts, readings, count, lines, code, refused)
+    return WithoutDaemons(on.facts, readings, changes, count, lines, code, refused)
 
 
 def _file(container, path: str) -> str:
