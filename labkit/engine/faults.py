@@ -91,14 +91,14 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
             engine=endpoint,
         )
     # Before the next: requests counts a connection that timed out among the broken ones, too.
-    if isinstance(fault, (requests.exceptions.Timeout, TimeoutError)):
+    if _has(fault, requests.exceptions.Timeout, TimeoutError):
         return EngineGone(
             "The engine did not answer in time.",
             cause="It is overloaded, paused or unreachable.",
             next_step="Run labkit doctor to see how long a round trip takes.",
             engine=endpoint,
         )
-    if isinstance(fault, gone):
+    if _has(fault, *gone):
         return EngineGone(
             "The engine stopped answering.",
             cause="The daemon was stopped or restarted, or its machine is gone.",

@@ -89,9 +89,7 @@ def without_daemons(on: Context) -> WithoutDaemons:
     readings: list[tuple[float, int, str]] = []
     refused = ""
     with explained(engine.endpoint):
-        container = on.docker.containers.create(
-            on.image(), ["sh", "-c", _COUNTER], network_mode="none"
-        )
+        container = on.docker.containers.create(on.image(), ["sh", "-c", _COUNTER], network_mode="none")
         container.start()
         container.reload()
         pid = container.attrs["State"]["Pid"]
@@ -316,7 +314,7 @@ def ordinary_user(on: Context) -> Group:
         through = engine.shell(f"{inside} {door} {mount} 2>&1", check=False).strip()
     except LabError as fault:
         raise EngineGone("The engine's machine did not answer.", cause=fault.what,
-                         next_step="Run the first cell again: lab.own() then gives a fresh one.") from fault  # fmt: skip
+                         next_step="Run the first cell again; lab.own() gives a fresh one.") from fault  # fmt: skip
     finally:
         engine.shell(f"rm -f {_SECRET}", check=False)
     lines = [line for line in refusal.splitlines() if "denied" in line]

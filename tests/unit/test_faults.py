@@ -92,6 +92,8 @@ FAULTS = [
     (BrokenPipeError(32, "Broken pipe"), EngineGone, "stopped answering"),
     (requests.exceptions.ReadTimeout("read timed out"), EngineGone, "did not answer in time"),
     (requests.exceptions.ConnectTimeout("timed out"), EngineGone, "did not answer in time"),
+    (docker.errors.DockerException(wrapped(ConnectionResetError(104, "reset"))), EngineGone, "stopped answering"),
+    (docker.errors.DockerException(requests.exceptions.ReadTimeout("x")), EngineGone, "did not answer in time"),
     (TimeoutError("timed out"), EngineGone, "did not answer in time"),
 ]  # fmt: skip
 

@@ -87,13 +87,18 @@ def file_facts(_request, path):
 
 def host_root():
     """The machine's root directory, through a process that has it: 1, or the engine's own."""
+    return f"/proc/{host_pid()}/root"
+
+
+def host_pid():
+    """A process that sees the machine as it is: 1, or the engine's own."""
     own = os.stat("/")
     for pid in ["1", *sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int)]:
         try:
             with open(f"/proc/{pid}/comm") as handle:
                 known = pid == "1" or handle.read().strip() in ("dockerd", "containerd", "podman")
             if known and os.stat(f"/proc/{pid}/root/") != own:
-                return f"/proc/{pid}/root"
+                return int(pid)
         except OSError:
             continue  # gone, or a sandbox that guards its first process even from CAP_SYS_PTRACE
     raise PermissionError("no process shows the machine's root directory")
