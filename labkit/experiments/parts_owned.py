@@ -226,7 +226,7 @@ def by_hand(on: Context) -> ByHand:
         pid = container.attrs["State"]["Pid"]
         commands = [
             f"mkdir -p {folder}/rootfs",
-            f"cp -a /proc/{pid}/root/usr /proc/{pid}/root/bin {folder}/rootfs/",
+            f"cd /proc/{pid}/root && cp -a usr bin {folder}/rootfs/",
             f"cd {folder} && runc spec",
         ]
         for line in commands:
