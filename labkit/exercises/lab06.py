@@ -98,7 +98,7 @@ CONTENT.ask(
 @CONTENT.exercise(
     "raw",
     "A container by HTTP",
-    "Three requests do it: `POST /containers/create?name=…`, `POST /containers/ID/start`, and `GET /containers/ID/json` to look.",
+    "Three requests do it: `POST /containers/create?name=…`, `POST /containers/ID/start`, `GET /containers/ID/json`.",
     "`HostConfig` takes `Memory` in bytes: 64 MiB is `64 * 2**20`.",
     'Give it a `"Cmd"` that lasts, and `"Labels": lab.docker.lab_labels`, so that the lab finds it and clears it away.',
 )
@@ -118,7 +118,7 @@ def raw(on: Context) -> Outcome:
 @CONTENT.exercise(
     "number",
     "Two numbers, one process",
-    '`container.attrs["State"]["Pid"]` has the number by which the engine\'s machine knows the main process; reload first.',
+    '`container.attrs["State"]["Pid"]` is its number on the engine\'s machine; reload first.',
     'Write it with `container.exec_run(["sh", "-c", f"echo {pid} > /pid"])`.',
     "A restart gives the process a new number: write the file after the last start.",
 )

@@ -136,7 +136,7 @@ def goodbye(on: Context) -> Outcome:
     "second-life",
     "A second life",
     'Write the file while the container runs: `container.exec_run(["touch", "/note"])`.',
-    "`container.stop()` and `container.start()`, or `container.restart()`: each makes a second run of the same container.",
+    "`container.stop()` and `container.start()`, or `container.restart()`: a second run of the same container.",
     "Don't remove it and don't make a new one: the file is in this container's own layer.",
 )
 def second_life(on: Context) -> Outcome:

@@ -64,7 +64,8 @@ class Tree(Result):
     def facts(self) -> str:
         shim = self.chain[1] if len(self.chain) > 1 else "?"
         return (
-            f"dockerd runs: {yes_no('dockerd' in self.daemons)} · containerd runs: {yes_no('containerd' in self.daemons)}"
+            f"dockerd runs: {yes_no('dockerd' in self.daemons)}"
+            f" · containerd runs: {yes_no('containerd' in self.daemons)}"
             f" · runc still runs: {yes_no(self.runc_runs)}\n"
             f"the container's main process: {self.chain[0]}, its parent: {shim}\n"
             f"the shim's parent is containerd: {yes_no(self.shim_parent == 'containerd')}"
@@ -83,7 +84,7 @@ def processes(on: Context) -> Tree:
         rows = {row["pid"]: row for row in on.observer.processes()}
     if main not in rows:
         raise LabError("The container's process was not found on the engine's machine.",
-                       next_step="Is the engine rootless, or a virtual machine inside it? Use LABKIT_ENGINE=embedded.")  # fmt: skip
+                       next_step="On a rootless engine, use LABKIT_ENGINE=embedded.")  # fmt: skip
     chain = [main]
     while rows.get(chain[-1], {}).get("ppid") in rows:
         chain.append(rows[chain[-1]]["ppid"])
@@ -234,11 +235,9 @@ class Ways(Result):
 
     def facts(self) -> str:
         first = next(iter(self.answers.values()))
-        rows = [
-            f"{way:<24} same answer: {yes_no(answer == first and bool(answer))}" for way, answer in self.answers.items()
-        ]
-        if self.refusal:
-            rows.append(f"{'without a certificate':<24} refused: yes")
+        rows = []
+        for way, answer in self.answers.items():
+            rows.append(f"{way:<24} same answer: {yes_no(answer == first and bool(answer))}")
         return "\n".join(rows)
 
 
@@ -251,11 +250,9 @@ def ways(on: Context) -> Ways:
     label = f"{SESSION}={on.session.id}"
     filters = json.dumps({"label": [label]}, separators=(",", ":"))
     path = f"/containers/json?filters={filters}"
-    scheme = urlsplit(engine.endpoint).scheme
     secured = bool(engine.environment().get("DOCKER_CERT_PATH"))
-    by_hand = "Unix socket, by hand" if scheme == "unix" else f"TCP{' with TLS' if secured else ''}, by hand"
     with on.container(on.image(), ["sleep", "600"], network_mode="none"), explained(engine.endpoint):
-        answers = {by_hand: sorted(row["Id"] for row in request(engine, "GET", path).json())}
+        answers = {"by hand (HTTP)": sorted(row["Id"] for row in request(engine, "GET", path).json())}
         if engine.cli_path() is not None:
             said = run_cli(engine, f"docker ps -q --no-trunc --filter label={label}", {})
             answers["command line (docker)"] = sorted(said.split())

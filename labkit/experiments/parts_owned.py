@@ -47,10 +47,12 @@ class WithoutDaemons(Result):
     """A counting container while dockerd and containerd were gone.
 
     ``readings`` are (seconds since its start, count, who was running) as read on the machine;
-    ``lines`` is its log in the end, ``count`` how far it had counted when it left.
+    ``changes`` are (seconds, who was running from then on), noted when a daemon's end or return was
+    seen; ``lines`` is its log in the end, ``count`` how far it had counted when it left.
     """
 
     readings: list[tuple[float, int, str]]
+    changes: list[tuple[float, str]]
     count: int
     lines: list[str]
     exit_code: int
@@ -92,6 +94,10 @@ def without_daemons(on: Context) -> WithoutDaemons:
         container.reload()
         pid = container.attrs["State"]["Pid"]
     began = time.monotonic()
+    changes = [(0.0, "both")]
+
+    def change(who: str) -> None:
+        changes.append((time.monotonic() - began, who))
 
     def read(who: str, times: int) -> None:
         for _ in range(times):
@@ -104,16 +110,20 @@ def without_daemons(on: Context) -> WithoutDaemons:
         read("both", 2)
         try:
             engine.stop_dockerd()
+            change("containerd")
             try:
                 on.docker.api.ping()
             except Exception as fault:  # noqa: BLE001 - whatever the client says is what is to be shown
                 refused = f"{type(fault).__name__}"
             read("containerd", 3)
             engine.kill_containerd()
+            change("nobody")
             read("nobody", 3)
         finally:
             engine.start_containerd()
+            change("containerd")
             engine.start_dockerd()
+            change("both")
         read("both", 2)
         with explained(engine.endpoint):
             engine.shell(f"touch /proc/{pid}/root/leave")
@@ -122,7 +132,7 @@ def without_daemons(on: Context) -> WithoutDaemons:
             lines = container.logs().decode().split()
     finally:
         on.docker.api.remove_container(container.id, force=True)
-    return WithoutDaemons(on.facts, readings, count, lines, code, refused)
+    return WithoutDaemons(on.facts, readings, changes, count, lines, code, refused)
 
 
 def _file(container, path: str) -> str:
@@ -216,7 +226,7 @@ def by_hand(on: Context) -> ByHand:
         pid = container.attrs["State"]["Pid"]
         commands = [
             f"mkdir -p {folder}/rootfs",
-            f"cp -a /proc/{pid}/root/usr /proc/{pid}/root/bin {folder}/rootfs/",
+            f"cd /proc/{pid}/root && cp -a usr bin {folder}/rootfs/",
             f"cd {folder} && runc spec",
         ]
         for line in commands:
@@ -291,7 +301,8 @@ def ordinary_user(on: Context) -> Group:
         raise LabError("This engine's socket belongs to the group root: there is no docker group to join.")
     outside = "setpriv --reuid 1000 --regid 1000 --clear-groups"
     inside = f"setpriv --reuid 1000 --regid 1000 --groups {group}"
-    ask = "env DOCKER_HOST=unix:///run/docker.sock HOME=/tmp docker version -f '{{.Server.Os}}' 2>&1"
+    door = "env DOCKER_HOST=unix:///run/docker.sock HOME=/tmp"
+    ask = f"{door} docker version -f '{{{{.Server.Os}}}}' 2>&1"
     name = on.session.name("root-by-group")
     engine.shell(f"umask 077; echo only root may read this > {_SECRET}")
     labels = " ".join(f"--label {key}={value}" for key, value in on.docker.lab_labels.items())
@@ -300,12 +311,10 @@ def ordinary_user(on: Context) -> Group:
         refusal = engine.shell(f"{outside} {ask}", check=False).strip()
         answer = engine.shell(f"{inside} {ask}", check=False).strip()
         direct = engine.shell(f"{inside} cat {_SECRET} 2>&1", check=False).strip()
-        through = engine.shell(
-            f"{inside} env DOCKER_HOST=unix:///run/docker.sock HOME=/tmp {mount} 2>&1", check=False
-        ).strip()
+        through = engine.shell(f"{inside} {door} {mount} 2>&1", check=False).strip()
     except LabError as fault:
         raise EngineGone("The engine's machine did not answer.", cause=fault.what,
-                         next_step="Take a fresh one: lab.own() after running the first cell again.") from fault  # fmt: skip
+                         next_step="Run the first cell again; lab.own() gives a fresh one.") from fault  # fmt: skip
     finally:
         engine.shell(f"rm -f {_SECRET}", check=False)
     lines = [line for line in refusal.splitlines() if "denied" in line]

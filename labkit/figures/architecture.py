@@ -124,7 +124,7 @@ def plot_tree(tree: Tree) -> Picture:
             axes.text(5.3, row, role, va="center", fontsize=11)
             axes.text(9.1, row, f"pid {pid}", va="center", ha="right", fontsize=10.5, color=COLOURS["grey"])
         axes.set_title("The engine's processes while one container runs", pad=8)
-        alt = "Tree of processes with their parents: dockerd, containerd, and a shim with the container's main process below it."
+        alt = "Tree of processes with their parents: dockerd, containerd, and a shim with the container's process below it."
         return picture(figure, alt, caption=f"read on the engine's machine\n{machine_line(tree.engine)}")
 
 
@@ -136,13 +136,12 @@ def plot_without(run: WithoutDaemons) -> Picture:
     with styled():
         figure, axes = new_figure(4.0)
         rows = run.readings
-        edges = [rows[0][0], *((one[0] + two[0]) / 2 for one, two in zip(rows, rows[1:])), rows[-1][0]]
         named: set[str] = set()
-        for (_, _, who), start, end in zip(rows, edges, edges[1:]):
+        ends = [at for at, _ in run.changes[1:]] + [rows[-1][0]]
+        for (start, who), end in zip(run.changes, ends):
             colour, words = looks[who]
-            axes.axvspan(
-                start, end, color=COLOURS[colour], alpha=0.22, linewidth=0, label=None if who in named else words
-            )
+            label = None if who in named else words
+            axes.axvspan(start, end, color=COLOURS[colour], alpha=0.22, linewidth=0, label=label)
             named.add(who)
         markers = {"both": "o", "containerd": "s", "nobody": "X"}
         axes.plot([row[0] for row in rows], [row[1] for row in rows], color=COLOURS["ink"], linewidth=1.6, zorder=3)

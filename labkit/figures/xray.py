@@ -7,7 +7,8 @@ from matplotlib.patches import Patch
 
 from ..errors import BadInput
 from ..experiments.result import draws, machine_line
-from ..experiments.xray import CLIENT, ENGINE, KERNEL, LANES, SEGMENTS, TAP, Mark, Series, Span, Xray
+from ..experiments.xray import Series, Xray
+from ..experiments.xray_evidence import CLIENT, ENGINE, KERNEL, LANES, SEGMENTS, TAP, Mark, Span
 from .style import COLOURS, Picture, new_figure, picture, styled
 
 LANE_COLOURS = {
@@ -114,7 +115,16 @@ def _bar(axes, span: Span, y: float, start: float, end: float) -> None:
         axes.text((max(left, start) + min(right, end)) / 2, y, text, ha="center", va="center", fontsize=9.5, zorder=5,
                   bbox=BEHIND)  # fmt: skip
     elif right > start + (end - start) * 0.84:
-        axes.text(max(left, start) - (end - start) * 0.006, y, text, ha="right", va="center", fontsize=9.5, zorder=5)
+        axes.text(
+            max(left, start) - (end - start) * 0.006,
+            y,
+            text,
+            ha="right",
+            va="center",
+            fontsize=9.5,
+            zorder=5,
+            bbox=BEHIND,
+        )
     else:
         axes.text(min(right, end) + (end - start) * 0.006, y, text, ha="left", va="center", fontsize=9.5, zorder=5)
 

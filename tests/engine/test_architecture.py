@@ -9,6 +9,7 @@ from labkit.engine.rawhttp import request
 from labkit.errors import BadInput, NotPossibleHere
 from labkit.exercises import load
 from labkit.experiments import parts, parts_owned, xray
+from labkit.experiments.xray_evidence import CLIENT, LANES, TAP
 from labkit.figures.xray import plot
 
 EXERCISES = load("06-engine-architecture").exercises
@@ -27,7 +28,7 @@ def test_the_whole_chain_of_a_run_is_seen(module_context):
     assert seen.complete, seen.missing
     assert seen.status == 0 and seen.lost == 0
     lanes = {span.lane for span in seen.spans} | {mark.lane for mark in seen.marks}
-    assert lanes == set(xray.LANES)
+    assert lanes == set(LANES)
     assert abs(sum(seen.segments.values()) - seen.total) < 0.001
     first, last = seen.order().splitlines()[0], seen.order().splitlines()[-1]
     assert first.endswith("docker") and last.endswith("die")
@@ -68,7 +69,7 @@ def test_without_tracing_it_says_so_and_draws_what_was_seen(module_context, monk
     seen = xray.run(on, "--network none")
     assert not seen.traced and not seen.complete
     assert "kernel: not traced" in seen.facts()
-    assert {span.source for span in seen.spans} == {xray.CLIENT, xray.TAP}
+    assert {span.source for span in seen.spans} == {CLIENT, TAP}
     assert plot(seen).png.startswith(b"\x89PNG")
 
 

@@ -13,7 +13,7 @@ parse = runpy.run_path(str(AGENT / "trace.py"))["parse"]
 
 def test_lines_of_events_and_of_system_calls():
     row = parse(
-        "      containerd-11448   [000] .....  4375.663358: task_newtask: pid=15106 comm=containerd clone_flags=4100 oom_score_adj=0"
+        "      containerd-11448   [000] .....  4375.663358: task_newtask: pid=15106 comm=containerd clone_flags=4100"
     )
     assert row[:5] == [4375.663358, 0, 11448, "containerd", "task_newtask"]
     assert row[5]["pid"] == "15106" and row[5]["clone_flags"] == "4100"
