@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..engine.dockercli import with_labels
 from ..errors import BadInput, NotPossibleHere
-from ..experiments import first, oom
+from ..experiments import benchmark, first, isolation_work, oom
 from ..experiments.context import Context
 from .common import add_engine, add_json, opened, say
 
@@ -78,6 +78,46 @@ BENCHMARKS: dict[str, Callable[[Context, int], dict]] = {
 }
 
 
+def _isolation(name: str) -> Callable[[Context, int], dict]:
+    """A comparison of the isolation lab: its summary, within a budget that grows with the rounds."""
+
+    def run(on: Context, n: int) -> dict:
+        emulated = 4 if on.facts.emulated else 1
+        result = isolation_work.BENCHMARKS[name](on, 12.0 * n * emulated, **({} if name == "density" else {"n": n}))
+        say(f"  kept in {benchmark.record(result)}")
+        say(f"  {result}")
+        rows = {row.label: {**_row(row.values, result.unit), "emulated": row.emulated} for row in result.series}
+        return {**rows, "partial": result.partial} if result.partial else rows
+
+    return run
+
+
+BENCHMARKS |= {name: _isolation(name) for name in isolation_work.BENCHMARKS}
+
+
+def embedded_engine(on: Context, n: int) -> dict:
+    """What labkit's own engine costs: cold boot, resume and a container run in one session, memory, idle.
+
+    Method: :func:`labkit.engine.embedded.measure.measure`. The engine that the other benchmarks use is
+    not concerned.
+    """
+    from .. import images
+    from ..engine.embedded.measure import measure
+
+    found = measure(runs=n, images=images.archives, progress=say)
+    boots, resumes = statistics.median(found["cold_boot"]), statistics.median(found["resume"])
+    return {
+        "cold boot": _row(found["cold_boot"], unit="s"),
+        "resume": _row(found["resume"], unit="s"),
+        "docker run": _row(found["docker_run"], unit="s"),
+        "cold boot / resume": _row([boots / resumes], unit="×"),
+        "other": {key: value for key, value in found.items() if not isinstance(value, list)},
+    }
+
+
+BENCHMARKS["embedded-engine"] = embedded_engine
+
+
 def _row(values: list[float], unit: str) -> dict:
     ordered = sorted(values)
     return {"unit": unit, "n": len(values), "min": ordered[0], "median": statistics.median(ordered), "max": ordered[-1]}
@@ -97,9 +137,13 @@ def main(options: argparse.Namespace) -> int:
         print(json.dumps(report, indent=1))
         return 0
     for name, result in results.items():
-        rows = {name: result} if "median" in result else {f"{name} {key}": row for key, row in result.items()}
+        rows = (
+            {name: result}
+            if "median" in result
+            else {f"{name} {key}": row for key, row in result.items() if isinstance(row, dict) and "median" in row}
+        )
+        print(*(f"{key.replace('_', ' ')}: {value}" for key, value in result.get("other", {}).items()), sep="\n")
         for label, row in rows.items():
-            print(
-                f"{label:<34} median {row['median']:.4g} {row['unit']}  ({row['min']:.4g} to {row['max']:.4g}, n={row['n']})"
-            )
+            spread = f"{row['min']:.4g} to {row['max']:.4g}, n={row['n']}"
+            print(f"{label:<34} median {row['median']:.4g} {row['unit']}  ({spread})")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from ..engine import EngineFacts, Session
 from ..engine.client import LabelledClient, remove_container
 from ..engine.faults import explained
 from ..observe import Observer
+from ..observe.visitor import Visitor
+from ..observe.workshop import Workshop
 
 
 @dataclass
@@ -24,14 +27,27 @@ class Context:
     facts: EngineFacts
     #: Called with a line of text when something takes long (an image is made, say).
     progress: object = field(default=None)
+    _visitor: Visitor | None = field(default=None, repr=False)
 
     @property
     def docker(self) -> LabelledClient:
         return self.session.docker
 
+    @functools.cached_property
+    def workshop(self) -> Workshop:
+        """A helper with root's rights in a container of its own; started when first used, ends with the session."""
+        return Workshop(self.session, self.facts.architecture, progress=self.progress)
+
     def image(self, name: str = images.BUSYBOX) -> str:
         """A lab image's reference; made and loaded first where the engine lacks it."""
         return images.ensure(self.docker, name, progress=self.progress)
+
+    def visitor(self, network: str) -> Visitor:
+        """What makes HTTP requests inside the lab's networks; it joins this one, too."""
+        if self._visitor is None:
+            self._visitor = Visitor(self.session)
+        self._visitor.join(network)
+        return self._visitor
 
     @contextlib.contextmanager
     def container(self, image: str, command, *, start: bool = True, **options) -> Iterator[Container]:

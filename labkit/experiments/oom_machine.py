@@ -12,7 +12,7 @@ from ..units import yes_no
 from .context import Context
 from .result import Result
 
-__all__ = ["MachineOom", "exhaust"]
+__all__ = ["MachineOom", "MachineSample", "exhaust"]
 
 _VICTIM = re.compile(r"Out of memory: Killed process (\d+) \(([^)]*)\)")
 

@@ -40,6 +40,12 @@ class Result:
 
     engine: EngineFacts
 
+    def __init_subclass__(cls, **options):
+        # @dataclass would write a repr with every measured number in it; a class's own one it leaves alone.
+        super().__init_subclass__(**options)
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Result.__repr__
+
     def facts(self) -> str:
         """The facts of this run, one line or a few."""
         raise NotImplementedError

@@ -10,9 +10,9 @@ from docker.errors import ImageNotFound
 from .. import debian
 from ..engine.faults import explained
 from ..errors import BadInput
-from .recipes import BUSYBOX, PYTHON, RECIPES, make, variable
+from .recipes import BUSYBOX, PYTHON, RECIPES, REGISTRY, make, variable
 
-__all__ = ["BUSYBOX", "PYTHON", "RECIPES", "archives", "ensure", "make"]
+__all__ = ["BUSYBOX", "PYTHON", "RECIPES", "REGISTRY", "archives", "ensure", "make"]
 
 # What /info calls an architecture, and Debian's name for it.
 _DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386", "riscv64": "riscv64"}

@@ -1,7 +1,8 @@
 """What the lab images hold, and how each is made from Debian packages.
 
-Two images serve all labs. ``labkit/busybox:1`` (2 MB) is one static program with many names.
+Two images serve most labs. ``labkit/busybox:1`` (2 MB) is one static program with many names.
 ``labkit/python:1`` adds Debian's Python; the observer and the sample apps run in it.
+``labkit/registry:1`` holds Debian's build of the registry that the Docker project wrote.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from . import archive
 
 BUSYBOX = "labkit/busybox:1"
 PYTHON = "labkit/python:1"
+REGISTRY = "labkit/registry:1"
 
 #: Carried by the base images instead of a session: they are a cache, not a lab's leftovers.
 BASE_LABEL = {"labkit.base": "1"}
@@ -53,6 +55,9 @@ class Recipe:
 RECIPES = {
     BUSYBOX: Recipe(BUSYBOX, ("busybox-static",), ("sh",)),
     PYTHON: Recipe(PYTHON, ("busybox-static", "python3"), ("python3",)),
+    REGISTRY: Recipe(
+        REGISTRY, ("busybox-static", "docker-registry"), ("docker-registry", "serve", "/etc/docker/registry/config.yml")
+    ),
 }
 
 
@@ -144,6 +149,31 @@ def _compile(root: Path, stdlib: Path) -> None:
     subprocess.run(command, env=environment, capture_output=True)  # without it Python is only slower
 
 
+def _install_registry(root: Path, arch: str, progress) -> None:
+    """The registry's program and the C library it is linked with; its init scripts stay out."""
+    wanted = ("docker-registry", "libc6")
+    debs = debian.fetch(["docker-registry"], arch=arch, progress=progress)
+    debian.unpack([deb for deb in debs if debian.package_name(deb) in wanted], root)
+    debian.merge_usr(root)
+    for waste in ("usr/share", "etc", "var", "usr/lib/systemd"):
+        shutil.rmtree(root / waste, ignore_errors=True)
+    for folder in root.glob("usr/lib/*-linux-gnu*/gconv"):
+        shutil.rmtree(folder)
+    config = root / "etc/docker/registry/config.yml"
+    config.parent.mkdir(parents=True)
+    config.write_text(_REGISTRY_CONFIG)
+
+
+# Everything in the container's own writable layer: it goes with the container.
+_REGISTRY_CONFIG = """version: 0.1
+log: {accesslog: {disabled: false}, level: warn}
+storage:
+  filesystem: {rootdirectory: /var/lib/registry}
+  delete: {enabled: true}
+http: {addr: ":5000"}
+"""
+
+
 def make(name: str, arch: str, *, progress=None) -> Path:
     """Make one lab image's archive, or find the one made before.
 
@@ -177,6 +207,8 @@ def make(name: str, arch: str, *, progress=None) -> Path:
             root.mkdir()
             if "python3" in recipe.packages:
                 _install_python(root, arch, progress)
+            if "docker-registry" in recipe.packages:
+                _install_registry(root, arch, progress)
             _skeleton(root)
             _install_busybox(root, arch, progress)
             layer = archive.layer_from_folder(root)

@@ -1,0 +1,4 @@
+#!/bin/sh
+# The application's own code.
+. /lib/greeting.sh
+greet

@@ -1,0 +1,4 @@
+# A library: what the application needs and did not write itself.
+greet() {
+    echo "$GREETING from a container"
+}

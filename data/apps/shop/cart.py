@@ -1,0 +1,5 @@
+"""Business logic: what the visitor has chosen."""
+
+
+def answer(path, ask):
+    return ask("store", "cart")

@@ -1,0 +1,174 @@
+"""Build an image from a few files and look at each step: built or taken from the cache, and how long.
+
+The build context is made in memory with fixed times, owners and order, so that two builds of
+the same files differ only where a step itself makes a difference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import tarfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from docker.errors import APIError, DockerException
+
+from ..engine.faults import explained
+from ..errors import LabError
+from ..images.archive import EPOCH
+from .context import Context
+from .result import Result
+
+__all__ = ["Build", "Step", "build"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction of a Dockerfile, as the engine worked on it.
+
+    ``cached``: the engine reused an earlier result; ``seconds``: from its line in the engine's
+    answer to the next step's; ``output``: what the step's program wrote.
+    """
+
+    instruction: str
+    cached: bool
+    seconds: float
+    image_id: str
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Build(Result):
+    """A finished build: the image's reference and ID, and its steps in order."""
+
+    tag: str
+    image_id: str
+    steps: list[Step]
+    seconds: float
+
+    def facts(self) -> str:
+        return "\n".join(
+            f"{number}. {step.instruction:<44} {'from the cache' if step.cached else 'built'}"
+            for number, step in enumerate(self.steps, 1)
+        )
+
+
+def context_archive(files: Mapping[str, str | bytes], *, mtime: int = EPOCH) -> io.BytesIO:
+    """The build context as a tar with fixed times, owners and order."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for name in sorted(files):
+            content = files[name]
+            data = content.encode() if isinstance(content, str) else content
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime, info.mode = len(data), mtime, 0o755 if data[:4] == b"\x7fELF" else 0o644
+            tar.addfile(info, io.BytesIO(data))
+    buffer.seek(0)
+    return buffer
+
+
+def build(
+    on: Context,
+    tag: str,
+    files: Mapping[str, str | bytes],
+    *,
+    cache: bool | str = True,
+    mtime: int = EPOCH,
+    arguments: Mapping[str, str] | None = None,
+) -> Build:
+    """Build an image with the engine's own builder, without a network and without a foreign base.
+
+    Args:
+        tag: the image's reference, such as ``"shop-1a2b3c4d:1"``.
+        files: the context, path to content; ``"Dockerfile"`` is one of them.
+        cache: whether earlier steps may be reused; an image's reference: only that image's.
+        mtime: the files' time stamp in the context, seconds since 1970.
+        arguments: build arguments (``--build-arg``).
+
+    Raises:
+        LabError: a step failed; the sentence names the step and what it wrote.
+    """
+    recipe = files["Dockerfile"]
+    for base in re.findall(r"^FROM (labkit/\S+)", recipe if isinstance(recipe, str) else recipe.decode(), re.M):
+        on.image(base)
+    reader = _Reader()
+    began = time.perf_counter()
+    with explained(on.session.engine.endpoint):
+        stream = on.docker.api.build(
+            fileobj=context_archive(files, mtime=mtime), custom_context=True, tag=tag, nocache=not cache,
+            cache_from=[cache] if isinstance(cache, str) else None,
+            rm=True, forcerm=True, network_mode="none", buildargs=dict(arguments or {}), decode=True,
+        )  # fmt: skip
+        try:
+            for line in stream:
+                reader.take(line)
+        except BaseException:
+            _forget(on, reader)
+            raise
+        if reader.error:
+            _forget(on, reader)
+            # The last steps are the lab's labels, which nobody wrote.
+            total = int(reader.total or 0) - len(on.docker.lab_labels)
+            raise LabError(
+                f"The build failed at step {len(reader.steps) + 1} of {total}: {reader.instruction}.",
+                cause=_cause(reader),
+                next_step="Change that line, or a file it uses, and build again: the steps before it are in the cache.",
+                engine=on.session.engine.endpoint,
+            )
+        image = on.docker.api.inspect_image(tag)["Id"]
+    # The client adds the session's labels as a last step of its own.
+    steps = [step for step in reader.finished() if not step.instruction.startswith("LABEL labkit.")]
+    return Build(on.facts, tag, image, steps, time.perf_counter() - began)
+
+
+def _cause(reader: _Reader) -> str:
+    wrote = reader.output.strip().splitlines()
+    return " ".join([*(["It wrote: " + wrote[-1] + "."] if wrote else []), f"The engine says: {reader.error}."])
+
+
+class _Reader:
+    """Understands the classic builder's answer, line by line."""
+
+    def __init__(self):
+        self.steps: list[Step] = []
+        self.total = self.instruction = self.image = self.error = self.output = ""
+        self.cached = False
+        self.began = 0.0
+
+    def take(self, line: dict) -> None:
+        if "error" in line:
+            self.error = line["error"].strip().rstrip(".")
+            return
+        text = line.get("stream", "")
+        found = re.match(r"Step (\d+)/(\d+) : (.*)", text)
+        if found:
+            self._close()
+            self.total, self.instruction = found[2], found[3].strip()
+            self.began, self.cached, self.output = time.perf_counter(), False, ""
+        elif "Using cache" in text:
+            self.cached = True
+        elif re.match(r" ---> [0-9a-f]{12}$", text.strip("\n")):
+            self.image = text.split()[-1]
+        elif not re.match(r" ---> |Removing intermediate|Success", text):
+            self.output += text
+
+    def _close(self) -> None:
+        if self.instruction:
+            seconds = time.perf_counter() - self.began
+            self.steps.append(Step(self.instruction, self.cached, seconds, self.image, self.output))
+            self.instruction = ""
+
+    def finished(self) -> list[Step]:
+        self._close()
+        return self.steps
+
+
+def _forget(on: Context, reader: _Reader) -> None:
+    """Remove what an unfinished build leaves: images without a name or label, newest first."""
+    for identifier in [reader.image, *(step.image_id for step in reversed(reader.steps))]:
+        with contextlib.suppress(APIError, DockerException):
+            if identifier and not on.docker.api.inspect_image(identifier)["RepoTags"]:
+                on.docker.api.remove_image(identifier)

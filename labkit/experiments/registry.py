@@ -1,0 +1,361 @@
+"""A real registry on the lab's engine, driven by the engine and over its HTTP API.
+
+The registry is Debian's package of the one that the Docker project wrote. It runs as a
+container with a network of its own and a loopback port chosen by the engine: the engine pushes
+to that port (127.0.0.0/8 needs no TLS), and HTTP requests are made from inside its network.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from dataclasses import dataclass
+
+from .. import images
+from ..engine.client import remove_container
+from ..engine.faults import explained
+from ..errors import BadInput, LabError, NotPossibleHere
+from ..images.archive import sha256
+from ..observe.visitor import Reply
+from .context import Context
+from .result import Result
+
+__all__ = ["BlobsStored", "Push", "Registry", "start"]
+
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+ANY_MANIFEST = ", ".join((MANIFEST, OCI_MANIFEST, INDEX, OCI_INDEX))
+
+
+@dataclass(frozen=True)
+class Push(Result):
+    """One push, as the registry saw it.
+
+    ``uploaded`` and ``already`` are digests of blobs (layers and the configuration) that came in
+    or were found there, from the registry's access log; ``digest`` is the manifest's;
+    ``sizes`` are bytes by blob, compressed, as the manifest says.
+    """
+
+    repository: str
+    tag: str
+    digest: str
+    uploaded: list[str]
+    already: list[str]
+    seconds: float
+    sizes: dict[str, int]
+
+    @property
+    def bytes_uploaded(self) -> int:
+        """The compressed size of what came in."""
+        return sum(self.sizes.get(digest, 0) for digest in self.uploaded)
+
+    @property
+    def bytes_already(self) -> int:
+        """The compressed size of what was there already."""
+        return sum(self.sizes.get(digest, 0) for digest in self.already)
+
+    def facts(self) -> str:
+        return (
+            f"{self.repository}:{self.tag}: {len(self.uploaded)} blobs uploaded, {len(self.already)} were there already"
+        )
+
+
+@dataclass(frozen=True)
+class BlobsStored(Result):
+    """What a registry stores: bytes by blob digest."""
+
+    sizes: dict[str, int]
+
+    def facts(self) -> str:
+        return f"{len(self.sizes)} blobs"
+
+
+class Registry:
+    """A running registry. Close it, or leave it to the lab; use it as a context manager if you like.
+
+    ``address`` is what references begin with, as the engine sees it: ``127.0.0.1:32770``.
+    """
+
+    def __init__(self, on: Context, port: int | None = None, name: str = "registry"):
+        self._on = on
+        api, self.network = on.docker.api, on.session.name(f"{name}-net")
+        self._log_from = 0
+        with explained(on.session.engine.endpoint):
+            image = on.image(images.REGISTRY)
+            api.create_network(self.network)
+            self.container = None
+            try:
+                self.container = on.docker.containers.create(
+                    image, name=on.session.name(name), network=self.network, hostname="registry",
+                    ports={"5000/tcp": ("127.0.0.1", port)},
+                    environment={"OTEL_TRACES_EXPORTER": "none", "REGISTRY_LOG_ACCESSLOG_DISABLED": "false"},
+                )  # fmt: skip
+                self.container.start()
+                self.container.reload()
+                self.address = "127.0.0.1:" + self.container.ports["5000/tcp"][0]["HostPort"]
+                self.base = f"http://{self.container.name}:5000"
+                self._await()
+            except BaseException:
+                self.close()
+                raise
+
+    def _await(self, patience: float = 60.0) -> None:
+        end = time.monotonic() + patience
+        while self.get("/v2/").status != 200:
+            if time.monotonic() > end:
+                raise LabError("The registry does not answer.", cause=self.container.logs(tail=3).decode())
+            time.sleep(0.1)
+
+    def __repr__(self) -> str:
+        return f"<registry {self.container.name}>"
+
+    # The HTTP API, word for word.
+
+    def request(self, method: str, path: str, *, headers: dict | None = None, body: bytes = b"") -> Reply:
+        """One HTTP request to the registry, such as ``("GET", "/v2/_catalog")``."""
+        url = path if path.startswith("http") else self.base + path
+        visitor = self._on.visitor(self.network)
+        return visitor.request(method, url, headers=headers, body=body, timeout=30)
+
+    def get(self, path: str, *, accept: str = ANY_MANIFEST) -> Reply:
+        """A GET; ``accept`` says which kinds of manifest the asker understands."""
+        return self.request("GET", path, headers={"Accept": accept})
+
+    # What one asks most, by name.
+
+    def catalogue(self) -> list[str]:
+        """The repositories it has: ``GET /v2/_catalog``."""
+        return self._json("/v2/_catalog")["repositories"] or []
+
+    def tags(self, repository: str) -> list[str]:
+        """The tags of a repository: ``GET /v2/NAME/tags/list``; empty where it has none left."""
+        return sorted(self._json(f"/v2/{repository}/tags/list").get("tags") or [])
+
+    def manifest(self, repository: str, reference: str) -> dict:
+        """A manifest or index by tag or digest: ``GET /v2/NAME/manifests/REFERENCE``."""
+        return self._json(f"/v2/{repository}/manifests/{reference}")
+
+    def digest(self, repository: str, tag: str) -> str:
+        """The digest that a tag stands for now: ``HEAD``, header ``Docker-Content-Digest``."""
+        reply = self.request("HEAD", f"/v2/{repository}/manifests/{tag}", headers={"Accept": ANY_MANIFEST})
+        self._expect(reply, f"{repository}:{tag}")
+        return reply.headers["docker-content-digest"]
+
+    def blob(self, repository: str, digest: str) -> bytes:
+        """A blob's bytes: ``GET /v2/NAME/blobs/DIGEST``."""
+        reply = self.get(f"/v2/{repository}/blobs/{digest}")
+        self._expect(reply, digest)
+        return reply.body
+
+    def delete(self, repository: str, reference: str) -> None:
+        """Delete a manifest by tag or digest; every tag that stands for it goes with it."""
+        digest = reference if reference.startswith("sha256:") else self.digest(repository, reference)
+        reply = self.request("DELETE", f"/v2/{repository}/manifests/{digest}")
+        self._expect(reply, f"{repository}@{digest}", 202)
+
+    def _json(self, path: str) -> dict:
+        reply = self.get(path)
+        self._expect(reply, path)
+        return reply.json()
+
+    def _expect(self, reply: Reply, what: str, status: int = 200) -> None:
+        if reply.status == status:
+            return
+        codes = []
+        if reply.body:
+            codes = [f"{error['code']} ({error['message']})" for error in reply.json().get("errors", [])]
+        if reply.status == 404:
+            raise NotPossibleHere(
+                f"The registry has no {what}.",
+                cause=("It says: " + ", ".join(codes) + ".") if codes else "",
+                next_step="Look at catalogue() and tags(): a name or a digest may be misspelt, or was never pushed.",
+            )
+        raise LabError(f"The registry answered {reply.status or reply.error} for {what}: {', '.join(codes)}.")
+
+    # Through the engine.
+
+    def push(self, image: str, repository: str, tag: str = "latest") -> Push:
+        """Tag an image with the registry's address, let the engine push it, and count what was uploaded.
+
+        Raises:
+            LabError: the engine has no such image, or the push failed.
+        """
+        api, name = self._on.docker.api, f"{self.address}/{repository}"
+        self._mark()
+        began = time.perf_counter()
+        with explained(self._on.session.engine.endpoint):
+            api.tag(image, name, tag)
+            digest = ""
+            for line in api.push(name, tag=tag, stream=True, decode=True):
+                if "error" in line:
+                    raise LabError(f"The push failed: {line['error']}.", engine=self._on.session.engine.endpoint)
+                digest = line.get("aux", {}).get("Digest", digest)
+        seconds = time.perf_counter() - began
+        blobs = self._blobs_of(repository, digest)
+        uploaded = [found for found in self.uploads() if found in blobs]
+        already = [blob for blob in blobs if blob not in uploaded]
+        return Push(self._on.facts, repository, tag, digest, uploaded, already, seconds, blobs)
+
+    def push_and_break(self, image: str, repository: str, tag: str = "latest") -> list[str]:
+        """Start a push and break it off half-way, as a dropped connection would; returns what arrived, by digest.
+
+        The connection to the engine is closed as soon as the first blob is in while others are not.
+        """
+        api, name = self._on.docker.api, f"{self.address}/{repository}"
+        self._mark()
+        with explained(self._on.session.engine.endpoint):
+            api.tag(image, name, tag)
+            stream = api.push(name, tag=tag, stream=True, decode=True)
+            for line in stream:
+                if line.get("status") == "Pushed":
+                    break
+            stream.close()
+        # The engine notices within moments; wait until nothing comes in any more.
+        last, calm = self.arrived(repository), 0
+        while calm < 3:
+            time.sleep(0.1)
+            now = self.arrived(repository)
+            calm, last = (calm + 1, last) if now == last else (0, now)
+        return last
+
+    def pull(self, repository: str, reference: str = "latest", *, platform: str | None = None) -> str:
+        """Let the engine pull by tag or digest; returns the reference that it has then."""
+        name = f"{self.address}/{repository}"
+        with explained(self._on.session.engine.endpoint):
+            self._on.docker.api.pull(name, tag=reference, platform=platform)
+        return f"{name}@{reference}" if reference.startswith("sha256:") else f"{name}:{reference}"
+
+    def _blobs_of(self, repository: str, digest: str) -> dict[str, int]:
+        manifest = self.manifest(repository, digest)
+        return {row["digest"]: row["size"] for row in [manifest["config"], *manifest["layers"]]}
+
+    # The access log.
+
+    def _mark(self) -> None:
+        self._log_from = len(self.log())
+
+    def log(self) -> list[str]:
+        """The registry's access log: one line a request."""
+        lines = self.container.logs().decode("utf-8", "replace").splitlines()
+        return [line for line in lines if re.search(r'" \d{3} ', line) and "/v2/" in line]
+
+    def uploads(self) -> list[str]:
+        """Digests of the blobs that came in completely since the last push began, from the log."""
+        done = [re.search(r'"PUT \S+digest=sha256%3A([0-9a-f]{64})\S* HTTP/[\d.]+" 201', line)
+                for line in self.log()[self._log_from :]]  # fmt: skip
+        return ["sha256:" + found[1] for found in done if found]
+
+    def mounted(self) -> list[str]:
+        """Digests of blobs that the engine had linked from another repository of this registry, from the log."""
+        done = [re.search(r'"POST \S+mount=sha256%3A([0-9a-f]{64})\S* HTTP/[\d.]+" 201', line)
+                for line in self.log()[self._log_from :]]  # fmt: skip
+        return ["sha256:" + found[1] for found in done if found]
+
+    def arrived(self, repository: str) -> list[str]:
+        """Digests of the blobs that a repository holds now, complete ones only: read from the registry's disk."""
+        folder = f"/var/lib/registry/docker/registry/v2/repositories/{repository}/_layers/sha256"
+        names = self.container.exec_run(["ls", folder]).output.decode().split()
+        return ["sha256:" + name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)]
+
+    # By hand: what a client does when it pushes.
+
+    def put_blob(self, repository: str, data: bytes) -> str:
+        """Upload a blob: POST for a place, PUT with the digest; returns the digest."""
+        digest = sha256(data)
+        place = self.request("POST", f"/v2/{repository}/blobs/uploads/")
+        self._expect(place, "an upload", 202)
+        target = place.headers["location"]
+        join = "&" if "?" in target else "?"
+        done = self.request(
+            "PUT", f"{target}{join}digest={digest}", headers={"Content-Type": "application/octet-stream"}, body=data
+        )
+        self._expect(done, digest, 201)
+        return digest
+
+    def put_manifest(self, repository: str, reference: str, manifest: dict) -> str:
+        """Store a manifest or index under a tag or its digest (``reference=""``); returns the digest."""
+        data = json.dumps(manifest).encode()
+        done = self.request(
+            "PUT", f"/v2/{repository}/manifests/{reference or sha256(data)}",
+            headers={"Content-Type": manifest["mediaType"]}, body=data,
+        )  # fmt: skip
+        self._expect(done, f"{repository}:{reference}", 201)
+        return sha256(data)
+
+    def stored(self) -> BlobsStored:
+        """Every blob in its storage, with its size in bytes: read from its own disk."""
+        command = ["sh", "-c", "cd /var/lib/registry/docker/registry/v2/blobs/sha256 && wc -c */*/data"]
+        output = self.container.exec_run(command).output.decode()
+        rows = re.findall(r"^\s*(\d+) ../([0-9a-f]{64})/data", output, re.M)
+        return BlobsStored(self._on.facts, {"sha256:" + name: int(size) for size, name in rows})
+
+    def close(self) -> None:
+        """Remove the registry, all it stores, and every local reference to it."""
+        on = self._on
+        with explained(on.session.engine.endpoint):
+            if self.container is not None and hasattr(self, "address"):
+                for row in on.docker.api.images():
+                    names = [*(row.get("RepoTags") or []), *(row.get("RepoDigests") or [])]
+                    for name in names:
+                        if name.startswith(self.address + "/"):
+                            _quietly(lambda name=name: on.docker.api.remove_image(name, force=True))
+            if self.container is not None:
+                remove_container(self.container)
+            if on._visitor is not None:
+                on._visitor.leave(self.network)
+            _quietly(lambda: on.docker.api.remove_network(self.network))
+        _running.pop(on.session.id, None)
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def _quietly(action) -> None:
+    from docker.errors import NotFound
+
+    try:
+        action()
+    except NotFound:
+        pass
+
+
+_running: dict[str, Registry] = {}
+_lock = threading.Lock()
+
+
+def start(on: Context, *, port: int | None = None) -> Registry:
+    """This session's registry: started when there is none yet, otherwise the one that runs.
+
+    Args:
+        port: a loopback port of the engine's machine; the engine chooses by default.
+
+    Raises:
+        BadInput: not a port.
+        NotPossibleHere: another program holds the port.
+    """
+    if port is not None and not 0 < port < 65536:
+        raise BadInput(f"{port!r} is not a port.", next_step="Leave it out: the engine chooses a free one.")
+    with _lock:
+        found = _running.get(on.session.id)
+        if found is None or (port and not found.address.endswith(f":{port}")) or not _lives(found):
+            if found is not None:
+                found.close()
+            found = _running[on.session.id] = Registry(on, port)
+        return found
+
+
+def _lives(registry: Registry) -> bool:
+    from docker.errors import NotFound
+
+    try:
+        registry.container.reload()
+        return registry.container.status == "running"
+    except NotFound:
+        return False

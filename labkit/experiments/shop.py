@@ -1,0 +1,349 @@
+"""One small shop, deployed as a monolith, in layers and as microservices: each piece a real container.
+
+The code is the same in all three (``data/apps/shop``): five modules, of which each image holds
+only those of its piece. Pieces in one container call each other as functions, pieces in different
+containers over HTTP. Requests come from a visitor inside the shop's network.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+from docker.errors import NotFound
+
+from .. import images
+from ..engine.client import remove_container
+from ..engine.faults import explained
+from ..errors import BadInput, LabError
+from ..units import yes_no
+from .building import build
+from .context import Context
+from .result import Result
+from .samples import source
+
+__all__ = ["ARCHITECTURES", "ENDPOINTS", "BlastRadius", "Latency", "RebuildScope", "Scaling", "Shop",
+           "blast_radius", "deploy", "latency", "rebuild_scope", "scaling"]  # fmt: skip
+
+#: The containers of each architecture and the modules that each holds; the first one is the entrance.
+ARCHITECTURES: dict[str, dict[str, tuple[str, ...]]] = {
+    "monolith": {"shop": ("front", "catalogue", "cart", "checkout", "store")},
+    "layered": {"presentation": ("front",), "logic": ("catalogue", "cart", "checkout"), "data": ("store",)},
+    "microservices": {
+        "gateway": ("front",), "catalogue": ("catalogue", "store"), "cart": ("cart", "store"), "checkout": ("checkout",),
+    },
+}  # fmt: skip
+ENDPOINTS = ("catalogue", "cart", "checkout")
+
+
+def piece_files(pieces: tuple[str, ...], **changed: str) -> dict[str, str]:
+    """The files of one container: the modules of its pieces and the server."""
+    files = {name: text for name, text in source("shop", **changed).items() if name[:-3] in (*pieces, "serve")}
+    copies = " ".join(sorted(files))
+    files["Dockerfile"] = f'FROM {images.PYTHON}\nCOPY {copies} /app/\nCMD ["python3", "/app/serve.py"]\n'
+    return files
+
+
+def elsewhere(architecture: str, container: str) -> dict[str, str]:
+    """Which host answers for the pieces that a container does not hold itself."""
+    layout = ARCHITECTURES[architecture]
+    own = layout[container]
+    return {piece: host for host, pieces in layout.items() if host != container for piece in pieces if piece not in own}
+
+
+class Shop:
+    """A deployed shop. ``get`` asks it from outside, ``stop`` and ``start`` act on one piece."""
+
+    def __init__(self, on: Context, architecture: str):
+        if architecture not in ARCHITECTURES:
+            raise BadInput(
+                f"{architecture!r} is no architecture of this shop.",
+                next_step=f"Choose one of: {', '.join(ARCHITECTURES)}.",
+            )
+        self._on, self.architecture = on, architecture
+        self.layout = ARCHITECTURES[architecture]
+        self.entrance = next(iter(self.layout))
+        self.network = on.session.name(f"{architecture}-net")
+        self.containers: dict[str, object] = {}
+        with explained(on.session.engine.endpoint):
+            on.docker.api.create_network(self.network, internal=True)
+            for piece in self.layout:
+                self.add(piece)
+            self.wait()
+
+    def add(self, piece: str, number: int = 1, work: float = 0.0) -> None:
+        """Start one more container of a piece; all of them answer to the piece's name."""
+        on, pieces = self._on, self.layout[piece]
+        tag = image_tag(on, self.architecture, piece)
+        try:
+            on.docker.api.inspect_image(tag)
+        except NotFound:
+            build(on, tag, piece_files(pieces), cache=False)
+        where = ",".join(f"{part}={host}" for part, host in elsewhere(self.architecture, piece).items())
+        container = on.docker.containers.create(
+            tag, name=on.session.name(f"{self.architecture}-{piece}-{number}"), hostname=f"{piece}-{number}",
+            environment={"PIECES": ",".join(pieces), "WHERE": where, "WORK": str(work)},
+            # A stopped piece's name is unknown: the engine's resolver says so at once, instead of asking the world.
+            dns=["127.0.0.1"], dns_opt=["ndots:1", "timeout:1", "attempts:1"], network=self.network,
+            networking_config={self.network: on.docker.api.create_endpoint_config(aliases=[piece])},
+        )  # fmt: skip
+        container.start()
+        self.containers[f"{piece}-{number}" if number > 1 else piece] = container
+
+    def address(self, piece: str) -> str:
+        """Where a piece listens, by address: a stopped one's name is not known any more."""
+        container = self.containers[piece]
+        container.reload()
+        return container.attrs["NetworkSettings"]["Networks"][self.network]["IPAddress"]
+
+    def get(self, endpoint: str, *, timeout: float = 10.0):
+        """An endpoint of the shop, asked at its entrance."""
+        visitor, address = self._on.visitor(self.network), self.address(self.entrance)
+        if not address:  # a stopped container has none
+            from ..observe.visitor import Reply
+
+            return Reply(0, {}, b"", 0.0, "the entrance is stopped: it has no address")
+        return visitor.get(f"http://{address}:8000/{endpoint}", timeout=timeout)
+
+    def answers(self) -> dict[str, bool]:
+        """For each endpoint: does it answer with 200 now?"""
+        return {endpoint: self.get(endpoint).status == 200 for endpoint in ENDPOINTS}
+
+    def wait(self, patience: float = 90.0) -> None:
+        """Until every endpoint answers.
+
+        Raises:
+            LabError: one of them does not.
+        """
+        end = time.monotonic() + patience
+        while not all(self.answers().values()):
+            if time.monotonic() > end:
+                raise LabError(f"The shop ({self.architecture}) does not answer everywhere: {self.answers()}.")
+            time.sleep(0.05)
+
+    def stop(self, piece: str) -> None:
+        """Stop one piece at once."""
+        self._container(piece).kill()
+
+    def start(self, piece: str) -> None:
+        """Start a stopped piece again, and wait until the shop is whole."""
+        self._container(piece).start()
+        self.wait()
+
+    def _container(self, piece: str):
+        if piece not in self.containers:
+            raise BadInput(f"This shop has no piece {piece!r}.", next_step=f"It has: {', '.join(self.containers)}.")
+        return self.containers[piece]
+
+    def close(self) -> None:
+        """Remove its containers and its network."""
+        for container in self.containers.values():
+            remove_container(container)
+        if self._on._visitor is not None:
+            self._on._visitor.leave(self.network)
+        with explained(self._on.session.engine.endpoint):
+            self._on.docker.api.remove_network(self.network)
+        _shops.pop((self._on.session.id, self.architecture), None)
+
+    def __repr__(self) -> str:
+        return f"<shop as {self.architecture}: {', '.join(self.layout)}>"
+
+
+_shops: dict[tuple[str, str], Shop] = {}
+
+
+def image_tag(on: Context, architecture: str, piece: str, version: str = "1") -> str:
+    """The reference of a piece's image."""
+    return f"{on.session.name(f'{architecture}-{piece}')}:{version}"
+
+
+def deploy(on: Context, architecture: str = "microservices") -> Shop:
+    """The shop in one of its architectures: built and started when it does not run yet.
+
+    Raises:
+        BadInput: no such architecture.
+    """
+    key = (on.session.id, architecture)
+    if key not in _shops:
+        _shops[key] = Shop(on, architecture)
+    return _shops[key]
+
+
+@dataclass(frozen=True)
+class Latency(Result):
+    """Seconds a request, by architecture and endpoint; ``hops`` are HTTP requests behind one from outside."""
+
+    seconds: dict[str, dict[str, list[float]]]
+    hops: dict[str, dict[str, int]]
+    n: int
+
+    def facts(self) -> str:
+        rows = []
+        for architecture, hops in self.hops.items():
+            counts = " · ".join(f"{endpoint} {count}" for endpoint, count in hops.items())
+            rows.append(f"{architecture:<14} HTTP requests: {counts}")
+        middle = {name: statistics.median(rows["checkout"]) for name, rows in self.seconds.items()}
+        rows.append(f"the monolith answers a checkout fastest: {yes_no(min(middle, key=middle.get) == 'monolith')}")
+        return "\n".join(rows)
+
+
+def count_hops(architecture: str, endpoint: str) -> int:
+    """How many HTTP requests one request to an endpoint takes, counted along the code's own calls."""
+    needs = {"front": [endpoint], "catalogue": ["store"], "cart": ["store"], "checkout": ["catalogue", "cart"]}
+    layout = ARCHITECTURES[architecture]
+
+    def calls(piece: str, container: str) -> int:
+        total = 0
+        for other in needs.get(piece, []):
+            host = container if other in layout[container] else elsewhere(architecture, container)[other]
+            total += (host != container) + calls(other, host)
+        return total
+
+    return 1 + calls("front", next(iter(layout)))
+
+
+def latency(on: Context, *, n: int | None = None) -> Latency:
+    """Time requests to every endpoint of the shop in each architecture.
+
+    Method: one request at a time from a container inside the shop's network, each on a connection
+    of its own, timed there from connect to the last byte; one round to warm up, then n rounds.
+    """
+    n = n or (5 if on.facts.emulated else 30)
+    seconds, hops = {}, {}
+    for architecture in ARCHITECTURES:
+        shop = deploy(on, architecture)
+        url = f"http://{shop.address(shop.entrance)}:8000/"
+        visitor = on.visitor(shop.network)
+        seconds[architecture], hops[architecture] = {}, {}
+        for endpoint in ENDPOINTS:
+            visitor.get(url + endpoint)
+            rows = visitor.load([url + endpoint], n).good
+            seconds[architecture][endpoint] = [row[1] for row in rows]
+            hops[architecture][endpoint] = count_hops(architecture, endpoint)
+    return Latency(on.facts, seconds, hops, n)
+
+
+@dataclass(frozen=True)
+class BlastRadius(Result):
+    """What still answers when one piece is stopped: architecture, stopped piece, endpoint, answered."""
+
+    answered: dict[str, dict[str, dict[str, bool]]]
+
+    def facts(self) -> str:
+        rows = []
+        for architecture, stops in self.answered.items():
+            for stopped, answers in stops.items():
+                left = [endpoint for endpoint, good in answers.items() if good]
+                rows.append(f"{architecture:<14} without {stopped:<13} still answers: {', '.join(left) or 'nothing'}")
+        return "\n".join(rows)
+
+
+def blast_radius(on: Context) -> BlastRadius:
+    """Stop each piece of each architecture in turn, ask every endpoint, start it again.
+
+    A cell is one real request: 200 counts as an answer, everything else as none.
+    """
+    answered: dict[str, dict[str, dict[str, bool]]] = {}
+    for architecture, layout in ARCHITECTURES.items():
+        shop = deploy(on, architecture)
+        answered[architecture] = {}
+        for piece in layout:
+            with explained(on.session.engine.endpoint):
+                shop.stop(piece)
+                try:
+                    answered[architecture][piece] = shop.answers()
+                finally:
+                    shop.start(piece)
+    return BlastRadius(on.facts, answered)
+
+
+@dataclass(frozen=True)
+class RebuildScope(Result):
+    """One module changed: which images have other layers now, and which modules each image holds."""
+
+    changed: str
+    rebuilt: dict[str, dict[str, bool]]
+
+    def facts(self) -> str:
+        rows = [f"{self.changed} changed:"]
+        for architecture, pieces in self.rebuilt.items():
+            new = [piece for piece, is_new in pieces.items() if is_new]
+            rows.append(f"{architecture:<14} {len(new)} of {len(pieces)} images new: {', '.join(new)}")
+        return "\n".join(rows)
+
+
+def rebuild_scope(on: Context, change: str = "cart.py") -> RebuildScope:
+    """Change one module, build every image again with the cache of the first build, compare layers."""
+    files = source("shop")
+    if change not in files:
+        raise BadInput(f"The shop has no {change!r}.", next_step=f"It has: {', '.join(files)}.")
+    changed = {change.replace(".", "__"): files[change] + "\n# one more line\n"}
+    rebuilt: dict[str, dict[str, bool]] = {}
+    for architecture, layout in ARCHITECTURES.items():
+        deploy(on, architecture)
+        rebuilt[architecture] = {}
+        for piece, pieces in layout.items():
+            before, after = image_tag(on, architecture, piece), image_tag(on, architecture, piece, "2")
+            build(on, after, piece_files(pieces, **changed), cache=before)
+            with explained(on.session.engine.endpoint):
+                layers = [on.docker.api.inspect_image(tag)["RootFS"]["Layers"] for tag in (before, after)]
+                on.docker.api.remove_image(after)
+            rebuilt[architecture][piece] = layers[0] != layers[1]
+    return RebuildScope(on.facts, change, rebuilt)
+
+
+@dataclass(frozen=True)
+class Scaling(Result):
+    """Requests a second with 1, 2, 3 … copies of the catalogue alone; ``served`` says which copies answered."""
+
+    per_second: dict[int, list[float]]
+    served: dict[int, int]
+    work: float
+
+    def facts(self) -> str:
+        middle = {copies: statistics.median(rates) for copies, rates in self.per_second.items()}
+        most = max(middle)
+        return (
+            f"copies that answered: {', '.join(f'{count} of {copies}' for copies, count in self.served.items())}\n"
+            f"{most} copies answer more requests a second than one: {yes_no(middle[most] > middle[1])}"
+        )
+
+
+def scaling(on: Context, copies: int = 3, *, n: int = 5) -> Scaling:
+    """Add copies of one piece, the catalogue, which can serve one request at a time; leave the rest alone.
+
+    Method: the catalogue holds a lock for ``work`` seconds a request (0.03 s; emulated 0.3 s). Eight
+    workers in the visitor ask the entrance for the catalogue; good answers divided by the time from
+    the first request to the last answer. n batches at each number of copies, after one warm-up request.
+    """
+    work, count = (0.3, 16) if on.facts.emulated else (0.03, 18)
+    n = min(n, 2) if on.facts.emulated else n
+    shop = deploy(on, "microservices")
+    remove_container(shop.containers.pop("catalogue"))
+    per_second: dict[int, list[float]] = {}
+    served: dict[int, int] = {}
+    try:
+        with explained(on.session.engine.endpoint):
+            for number in range(1, copies + 1):
+                shop.add("catalogue", number, work)
+                shop.wait()
+                url = f"http://{shop.address(shop.entrance)}:8000/catalogue"
+                batches = [on.visitor(shop.network).load([url], count, workers=8, timeout=30) for _ in range(n)]
+                per_second[number] = [batch.per_second for batch in batches]
+                served[number] = sum(_worked(shop, name) for name in list(shop.containers))
+    finally:
+        for name in [name for name in shop.containers if name.startswith("catalogue")]:
+            remove_container(shop.containers.pop(name))
+        shop.add("catalogue")
+        shop.wait()
+    return Scaling(on.facts, per_second, served, work)
+
+
+def _worked(shop: Shop, name: str) -> bool:
+    """Whether a copy of the catalogue has sent anything yet: from its network counters."""
+    if not name.startswith("catalogue"):
+        return False
+    text = shop.containers[name].exec_run(["cat", "/proc/net/dev"]).output.decode()
+    row = next(line for line in text.splitlines() if line.strip().startswith("eth"))
+    return int(row.split(":")[1].split()[8]) > 2000

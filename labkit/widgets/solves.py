@@ -1,0 +1,53 @@
+"""Replicas by a slider: how many answer to one name, and how many answers a second that gives."""
+
+from __future__ import annotations
+
+import threading
+
+import ipywidgets as w
+
+from ..errors import LabError
+from ..experiments import machines
+from ..experiments.context import Context
+from ..figures.solves import plot_replicas
+from .base import LabWidget, button, words
+
+__all__ = ["scale"]
+
+
+class ScaleWidget(LabWidget):
+    """A slider for the number of replicas and a button that starts and loads them."""
+
+    def __init__(self, on: Context):
+        self._on = on
+        self.most = w.IntSlider(value=2, min=1, max=5, description="Replicas", style={"description_width": "90px"})
+        self.go = button("Start and load", "Start the replicas one by one, load them", button_style="primary")
+        self.says = w.HTML(words("Choose a number, then start.", "note"))
+        self.figure = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+        self.go.on_click(self._start)
+        super().__init__(
+            [w.HTML(words("Replicas behind one name", "title")), w.HBox([self.most, self.go]), self.says, self.figure],
+            "Widget: choose how many replicas answer to one name, start them on the engine, and see how many "
+            "answers a second they give.",
+        )
+
+    def _start(self, _=None) -> None:
+        self.go.disabled = True
+        self.says.value = words("Starting containers, sending requests …", "note")
+        threading.Thread(target=self._run, daemon=True, name="labkit-scale").start()
+
+    def _run(self) -> None:
+        try:
+            run = machines.replicas(self._on, self.most.value, n=2)
+            self.figure.value = plot_replicas(run).png
+            self.figure.layout.display = ""
+            self.says.value = words("Done; the replicas are gone again.", "good")
+        except LabError as fault:
+            self.says.value = words(str(fault), "bad")
+        finally:
+            self.go.disabled = False
+
+
+def scale(on: Context) -> ScaleWidget:
+    """Replicas by a slider, on this lab's engine."""
+    return ScaleWidget(on)

@@ -1,0 +1,90 @@
+"""Lab 01 on a live engine: the pipeline stops where it must, one digest travels, the shop's pieces fail for real."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.errors import BadInput
+from labkit.exercises import lab01
+from labkit.experiments import pipeline, registry, shop
+
+
+@pytest.fixture(scope="module")
+def on(module_context):
+    return module_context
+
+
+def test_a_failing_test_keeps_everything_out_of_the_registry(on):
+    release = pipeline.run(on, pipeline.broken(), mode="deployment")
+    assert release.stage("test").state == "failed"
+    assert [stage.state for stage in release.stages[3:]] == ["skipped"] * 5
+    assert release.digest == "" and registry.start(on).catalogue() == []
+
+
+def test_a_dockerfile_with_an_error_stops_at_the_build(on):
+    files = pipeline.tea()
+    files["Dockerfile"] += "RUN cat /no/such/file\n"
+    release = pipeline.run(on, files)
+    assert release.stage("build").state == "failed"
+    assert "RUN cat /no/such/file" in release.stage("build").words
+
+
+def test_exercises_say_what_is_missing_before_anything_is_released(on):
+    assert lab01.release(on).hint == 0
+    assert lab01.copies(on).hint == 0
+
+
+def test_delivery_waits_for_a_person_and_promotes_the_digest(on):
+    seen = []
+    release = pipeline.run(on, pipeline.tea("7"), watch=seen.append)
+    assert release.stage("gate").state == "waiting" and release.production == ""
+    assert [stage.name for stage in seen if stage.state == "running"] == list(pipeline.STAGES[:6])
+    assert not lab01.release(on).passed
+    approved = pipeline.approve(on, release)
+    assert approved.digest == approved.staging == approved.production != ""
+    assert lab01.release(on).passed
+    with pytest.raises(BadInput, match="Nothing waits"):
+        pipeline.approve(on, approved)
+    again = pipeline.rebuilt(on, approved, pipeline.tea("7"))
+    assert again.same_source and again.staged != again.again
+
+
+def test_deployment_needs_nobody(on):
+    release = pipeline.run(on, pipeline.tea("8"), mode="deployment")
+    assert release.released
+    assert (lab01.release(on).passed, lab01.release(on).hint) == (False, 0)
+    assert pipeline.call(on, "production", "/health").json()["version"] == "8"
+    with pytest.raises(BadInput, match="no mode"):
+        pipeline.run(on, mode="sometimes")
+
+
+def test_exercise_caught_finds_the_failing_version(on):
+    assert lab01.caught(on).passed  # the broken version of the first test is still on the engine
+
+
+def test_each_cell_of_the_blast_radius_is_what_the_code_needs(on):
+    run = shop.blast_radius(on)
+    micro = run.answered["microservices"]
+    assert micro["cart"] == {"catalogue": True, "cart": False, "checkout": False}
+    assert micro["checkout"] == {"catalogue": True, "cart": True, "checkout": False}
+    assert not any(good for rows in run.answered["layered"].values() for good in rows.values())
+
+
+def test_a_change_makes_one_image_new_in_each_architecture(on):
+    run = shop.rebuild_scope(on, "checkout.py")
+    assert {name: [p for p, new in rows.items() if new] for name, rows in run.rebuilt.items()} == {
+        "monolith": ["shop"], "layered": ["logic"], "microservices": ["checkout"],
+    }  # fmt: skip
+    with pytest.raises(BadInput, match="has no 'other.py'"):
+        shop.rebuild_scope(on, "other.py")
+
+
+def test_exercise_copies_both_ways(on):
+    running = shop.deploy(on, "microservices")
+    assert (lab01.copies(on).passed, lab01.copies(on).hint) == (False, 1)
+    running.add("cart", 2)
+    assert lab01.copies(on).passed
+    running.add("checkout", 2)
+    assert (lab01.copies(on).passed, lab01.copies(on).hint) == (False, 2)
+    with pytest.raises(BadInput, match="no piece"):
+        running.stop("till")

@@ -1,0 +1,79 @@
+"""Lab 04 on a live engine: what was promised is kept, and its exercises both ways."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.exercises import lab04
+from labkit.experiments import building, machines, promises
+
+
+@pytest.fixture(scope="module")
+def on(module_context):
+    return module_context
+
+
+def test_two_userlands_two_answers_one_image_one_answer(on):
+    run = promises.environments(on)
+    assert run.answers["Ann's machine"] != run.answers["Bob's machine"]
+    assert set(run.packed) == set(run.answers["Ann's machine"])
+
+
+def test_on_one_system_the_last_library_wins_and_images_keep_both(on):
+    run = promises.conflict(on, n=2)
+    assert run.shared == {"old app": [False, False], "new app": [True, True]}
+    assert run.own == {"old app": [True, True], "new app": [True, True]}
+
+
+def test_the_packed_app_answers_as_the_one_set_up_by_hand(on):
+    run = promises.set_up(on, n=1)
+    assert run.by_hand == run.packed == "15\ncoins"
+    fatal = [name for name, breaks in run.broken.items() if breaks]
+    assert len(fatal) == 7 and "make a user" not in fatal and "install the library" in fatal
+
+
+def test_rolling_back_brings_the_old_version(on):
+    assert machines.roll_out(on, n=1).versions == ["2", "1"]
+
+
+def test_all_replicas_answer_to_one_name(on):
+    run = machines.replicas(on, 2, n=2)
+    assert run.answered == {1: 1, 2: 2} and len(run.starts) == 2
+
+
+def test_exercise_two_versions_both_ways(on):
+    assert lab04.two_versions(on).hint == 2
+    kept = []
+    for number, content in enumerate(("one", "one", "two")):
+        name = f"{on.session.name('greeting')}:{number}"
+        recipe = f"FROM labkit/busybox:1\nENV NUMBER={number}\nCOPY greeting.sh /lib/greeting.sh\n"
+        building.build(on, name, {"Dockerfile": recipe, "greeting.sh": content})
+        kept.append(on.docker.containers.run(name, ["sleep", "600"], detach=True))
+        if number == 1:
+            assert (lab04.two_versions(on).passed, lab04.two_versions(on).hint) == (False, 0)
+    assert lab04.two_versions(on).passed
+    for container in kept:
+        container.remove(force=True)
+
+
+def test_exercise_replicas_both_ways(on):
+    assert lab04.replicas(on).hint == 0
+    network = on.docker.networks.create(on.session.name("team"))
+    for number in range(3):
+        container = on.docker.containers.run(on.image(), ["sleep", "600"], detach=True)
+        network.connect(container, aliases=["web"])
+        assert lab04.replicas(on).passed == (number == 2)
+
+
+def test_exercise_one_run_both_ways(on):
+    name = on.session.name("mine") + ":1"
+    assert lab04.one_run(on).hint == 2
+    files = {"report.sh": promises.SCRIPT}
+    for recipe, hint in (
+        ('FROM labkit/busybox:1\nCOPY report.sh /\nCMD ["sh", "/report.sh"]\n', 0),
+        ('FROM labkit/python:1\nCOPY report.sh /\nCMD ["sh", "/report.sh"]\n', 1),
+    ):
+        building.build(on, name, {**files, "Dockerfile": recipe})
+        assert (lab04.one_run(on).passed, lab04.one_run(on).hint) == (False, hint)
+    building.build(on, name, {**files, "Dockerfile": recipe.replace("COPY", "ENV TZ=CET-1\nCOPY")})
+    assert lab04.one_run(on).passed
