@@ -36,7 +36,7 @@ def test_growing_into_the_limit(module_context, grown):
 def test_all_five_places_tell_the_same(grown):
     verdict = grown.verdict
     assert verdict.agree and verdict.cgroup_kills == 1
-    assert verdict.events[:3] == ["create", "start", "oom"] or set(verdict.events) >= {"create", "start", "oom", "die"}
+    assert {"start", "oom", "die"} <= set(verdict.events)
     assert verdict.victim == "awk" and verdict.victim_pid
     assert str(verdict).splitlines() == [
         "State.OOMKilled      true",

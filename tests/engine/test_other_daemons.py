@@ -120,7 +120,8 @@ def _mounts_below(folder: str) -> list[str]:
 @pytest.fixture
 def live(daemon):
     """The second engine, up and with the lab's images."""
-    if daemon.process.poll() is not None:
+    if not daemon._answers():
+        daemon.kill()
         daemon.start()
     return engines.find(daemon.endpoint)
 

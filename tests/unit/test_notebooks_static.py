@@ -157,10 +157,11 @@ def test_images_have_a_text_alternative(path):
                 assert len(described) >= 20 and "<Figure" not in data.get("text/plain", "")
 
 
-def test_cell_names_are_stable_and_say_their_lab(path):
+def test_cell_names_are_stable(path):
     names = [cell.id for cell in read(path).cells]
     assert len(set(names)) == len(names)
-    assert all(re.fullmatch(rf"lab{path.stem[:2]}-[\w-]+", name) for name in names)
+    made_up = [name for name in names if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f-]+)?", name)]
+    assert not made_up, "ids that an editor made up change with every save"
 
 
 def test_holds_nothing_of_the_machine_it_was_made_on(path):
