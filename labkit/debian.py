@@ -8,8 +8,10 @@ system has installed. The system's own sources and keys are used as they are.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -75,20 +77,50 @@ def _apt(folder: Path, arch: str, *arguments: str, where: Path | None = None) ->
     command = [tool, "-qq"] if tool == "apt-cache" else [tool, "-qq", "-y"]
     for key, value in options.items():
         command += ["-o", f"{key}={value}"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=where)
-    if done.returncode:
-        message = done.stderr.strip()
+    status, output, errors = _watched([*command, *arguments], where or folder)
+    if status:
+        message = errors.strip()
         if "No space left" in message or "enough free space" in message:
-            raise LabError(
-                f"The disk under {folder} is full.",
-                next_step="Free some space, or set LABKIT_CACHE to a larger disk.",
-            )
+            raise _full(folder)
         raise LabError(
             f"apt-get could not finish: {message.splitlines()[-1] if message else 'no reason given'}.",
             cause="Most often the network is down or the package lists are out of reach.",
             next_step="Check that apt-get update works here, then run the command again.",
         )
-    return done.stdout
+    return output
+
+
+def _watched(command: list[str], where: Path) -> tuple[int, str, str]:
+    """Run a command in a folder that it writes to: its status, output and errors.
+
+    When the disk fills up under its lists, apt-get waits for a helper that has given up, for
+    ever; so the space is looked after from here.
+    """
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=where,
+        start_new_session=True,
+    )  # fmt: skip
+    full = 0
+    try:
+        while True:
+            try:
+                output, errors = process.communicate(timeout=1)
+                return process.returncode, output, errors
+            except subprocess.TimeoutExpired:
+                full = full + 1 if shutil.disk_usage(where).free < 64 * 1024 else 0
+                if full >= 3:
+                    raise _full(where) from None
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)  # an interrupt reaches us alone: it has a session of its own
+        process.communicate()
+        raise
+
+
+def _full(folder: Path) -> LabError:
+    return LabError(
+        f"The disk under {folder} is full.",
+        next_step="Free some space, or set LABKIT_CACHE to a larger disk.",
+    )
 
 
 def _known(folder: Path, arch: str, names: Sequence[str]) -> list[str]:
@@ -172,10 +204,7 @@ def unpack(debs: Sequence[Path], into: Path) -> None:
         done = subprocess.run(["dpkg-deb", "-x", str(deb), str(into)], capture_output=True, text=True)
         if done.returncode:
             if "No space left" in done.stderr:
-                raise LabError(
-                    f"The disk under {into} is full.",
-                    next_step="Free some space, or set LABKIT_CACHE to a larger disk.",
-                )
+                raise _full(into)
             deb.unlink(missing_ok=True)  # damaged: the next fetch brings it again
             raise LabError(
                 f"The package {deb.name} could not be unpacked: {done.stderr.strip()}.",

@@ -20,13 +20,39 @@ from .paths import COURSE
 
 #: What ``lab.oom`` and its like are made of: modules whose public functions take a context first.
 TOPICS: dict[str, tuple[str, ...]] = {
-    "oom": ("experiments.oom", "experiments.oom_cases", "widgets.oom"),
-    "images": ("experiments.building", "experiments.samples", "experiments.anatomy", "experiments.writable",
-               "experiments.layering", "widgets.images"),
+    "oom": ("experiments.oom", "experiments.oom_cases", "experiments.oom_machine", "widgets.oom"),
+    "xray": ("experiments.xray", "widgets.xray"),
+    "parts": ("experiments.parts", "experiments.parts_owned", "figures.architecture"),
+    "life": ("experiments.lifetime", "experiments.endings", "widgets.lifetime"),
+    "images": (
+        "experiments.building",
+        "experiments.samples",
+        "experiments.anatomy",
+        "experiments.writable",
+        "experiments.layering",
+        "widgets.images",
+    ),
     "delivery": ("experiments.pipeline", "widgets.delivery"),
     "shop": ("experiments.shop",),
     "solves": ("experiments.promises", "experiments.machines", "widgets.solves"),
     "registry": ("experiments.registry", "experiments.pushes", "experiments.platforms"),
+    "isolation": (
+        "experiments.visibility",
+        "experiments.isolation",
+        "experiments.isolation_work",
+        "experiments.two_engines",
+        "figures.isolation",
+        "widgets.isolation",
+    ),
+    "history": (
+        "experiments.timeline",
+        "experiments.history",
+        "experiments.own_container",
+        "experiments.runtimes",
+        "experiments.lxc",
+        "figures.history",
+        "widgets.history",
+    ),
     "first": ("experiments.first", "experiments.preflight"),
 }
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..engine.dockercli import with_labels
 from ..errors import BadInput, NotPossibleHere
-from ..experiments import first, oom
+from ..experiments import benchmark, first, isolation_work, oom
 from ..experiments.context import Context
 from .common import add_engine, add_json, opened, say
 
@@ -78,6 +78,23 @@ BENCHMARKS: dict[str, Callable[[Context, int], dict]] = {
 }
 
 
+def _isolation(name: str) -> Callable[[Context, int], dict]:
+    """A comparison of the isolation lab: its summary, within a budget that grows with the rounds."""
+
+    def run(on: Context, n: int) -> dict:
+        emulated = 4 if on.facts.emulated else 1
+        result = isolation_work.BENCHMARKS[name](on, 12.0 * n * emulated, **({} if name == "density" else {"n": n}))
+        say(f"  kept in {benchmark.record(result)}")
+        say(f"  {result}")
+        rows = {row.label: {**_row(row.values, result.unit), "emulated": row.emulated} for row in result.series}
+        return {**rows, "partial": result.partial} if result.partial else rows
+
+    return run
+
+
+BENCHMARKS |= {name: _isolation(name) for name in isolation_work.BENCHMARKS}
+
+
 def _row(values: list[float], unit: str) -> dict:
     ordered = sorted(values)
     return {"unit": unit, "n": len(values), "min": ordered[0], "median": statistics.median(ordered), "max": ordered[-1]}
@@ -97,9 +114,12 @@ def main(options: argparse.Namespace) -> int:
         print(json.dumps(report, indent=1))
         return 0
     for name, result in results.items():
-        rows = {name: result} if "median" in result else {f"{name} {key}": row for key, row in result.items()}
+        rows = (
+            {name: result}
+            if "median" in result
+            else {f"{name} {key}": row for key, row in result.items() if isinstance(row, dict)}
+        )
         for label, row in rows.items():
-            print(
-                f"{label:<34} median {row['median']:.4g} {row['unit']}  ({row['min']:.4g} to {row['max']:.4g}, n={row['n']})"
-            )
+            spread = f"{row['min']:.4g} to {row['max']:.4g}, n={row['n']}"
+            print(f"{label:<34} median {row['median']:.4g} {row['unit']}  ({spread})")
     return 0

@@ -88,9 +88,11 @@ def execute(lab: str, *, engine: str | None = None) -> LabReport:
     with tempfile.TemporaryDirectory(prefix="labkit-run-") as folder:
         lines = Path(folder, "cells.jsonl")
         command = [
-            sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", f"--nbval-sanitize-with={COURSE / 'tests/notebooks/sanitize.cfg'}", "-q", "-p", "no:cacheprovider",
+            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+            "--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}",
+            f"--nbval-sanitize-with={COURSE / 'tests/notebooks/sanitize.cfg'}",
             "-p", "labkit.commands.nbval_report", f"--labkit-report={lines}",
-            f"--nbval-cell-timeout={CELL_TIMEOUT}", str(COURSE / "notebooks" / f"{lab}.ipynb"),
+            str(COURSE / "notebooks" / f"{lab}.ipynb"),
         ]  # fmt: skip
         done = subprocess.run(command, cwd=COURSE, env=run_environment(engine, folder), capture_output=True, text=True)
         cells = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []

@@ -80,7 +80,7 @@ class Engine(ABC):
         clean = {key: value for key, value in os.environ.items() if key not in ours}
         return {**clean, **self.environment()}
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - nothing to do for most engines
         """Let go of the engine. An owned engine stops with its last user."""
 
     def __enter__(self):

@@ -21,6 +21,8 @@ _ANSWERS: tuple[tuple[str, type[LabError], str, str], ...] = (
      "Free some space with: docker system df, then labkit clean --all"),
     (r"[Nn]o such image|pull access denied|manifest unknown|manifest for .* not found", NotPossibleHere,
      "The image is not on this engine, and no registry had it.", "Make the lab's images with: labkit doctor --fix"),
+    (r"dial tcp .*(connection refused|i/o timeout|no route)|no such host|TLS handshake timeout", NotPossibleHere,
+     "The image is not on this engine, and its registry can't be reached.", "Check the name, or the engine's network."),
     (r"port is already allocated|address already in use", NotPossibleHere, "Another program holds that port.",
      "Choose another port, or let the engine choose: ports={'80/tcp': None}"),
     (r"client version .* is too (old|new)|minimum supported API version", NotPossibleHere,
@@ -89,14 +91,14 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
             engine=endpoint,
         )
     # Before the next: requests counts a connection that timed out among the broken ones, too.
-    if isinstance(fault, (requests.exceptions.Timeout, TimeoutError)):
+    if _has(fault, requests.exceptions.Timeout, TimeoutError):
         return EngineGone(
             "The engine did not answer in time.",
             cause="It is overloaded, paused or unreachable.",
             next_step="Run labkit doctor to see how long a round trip takes.",
             engine=endpoint,
         )
-    if isinstance(fault, gone):
+    if _has(fault, *gone):
         return EngineGone(
             "The engine stopped answering.",
             cause="The daemon was stopped or restarted, or its machine is gone.",

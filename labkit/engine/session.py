@@ -117,10 +117,15 @@ class Session:
         api.start(self._keeper)
 
     def close(self) -> Removed:
-        """Remove all that this session made and let go of the engine; nothing can be created after that."""
+        """Remove all that this session made and let go of the engine; nothing can be created after that.
+
+        Raises:
+            labkit.errors.LabError: the engine is gone; the next session there cleans up.
+        """
         self._closed = True
         try:
-            return remove(self.docker, self.id)
+            with explained(self.engine.endpoint):
+                return remove(self.docker, self.id)
         finally:
             if self._keeper_socket is not None:
                 self._keeper_socket.close()
@@ -130,8 +135,9 @@ class Session:
     def sweep(self) -> Removed:
         """Remove what dead sessions left on this engine; live ones beside us are not touched."""
         total = Removed()
-        for session in dead_sessions(self.docker, but=self.id):
-            _add(total, remove(self.docker, session))
+        with explained(self.engine.endpoint):
+            for session in dead_sessions(self.docker, but=self.id):
+                _add(total, remove(self.docker, session))
         return total
 
 
@@ -197,9 +203,15 @@ def _remove_images(client, session: str, done: Removed) -> int:
     count = 0
     bears_name = re.compile(rf"-{session}(?=[/:@]|$)")
     for row in client.api.images(all=True):
-        for reference in [*(row.get("RepoTags") or []), *(row.get("RepoDigests") or [])]:
-            if bears_name.search(reference):
-                count += _try(done, lambda name=reference: client.api.remove_image(name, force=True))
+        tags = row.get("RepoTags") or []
+        tagged = {tag.rpartition(":")[0] for tag in tags}
+        # An engine drops a repository's digests with its last tag.
+        digests = [name for name in row.get("RepoDigests") or [] if name.partition("@")[0] not in tagged]
+        ours = [name for name in [*tags, *digests] if bears_name.search(name)]
+        # Podman's force takes an image with all its names, also those of others.
+        force = len(ours) == len(tags) + len(digests)
+        for reference in ours:
+            count += _try(done, lambda name=reference, force=force: client.api.remove_image(name, force=force))
     for row in client.api.images(filters=_labelled(client, session)):
         count += _try(done, lambda id=row["Id"]: client.api.remove_image(id, force=True))
     return count

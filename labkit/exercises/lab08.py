@@ -13,7 +13,8 @@ CONTENT = LabContent("08-out-of-memory")
 
 CONTENT.prediction(
     "full",
-    "A process keeps growing inside a limit of 32 MiB, on a machine with plenty of free memory. What happens at 32 MiB?",
+    "A process keeps growing inside a limit of 32 MiB, on a machine with plenty of free memory. "
+    "What happens at 32 MiB?",
     (
         "Its next allocation fails and the program can react",
         "The kernel kills a process in the container",
@@ -21,7 +22,7 @@ CONTENT.prediction(
     ),
     1,
     "The limit is the cgroup's, so the cgroup runs out of memory while the machine is nearly idle. "
-    "Linux hands out memory when it is touched, so there is no allocation left that could fail: the OOM killer ends it.",
+    "Linux hands out memory when it is touched, so no allocation is left that could fail: the OOM killer ends it.",
 )
 CONTENT.prediction(
     "child",
@@ -51,7 +52,8 @@ CONTENT.prediction(
     "`greedy` fills it; `small` was offered to the killer with a high `--oom-score-adj`. Who is killed?",
     ("greedy, it is the biggest", "small, it was offered", "all three, the limit is theirs together"),
     1,
-    "The kernel compares scores: memory in use plus the adjustment. 800 of 1000 adds four fifths of the limit to small's score.",
+    "The kernel compares scores: memory in use plus the adjustment. "
+    "800 of 1000 adds four fifths of the limit to small's score.",
 )
 
 CONTENT.ask(
@@ -102,7 +104,8 @@ CONTENT.ask(
 @CONTENT.exercise(
     "smallest-limit",
     "The smallest limit",
-    "Run `lab.oom.job()` as a container's command with some `mem_limit`, and look at its exit code. Keep the container: no `remove=True`.",
+    "Run `lab.oom.job()` as a container's command with some `mem_limit`, and look at its exit code. "
+    "Keep the container: no `remove=True`.",
     "Halve the gap: a limit that works is the upper end, one that fails is the lower end.",
     "Give `memswap_limit` the same value as `mem_limit`, or swap may help the job on machines that have it.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from ..engine.client import LabelledClient, remove_container
 from ..engine.faults import explained
 from ..observe import Observer
 from ..observe.visitor import Visitor
+from ..observe.workshop import Workshop
 
 
 @dataclass
@@ -30,6 +32,11 @@ class Context:
     @property
     def docker(self) -> LabelledClient:
         return self.session.docker
+
+    @functools.cached_property
+    def workshop(self) -> Workshop:
+        """A helper with root's rights in a container of its own; started when first used, ends with the session."""
+        return Workshop(self.session, self.facts.architecture, progress=self.progress)
 
     def image(self, name: str = images.BUSYBOX) -> str:
         """A lab image's reference; made and loaded first where the engine lacks it."""

@@ -86,10 +86,11 @@ class OomRun(Result):
 
     def facts(self) -> str:
         within = self.peak is None or self.peak <= self.limit
+        room = self.machine_free > self.limit
         return (
             f"killed by the kernel: {yes_no(self.verdict.cgroup_kills > 0)}"
             f" · exit code {self.verdict.exit_code}\n"
-            f"peak within the limit: {yes_no(within)} · the machine had more than that free: {yes_no(self.machine_free > self.limit)}"
+            f"peak within the limit: {yes_no(within)} · the machine had more than that free: {yes_no(room)}"
         )
 
 

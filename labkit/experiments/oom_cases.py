@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from dataclasses import dataclass
 
 from .. import images
 from ..engine.client import remove_container
 from ..engine.faults import explained
+from ..errors import EngineGone
 from ..units import MIB
 from .context import Context
 from .oom import SAMPLES_PER_SECOND, Sample, check_limit, grow, program
@@ -113,7 +115,7 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
         made, streams = {}, {}
         for who, goal in goals.items():
             # The greedy one comes last and slowly, when the others have what they want.
-            pace, lead, hold = (0.03, 1.0, 0) if who == "greedy" else (0.02, 0.1, 60)
+            pace, lead, hold = (0.03, 1.0, 0) if who == "greedy" else (0.02, 0.1, 600)
             command = program(MIB, goal // MIB, pace, "main", lead, hold)
             container = on.docker.containers.create(
                 on.image(), ["sh", "-c", command], network_mode="none", cgroup_parent=parent,
@@ -127,7 +129,8 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
             container.start()
         if systemd:
             on.observer.call("parent_cgroup", name=name, files=limits)
-        made["greedy"].wait(timeout=60) if not adjust else made["small"].wait(timeout=60)
+        # Offered or not, one of these two is the first: whoever is killed first ends the wait.
+        _first_to_end(on, [made["small"], made["greedy"]])
         ended = {}
         for who, container in made.items():
             container.reload()
@@ -142,6 +145,16 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
     return SharedRun(
         engine=on.facts, limit=memory, adjust=adjust, goals=goals, samples=shifted, killed=sorted(ended, key=ended.get)
     )
+
+
+def _first_to_end(on: Context, containers: list, timeout: float = 240.0) -> None:
+    patience = time.monotonic() + timeout
+    while time.monotonic() < patience:
+        for container in containers:
+            if not on.docker.api.inspect_container(container.id)["State"]["Running"]:
+                return
+        time.sleep(0.1)
+    raise EngineGone(f"Nothing was killed within {timeout:.0f} seconds.", next_step="Run the cell again.")
 
 
 def _samples(stream) -> list[Sample]:

@@ -1,6 +1,33 @@
 """Results in, matplotlib figures out. Importing this package signs all figures up for their results."""
 
-from . import course, delivery, first, images, oom, solves
+from . import (
+    architecture,
+    course,
+    delivery,
+    first,
+    history,
+    images,
+    isolation,
+    lifetime,
+    oom,
+    oom_machine,
+    solves,
+    xray,
+)
 from .style import Picture
 
-__all__ = ["Picture", "course", "delivery", "first", "images", "oom", "solves"]
+__all__ = [
+    "Picture",
+    "architecture",
+    "course",
+    "delivery",
+    "first",
+    "history",
+    "images",
+    "isolation",
+    "lifetime",
+    "oom",
+    "oom_machine",
+    "solves",
+    "xray",
+]

@@ -79,7 +79,8 @@ def _mark(axes, x: float, y: float, text: str, marker: str) -> None:
               markeredgecolor=COLOURS["ink"], zorder=6, linestyle="none")  # fmt: skip
     axes.annotate(text, (x, y), xytext=(4, 13), textcoords="offset points", ha="right",
                   fontweight="bold", color=COLOURS["vermilion"],
-                  bbox={"boxstyle": "round,pad=0.05", "fc": COLOURS["paper"], "ec": "none", "alpha": 0.85}, zorder=5)  # fmt: skip
+                  bbox={"boxstyle": "round,pad=0.05", "fc": COLOURS["paper"], "ec": "none", "alpha": 0.85},
+                  zorder=5)  # fmt: skip
 
 
 def _caption(run: OomRun) -> str:
@@ -223,6 +224,9 @@ def plot_series(series: Series) -> Picture:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("milliseconds from the kill to the end of the container's cgroup")
         axes.set_title("How long a container outlives its victim", pad=10)
-        alt = "Dot plot: the time from the kernel's kill to the removal of the container's cgroup, one dot a run, with the median."
+        alt = (
+            "Dot plot: the time from the kernel's kill to the removal of the container's cgroup, "
+            "one dot a run, with the median."
+        )
         caption = f"n = {len(milliseconds)} runs, limit {show_size(series.limit)}, warm\n{machine_line(series.engine)}"
         return picture(figure, alt, caption=caption)

@@ -70,7 +70,7 @@ def _skeleton(root: Path) -> None:
     (root / "etc/group").write_text("root:x:0:\nlearner:x:1000:\n")
 
 
-def _busybox_binary(arch: str, progress) -> Path:
+def _busybox_binary(arch: str, scratch: Path, progress) -> Path:
     """The static busybox of the package; the installed one where nothing can be fetched."""
     try:
         [deb] = [d for d in debian.fetch(["busybox-static"], arch=arch, progress=progress)
@@ -81,18 +81,15 @@ def _busybox_binary(arch: str, progress) -> Path:
         if static and debian.available() and arch == debian.architecture():
             return Path(installed)
         raise
-    folder = Path(tempfile.mkdtemp(prefix="busybox-", dir=cache_dir("images")))
-    debian.unpack([deb], folder)
-    return next(path for path in (folder / "bin/busybox", folder / "usr/bin/busybox") if path.exists())
+    debian.unpack([deb], scratch)
+    return next(path for path in (scratch / "bin/busybox", scratch / "usr/bin/busybox") if path.exists())
 
 
 def _install_busybox(root: Path, arch: str, progress) -> None:
-    binary = _busybox_binary(arch, progress)
+    binary = _busybox_binary(arch, root.with_name("busybox"), progress)
     target = root / "usr/bin/busybox"
     shutil.copyfile(binary, target)
     target.chmod(0o755)
-    if binary.is_relative_to(cache_dir("images")):
-        shutil.rmtree(next(p for p in binary.parents if p.parent == cache_dir("images")))
     listed = subprocess.run([target, "--list"], capture_output=True, text=True) if _native(arch) else None
     names = listed.stdout.split() if listed and listed.returncode == 0 else _APPLETS
     # The engine's init and the packages' own programs keep their names.

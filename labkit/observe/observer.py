@@ -20,6 +20,7 @@ from typing import Any
 
 from .. import images
 from ..engine.attached import AttachedStream
+from ..engine.client import remove_container
 from ..engine.faults import explained
 from ..engine.session import ROLE, Session
 from ..errors import EngineGone, LabError, NotPossibleHere
@@ -91,6 +92,9 @@ class Stream:
 class Observer:
     """The helper container of one session, started when first asked something."""
 
+    #: The helper's role, which is also its name (``labkit-observer-…``).
+    role = "observer"
+
     def __init__(self, session: Session):
         self._session = session
         self._numbers = itertools.count(1)
@@ -110,18 +114,22 @@ class Observer:
                 made = api.create_container(
                     image,
                     ["python3", "-u", "/opt/agent/main.py"],
-                    name=self._session.name("labkit-observer"),
+                    name=self._session.name(f"labkit-{self.role}"),
                     stdin_open=True,
-                    labels={ROLE: "observer"},
+                    labels={ROLE: self.role},
                     host_config=self._host_config(api),
                 )
                 self.container_id = made["Id"]
                 api.put_archive(self.container_id, "/", _agent_archive(self.container_id))
+                self._prepare(api)
                 self._line = AttachedStream(api, self.container_id)
                 api.start(self.container_id)
             threading.Thread(target=self._listen, daemon=True, name="labkit-observer").start()
         if not self._ready.wait(60):
             raise EngineGone("The observer did not start.", engine=self._session.engine.endpoint)
+
+    def _prepare(self, api) -> None:
+        """What else is put into the helper before it starts; nothing here."""
 
     def _host_config(self, api) -> dict:
         config = api.create_host_config(
@@ -188,6 +196,14 @@ class Observer:
         """End the helper; the session removes its container."""
         if self._line is not None:
             self._line.close()
+
+    def remove(self) -> None:
+        """End the helper and remove its container now, not with the session."""
+        self.close()
+        if self.container_id:
+            with explained(self._session.engine.endpoint):
+                remove_container(self._session.docker.containers.get(self.container_id))
+            self.container_id = ""
 
     # The operations by name, so that experiments read well.
 

@@ -29,7 +29,8 @@ class GlossaryWidget(LabWidget):
         wanted = self.search.value.strip().lower()
         hits = [entry for entry in self._terms if wanted in (entry.term + " " + entry.meaning).lower()]
         rows = "".join(
-            f'<tr><td style="text-align:left;white-space:nowrap;vertical-align:top"><b>{html.escape(entry.term)}</b></td>'
+            f'<tr><td style="text-align:left;white-space:nowrap;vertical-align:top">'
+            f"<b>{html.escape(entry.term)}</b></td>"
             f'<td style="text-align:left">{html.escape(entry.meaning)} '
             f'<a href="{entry.lab}.ipynb">{html.escape(self._titles[entry.lab])}</a></td></tr>'
             for entry in hits

@@ -92,7 +92,11 @@ def test_the_command_lines_creations(lab_context, plain):
 
     on.session.show_life()
     image = on.image()
-    for command in (f"docker run -d {image} true", f"docker container create {image} true", f"docker -D create {image}"):
+    for command in (
+        f"docker run -d {image} true",
+        f"docker container create {image} true",
+        f"docker -D create {image}",
+    ):
         assert carries(on, plain.containers.get(cli(command)).labels), command
     assert carries(on, plain.networks.get(cli(f"docker network create {on.session.name('net')}")).attrs["Labels"])
     assert carries(on, plain.volumes.get(cli(f"docker volume create {on.session.name('vol')}")).attrs["Labels"])

@@ -103,7 +103,9 @@ def test_an_interrupt_leaves_nothing(engine, script, place):
         "grow": 'print("busy"); lab.oom.grow(limit="64m", pace=0.5)',
         "run": 'print("busy"); lab.docker.containers.run(lab.context.image(), ["sleep", "60"])',
     }[place]
-    interrupted = script(OPEN + f"""
+    interrupted = script(
+        OPEN
+        + f"""
     from labkit.experiments.oom import grow
     try:
         lab.context.observer.machine()
@@ -113,7 +115,8 @@ def test_an_interrupt_leaves_nothing(engine, script, place):
         print("interrupted", *sorted(row.name.rpartition("-")[0] for row in rows if "labkit" in row.name))
         print(len([row for row in rows if "labkit" not in row.name]))
         lab.close()
-    """)
+    """
+    )
     session = interrupted.line()
     assert interrupted.line() == "busy"
     time.sleep(2)

@@ -116,6 +116,7 @@ def test_no_machine_at_all(tmp_path):
 def test_interrupt_stops_the_command_there_too(folder, monkeypatch):
     agent = Agent(folder)
     agent.start()
+    channel.run(folder, "true", timeout=20)  # the pipes are held at both ends from here on
 
     def interrupted(*_):
         raise KeyboardInterrupt

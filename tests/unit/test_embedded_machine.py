@@ -21,6 +21,7 @@ ROOT = Path(machine.__file__).parents[3]
 def runtime(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(machine.monitor, "ask", answers)
     return tmp_path
 
 
@@ -34,7 +35,15 @@ def program(folder, body):
 RUNS = "touch $1/qmp; echo [    0.000000] hello >>$1/console; exec sleep 600"
 
 
+def answers(socket, *_, **__):
+    """The monitor of a script that stands for QEMU: there is none, but its socket's file."""
+    if not socket.exists():
+        raise EngineGone("no monitor")
+    return []
+
+
 def started(runtime, body=RUNS, port=None):
+    machine.monitor.ask = answers
     made = machine.Machine(Keys(runtime), port)
     made.start(program(runtime, body), work=runtime, scratch=runtime)
     return made

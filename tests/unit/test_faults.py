@@ -32,6 +32,9 @@ ANSWERS = [
     (404, "No such image: labkit/busybox:1", NotPossibleHere, "not on this engine", "labkit doctor --fix"),
     (404, "pull access denied for x, repository does not exist", NotPossibleHere, "no registry had it", "labkit doctor"),
     (404, "manifest for x:2 not found: manifest unknown", NotPossibleHere, "no registry had it", "labkit doctor"),
+    (500, 'Get "https://x/v2/": dial tcp 127.0.0.1:9: connect: connection refused', NotPossibleHere,
+     "registry can't be reached", "network"),
+    (500, 'Get "https://x/v2/": dial tcp: lookup x: no such host', NotPossibleHere, "can't be reached", "network"),
     (500, "driver failed: Bind for 0.0.0.0:80 failed: port is already allocated", NotPossibleHere, "port", "ports={"),
     (500, "listen tcp 0.0.0.0:80: bind: address already in use", NotPossibleHere, "port", "ports={"),
     (400, "client version 1.50 is too new. Maximum supported API version is 1.41", NotPossibleHere, "API version", "pip"),
@@ -89,6 +92,8 @@ FAULTS = [
     (BrokenPipeError(32, "Broken pipe"), EngineGone, "stopped answering"),
     (requests.exceptions.ReadTimeout("read timed out"), EngineGone, "did not answer in time"),
     (requests.exceptions.ConnectTimeout("timed out"), EngineGone, "did not answer in time"),
+    (docker.errors.DockerException(wrapped(ConnectionResetError(104, "reset"))), EngineGone, "stopped answering"),
+    (docker.errors.DockerException(requests.exceptions.ReadTimeout("x")), EngineGone, "did not answer in time"),
     (TimeoutError("timed out"), EngineGone, "did not answer in time"),
 ]  # fmt: skip
 

@@ -25,6 +25,7 @@ class Rows:
     def __init__(self):
         self.container_rows, self.network_rows, self.volume_rows, self.image_rows = [], [], [], []
         self.removed: list[str] = []
+        self.forced: dict[str, bool] = {}
         self.refusals: dict[str, list[Exception]] = {}
         self.api = self
 
@@ -64,6 +65,7 @@ class Rows:
         self._remove(name)
 
     def remove_image(self, name, force):
+        self.forced[name] = force
         self._remove(name)
 
 
@@ -95,7 +97,7 @@ def rows():
     ]
     made.image_rows = [
         {"Id": "dead-image", "Labels": {SESSION: "dead"}, "RepoTags": None},
-        {"Id": "pulled", "Labels": None, "RepoTags": ["shop-dead:1", "kept:1"], "RepoDigests": ["reg/shop-dead@sha256:00"]},
+        {"Id": "pulled", "Labels": None, "RepoTags": ["shop-dead:1", "kept:1"], "RepoDigests": ["reg/shop-dead@sha256:0"]},
         {"Id": "other", "Labels": None, "RepoTags": ["shop-deadline:1", "shop-live:1"], "RepoDigests": None},
     ]  # fmt: skip
     return made
@@ -129,9 +131,19 @@ def test_without_a_keeper_a_session_is_dead_unless_it_is_ours(rows):
 def test_removing_takes_only_what_is_the_sessions_own_keeper_last(rows):
     done = session.remove(rows, "dead")
     assert rows.removed == [
-        "dead-web", "dead-net", "dead-vol", "shop-dead:1", "reg/shop-dead@sha256:00", "dead-image", "dead-keeper",
+        "dead-web", "dead-net", "dead-vol", "shop-dead:1", "reg/shop-dead@sha256:0", "dead-image", "dead-keeper",
     ]  # fmt: skip
     assert (done.containers, done.networks, done.volumes, done.images, done.kept) == (1, 1, 1, 3, [])
+
+
+def test_force_is_for_images_that_have_no_other_name(rows):
+    """Podman's force takes an image with all its names."""
+    rows.image_rows = [
+        {"Id": "shared", "Labels": None, "RepoTags": ["shop-dead:1", "base:1"], "RepoDigests": ["base@sha256:0"]},
+        {"Id": "own", "Labels": None, "RepoTags": ["cart-dead:1"], "RepoDigests": ["cart-dead@sha256:0"]},
+    ]
+    session.remove(rows, "dead")
+    assert rows.forced == {"shop-dead:1": False, "cart-dead:1": True}
 
 
 def test_what_is_gone_already_is_not_counted(rows):

@@ -31,9 +31,8 @@ def candidates() -> list[str]:
 def _circumstances(name: str, found: Qemu) -> str:
     device = ""
     if name == "kvm":
-        seen = os.stat("/dev/kvm")
-        device = f"{seen.st_rdev}:{seen.st_ino}"
-    return store.key(name, device, platform.release(), platform.version(), platform.node(), found.version)
+        device = str(os.stat("/dev/kvm").st_rdev)
+    return store.key(name, device, platform.release(), platform.version(), found.version)
 
 
 def choose(found: Qemu, kernel: Path, initrd: Path, *, progress=None) -> str:

@@ -19,6 +19,9 @@ Images = Sequence[Path] | Callable[[], Sequence[Path]] | None
 #: Bytes that a build needs on the cache's disk, packages and snapshot included.
 SPACE = int(2.2e9)
 
+#: Seconds that a build of another recipe is kept.
+KEPT = 2 * 24 * 3600
+
 #: What a build's folder holds and must stay as it is.
 FILES = ("kernel", "initrd", "disk.raw", "docker", "keys/ca.pem", "keys/cert.pem", "keys/key.pem")
 
@@ -43,7 +46,7 @@ def recipe() -> str:
 
 def current() -> Path | None:
     """The newest whole build of the present recipe, whichever images it holds; None when there is none."""
-    found = [folder for folder in home().glob(f"{recipe()}-*") if store.manifest(folder) and store.intact(folder)]
+    found = [folder for folder in home().glob(f"{recipe()}-*") if "." not in folder.name and store.intact(folder)]
     return max(found, key=lambda folder: (folder / store.MANIFEST).stat().st_mtime, default=None)
 
 
@@ -183,11 +186,12 @@ def _finish(running: machine.Machine) -> None:
 
 
 def _clear_old(kept: Path) -> None:
-    # Builds of older recipes, unless a machine still runs from them.
+    # Builds of older recipes, unless a machine still runs from them or another checkout may want them.
     for folder in home().glob("*-*"):
-        if folder != kept and folder.is_dir() and not folder.name.startswith(kept.name.split("-")[0]):
-            if not _in_use(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+        known = folder / store.MANIFEST
+        recent = known.exists() and time.time() - known.stat().st_mtime < KEPT
+        if folder.name.split("-")[0] != kept.name.split("-")[0] and not recent and not _in_use(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _in_use(folder: Path) -> bool:

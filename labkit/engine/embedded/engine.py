@@ -101,9 +101,17 @@ class EmbeddedEngine(OwnedEngine):
     def start_containerd(self) -> None:
         self.shell(f"{_SERVICE} start containerd")
         self._wait("containerd", lambda: "Server:" in self.shell("ctr version 2>&1", check=False))
+        if "dockerd running" in self.shell(f"{_SERVICE} status"):
+            # dockerd looks for it again every few seconds only; until then it can start no container.
+            self._wait("dockerd", self._dockerd_sees_containerd)
 
     def _dockerd_answers(self) -> bool:
         return ping(self._machine.port, client_context(self._machine.keys))
+
+    def _dockerd_sees_containerd(self) -> bool:
+        # dockerd lists containerd among its components when it could ask it for its version.
+        command = "docker -H unix:///run/docker.sock version --format '{{range .Server.Components}}{{.Name}} {{end}}'"
+        return "containerd" in self.shell(command, check=False)
 
     def _wait(self, name: str, answers, limit: float = 60.0) -> None:
         deadline = time.monotonic() + limit

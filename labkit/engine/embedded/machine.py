@@ -15,13 +15,15 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from ...errors import EngineGone, LabError
-from . import channel
+from . import channel, monitor
 from .keys import Keys
 
 _KEEPER = Path(__file__).parent / "keeper.sh"
 
 #: Seconds for a resumed machine to answer, and for one booted from its disk.
 RESUME_LIMIT, BOOT_LIMIT = 60.0, 300.0
+#: Seconds for QEMU itself to start.
+_START_LIMIT = 60.0
 
 
 def run_dir() -> Path:
@@ -103,25 +105,33 @@ class Machine:
             return None
         return there
 
-    def start(self, arguments, *, work: Path, scratch: Path) -> None:
+    def start(self, arguments, *, work: Path, scratch: Path, first: tuple = ()) -> None:
         """Start QEMU.
 
         Args:
             arguments: called with this machine's folder and port; returns QEMU's command line.
             work: working directory, with the disk's and memory's files.
             scratch: where the disk's nameless overlay goes.
+            first: commands for its monitor, before anything else.
 
         Raises:
             LabError: the port is taken, the disk is full, or what QEMU itself says.
         """
         for attempt in range(5):
             self._spawn(arguments, work, scratch)
-            # QEMU ends at once when its command line or port is refused; its monitor's socket
-            # is the last thing it opens.
-            while self.alive() and not (self.folder / "qmp").exists():
+            deadline = time.monotonic() + _START_LIMIT
+            while self.alive() and not (self.folder / "qmp").exists() and time.monotonic() < deadline:
                 time.sleep(0.005)
-            if self.alive():
+            try:
+                # The socket comes early; an answer comes when all of the command line was accepted.
+                monitor.ask(self.folder / "qmp", *first, timeout=_START_LIMIT)
                 return
+            except EngineGone:
+                if self.alive():
+                    time.sleep(0.5)
+                if self.alive():
+                    self.close()
+                    raise
             complaint = self.complaint()
             self.close()
             taken = "Could not set up host forwarding" in complaint
@@ -234,7 +244,23 @@ class Machine:
 
     def shell(self, command: str, timeout: float) -> tuple[int, str]:
         """Run a command as root in the machine; see :func:`channel.run`."""
-        return channel.run(self.folder, command, timeout=timeout, alive=self.alive)
+        try:
+            return channel.run(self.folder, command, timeout=timeout, alive=self.alive)
+        except EngineGone:
+            if self.alive() and self._stopped_by_full_disk():
+                raise EngineGone(
+                    "The embedded engine's machine stands still: it can't write to its disk.",
+                    cause="This machine's disk is full.",
+                    next_step="Free some space (or set LABKIT_CACHE to a larger disk), then start a fresh engine.",
+                ) from None
+            raise
+
+    def _stopped_by_full_disk(self) -> bool:
+        try:
+            (status,) = monitor.ask(self.folder / "qmp", "query-status")
+        except EngineGone:
+            return False
+        return status.get("status") == "io-error"
 
     def close(self) -> None:
         """End QEMU and wait until its folder is cleared. May be called twice, or on one that is gone."""

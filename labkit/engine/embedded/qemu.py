@@ -20,6 +20,12 @@ KERNEL_ARGUMENTS = (
 )
 
 
+#: The emulated x86 processor: all that an emulator does well, without what it does badly. Wide vectors
+#: are computed one helper call at a time, and fast string moves byte by byte; without both, programs
+#: choose plain code, which is translated once (measured: a quarter less processor time per `docker run`).
+EMULATED_PROCESSOR = "max,-avx2,-avx,-f16c,-fma,-erms,-fsrm"
+
+
 @dataclass(frozen=True)
 class Shape:
     """What the machine looks like to its kernel; a snapshot is only good for the same shape.
@@ -45,7 +51,7 @@ def _machine(shape: Shape) -> tuple[list[str], str, str]:
     kind = "q35,memory-backend=ram,sata=off,smbus=off,vmport=off,hpet=off,i8042=off,graphics=off"
     # The emulated time-stamp counter is as steady as QEMU's own clock, and the only cheap one to read.
     clock = "clocksource=tsc tsc=reliable no_timer_check" if shape.emulated else ""
-    return ["-machine", kind, "-cpu", "max" if shape.emulated else "host"], "ttyS0", clock
+    return ["-machine", kind, "-cpu", EMULATED_PROCESSOR if shape.emulated else "host"], "ttyS0", clock
 
 
 def _accelerator(shape: Shape) -> str:

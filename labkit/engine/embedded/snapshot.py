@@ -142,6 +142,7 @@ def cold_boot(
 
 def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> None:
     begun = time.monotonic()
+    # Named relative to this folder, so that the whole cache may be copied elsewhere.
     done = subprocess.run(
         [
             found.img,
@@ -150,7 +151,7 @@ def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: P
             "-f",
             "qcow2",
             "-b",
-            build / "disk.raw",
+            "../../disk.raw",
             "-F",
             "raw",
             folder / "disk.qcow2",
@@ -212,8 +213,8 @@ def resume(
             ),
             work=snapshot,
             scratch=scratch(),
+            first=(_MEMORY_STAYS, ("migrate-incoming", {"uri": "exec:cat state"})),
         )
-        monitor.ask(running.folder / "qmp", _MEMORY_STAYS, ("migrate-incoming", {"uri": "exec:cat state"}))
         running.wait_for_clock()
         running.wait_for_dockerd(machine.RESUME_LIMIT)
     except BaseException:

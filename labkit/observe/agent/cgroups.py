@@ -85,6 +85,55 @@ def parent_cgroup(_request, name, files=None, controller="memory", remove=False)
     return {"path": place.removeprefix(ROOT)}
 
 
+def remove_below(_request=None, patience=0.0):
+    """Remove the groups that were made below this container's own; the engine would leave them behind.
+
+    Processes in them get ``patience`` seconds to end. On v2 this container's own processes may have
+    moved into a leaf ``main``; they are moved back.
+    """
+    deadline = time.monotonic() + patience
+    left = True
+    while left:
+        left = []
+        for base in controllers():
+            controller = base.rsplit("/", 1)[1] if version() == 1 else "memory"
+            try:
+                own = base + own_path("name=systemd" if controller == "systemd" else controller)
+            except FileNotFoundError:
+                continue
+            if version() == 2:
+                own = own.removesuffix("/main")
+                move_back(own)
+            for place, _, _ in os.walk(own, topdown=False):
+                if place != own and own_id() in place:
+                    try:
+                        os.rmdir(place)
+                    except OSError:
+                        left.append(place)  # its processes haven't ended yet
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05 if left else 0)
+    return len(left)
+
+
+def move_back(own):
+    """Bring the processes in the leaf ``main`` back into this container's group, and give up its controllers."""
+    if not os.path.isdir(f"{own}/main"):
+        return
+    try:
+        for place in os.listdir(own):
+            if place != "main" and os.path.isdir(f"{own}/{place}"):
+                os.rmdir(f"{own}/{place}")
+        enabled = read(f"{own}/cgroup.subtree_control").split()
+        with open(f"{own}/cgroup.subtree_control", "w") as handle:
+            handle.write(" ".join(f"-{name}" for name in enabled))
+        for pid in read(f"{own}/main/cgroup.procs").split():
+            with open(f"{own}/cgroup.procs", "w") as handle:
+                handle.write(pid)
+    except OSError:
+        pass  # somebody still lives beside it: tried again, or left to the engine
+
+
 def read(path):
     with open(path) as handle:
         return handle.read().strip()
@@ -149,7 +198,7 @@ class Handles:
             os.close(descriptor)
 
 
-def cgroup_sample(request, container, hz=1000, parent=None, wait=30.0, batch=0.05):
+def cgroup_sample(request, container, hz=1000, parent=None, wait=120.0, batch=0.05):
     """Sample a container's memory from its cgroup's birth to its removal.
 
     Start this before the container: it waits for the cgroup to appear. Streams batches of
@@ -219,4 +268,5 @@ OPERATIONS = {
     "cgroup_files": cgroup_files,
     "cgroup_sample": cgroup_sample,
     "parent_cgroup": parent_cgroup,
+    "remove_below": remove_below,
 }

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import time
 
 
@@ -60,15 +61,44 @@ def read_file(_request, path, limit=65536):
         return handle.read(limit)
 
 
+def file_facts(_request, path):
+    """What ``ls -l`` would say of a file on the engine's machine: type, mode, owner and group by name."""
+    root = host_root()
+    found = os.stat(f"{root}{path}")
+    kinds = {stat.S_ISSOCK: "socket", stat.S_ISREG: "file", stat.S_ISDIR: "directory"}
+    kind = next((word for test, word in kinds.items() if test(found.st_mode)), "other")
+
+    def name(number, listing):
+        try:
+            with open(f"{root}/etc/{listing}") as lines:
+                rows = [line.strip().split(":") for line in lines]
+            return next((row[0] for row in rows if len(row) > 2 and row[2] == str(number)), str(number))
+        except OSError:
+            return str(number)
+
+    return {
+        "kind": kind,
+        "mode": stat.filemode(found.st_mode),
+        "octal": f"{stat.S_IMODE(found.st_mode):04o}",
+        "owner": name(found.st_uid, "passwd"),
+        "group": name(found.st_gid, "group"),
+    }
+
+
 def host_root():
     """The machine's root directory, through a process that has it: 1, or the engine's own."""
+    return f"/proc/{host_pid()}/root"
+
+
+def host_pid():
+    """A process that sees the machine as it is: 1, or the engine's own."""
     own = os.stat("/")
     for pid in ["1", *sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int)]:
         try:
             with open(f"/proc/{pid}/comm") as handle:
                 known = pid == "1" or handle.read().strip() in ("dockerd", "containerd", "podman")
             if known and os.stat(f"/proc/{pid}/root/") != own:
-                return f"/proc/{pid}/root"
+                return int(pid)
         except OSError:
             continue  # gone, or a sandbox that guards its first process even from CAP_SYS_PTRACE
     raise PermissionError("no process shows the machine's root directory")
@@ -76,8 +106,35 @@ def host_root():
 
 def disk(_request):
     """Free and whole size, in bytes, of the file system that holds the engine's containers."""
-    stat = os.statvfs("/")  # our own overlay reports the file system that it lies on
-    return {"free": stat.f_bavail * stat.f_frsize, "size": stat.f_blocks * stat.f_frsize}
+    system = os.statvfs("/")  # our own overlay reports the file system that it lies on
+    return {"free": system.f_bavail * system.f_frsize, "size": system.f_blocks * system.f_frsize}
 
 
-OPERATIONS = {"disk": disk, "kmsg": kmsg, "machine": machine, "read_file": read_file}
+def memory_sample(request, hz=20, batch=0.25):
+    """Stream [monotonic seconds, available, free, free swap] of the whole machine, in bytes, until stopped."""
+    handle = os.open("/proc/meminfo", os.O_RDONLY)
+    wanted = re.compile(rb"^(MemAvailable|MemFree|SwapFree):\s+(\d+)", re.M)
+    rows, sent, count = [], time.monotonic(), 0
+    try:
+        while not request.stopped.wait(1 / hz):
+            now = time.monotonic()
+            found = {key: int(value) * 1024 for key, value in wanted.findall(os.pread(handle, 8192, 0))}
+            rows.append([round(now, 4), found[b"MemAvailable"], found[b"MemFree"], found.get(b"SwapFree", 0)])
+            count += 1
+            if now - sent >= batch:
+                request.more({"rows": rows})
+                rows, sent = [], now
+    finally:
+        os.close(handle)
+    request.more({"rows": rows})
+    return {"count": count}
+
+
+OPERATIONS = {
+    "disk": disk,
+    "file_facts": file_facts,
+    "kmsg": kmsg,
+    "machine": machine,
+    "memory_sample": memory_sample,
+    "read_file": read_file,
+}

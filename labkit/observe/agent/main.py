@@ -13,6 +13,7 @@ import time
 import trace
 
 import cgroups
+import commands
 import kernel
 import processes
 
@@ -44,6 +45,7 @@ def clocks(_request):
 OPERATIONS = {
     "clocks": clocks,
     **cgroups.OPERATIONS,
+    **commands.OPERATIONS,
     **kernel.OPERATIONS,
     **processes.OPERATIONS,
     **trace.OPERATIONS,
@@ -53,7 +55,7 @@ OPERATIONS = {
 def serve(request, operation, arguments):
     try:
         send({"id": request.number, "done": OPERATIONS[operation](request, **arguments)})
-    except Exception as fault:
+    except Exception as fault:  # noqa: BLE001 - whatever went wrong is the answer
         send({"id": request.number, "error": f"{type(fault).__name__}: {fault}"})
     finally:
         running.pop(request.number, None)
@@ -78,6 +80,7 @@ def main():
         request = running[message["id"]] = Request(message["id"])
         arguments = message.get("args", {})
         threading.Thread(target=serve, args=(request, message["op"], arguments), daemon=True).start()
+    cgroups.remove_below()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,11 @@ import subprocess
 import time
 
 MOUNT = "/run/tracing"
-LINE = re.compile(r"^\s*(.+)-(\d+)\s+\[(\d+)\]\s+\S+\s+(\d+\.\d+):\s+(\w+):\s?(.*)$")
+LINE = re.compile(r"^\s*(.+)-(\d+)\s+\[(\d+)\]\s+\S+\s+(\d+\.\d+):\s+(.*)$")
+NAMED = re.compile(r"^(\w+):\s?(.*)$")
+# System calls have a form of their own: ``sys_unshare(unshare_flags: 6c020000)``, then ``sys_unshare -> 0x0``.
+SYSCALL = re.compile(r"^sys_(\w+)(\(| -> )(.*?)\)?$")
+ARGUMENT = re.compile(r"(\w+): ([^,]+)")
 PAIR = re.compile(r"([\w-]+)=(\"[^\"]*\"|\S+)")
 
 
@@ -32,8 +36,19 @@ def parse(line):
     match = LINE.match(line)
     if not match:
         return None
-    comm, pid, cpu, stamp, event, text = match.groups()
-    return [float(stamp), int(cpu), int(pid), comm, event, dict(PAIR.findall(text)), text]
+    comm, pid, cpu, stamp, rest = match.groups()
+    call = SYSCALL.match(rest)
+    if call:
+        name, sign, text = call.groups()
+        event = f"sys_enter_{name}" if sign == "(" else f"sys_exit_{name}"
+        fields = dict(ARGUMENT.findall(text)) if sign == "(" else {"ret": text}
+    else:
+        named = NAMED.match(rest)
+        if not named:
+            return None
+        event, text = named.groups()
+        fields = dict(PAIR.findall(text))
+    return [float(stamp), int(cpu), int(pid), comm, event, fields, text]
 
 
 def lost(instance):
@@ -45,11 +60,13 @@ def lost(instance):
     return total
 
 
-def trace(request, events, size_kb=4096, batch=0.05, filters=None):
+def trace(request, events, size_kb=4096, batch=0.05, filters=None, rest=0.0):
     """Stream tracepoint events on the monotonic clock until stopped.
 
     ``events`` are ``system/name``; one that this kernel lacks is reported as missing.
-    ``filters`` maps an event to a kernel filter expression. Ends with the count of lost events.
+    ``filters`` maps an event to a kernel filter expression. ``rest`` is how many seconds to leave the
+    events in the kernel's buffer between looks, so that reading them does not slow down what is
+    traced. Ends with the count of lost events.
     """
     mount()
     instance = f"{MOUNT}/instances/labkit-{os.getpid()}-{request.number}"
@@ -67,16 +84,18 @@ def trace(request, events, size_kb=4096, batch=0.05, filters=None):
             write(f"{instance}/events/{event}/enable", "1")
         pipe = os.open(f"{instance}/trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
         request.more({"ready": True, "missing": missing})
-        rest, rows, count = "", [], 0
+        text, tail, rows, count = "", "", [], 0
         stopping = None
         try:
             while True:
-                select.select([pipe], [], [], batch)
+                if rest and not text:
+                    request.stopped.wait(rest)
+                select.select([pipe], [], [], 0 if rest else batch)
                 try:
                     text = os.read(pipe, 1 << 16).decode("utf-8", "replace")
                 except BlockingIOError:
                     text = ""
-                *lines, rest = (rest + text).split("\n")
+                *lines, tail = (tail + text).split("\n")
                 rows += [row for row in map(parse, lines) if row]
                 if rows and (len(rows) > 200 or not text):
                     count += len(rows)

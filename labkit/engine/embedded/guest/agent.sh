@@ -21,7 +21,11 @@ cd /root
 
 answer() { # id seconds command
     out=/run/labkit/$1
-    setsid /usr/bin/timeout -k 2 "$2" /bin/sh -c "$3" >"$out" 2>&1 </dev/null 3>&- &
+    (
+        # The agent is protected, what it runs is not: a command may well be what fills the memory.
+        echo 0 >/proc/self/oom_score_adj
+        exec setsid /usr/bin/timeout -k 2 "$2" /bin/sh -c "$3" >"$out" 2>&1 </dev/null 3>&-
+    ) &
     echo $! >"$out.pid"
     wait $!
     status=$?

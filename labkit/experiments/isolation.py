@@ -1,0 +1,257 @@
+"""The models of isolation, measured side by side: start, memory, density (what they do once they run: isolation_work).
+
+A *plain process* and *runc alone* are started by helpers on the engine's machine, *docker run* by
+that engine, and the *virtual machine* by QEMU on the notebook's machine. All run the same static
+busybox. Where QEMU has no usable hardware support it emulates the processor, and every number of
+the virtual machine is marked as emulated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+from docker.models.containers import Container
+
+from ..engine.client import remove_container
+from ..engine.embedded.small import SmallVM, accelerator
+from ..engine.faults import explained
+from ..errors import BadInput, LabError
+from ..units import MIB, show_size, size
+from .benchmark import Benchmark, Series, Subject, check_budget, measure
+from .context import Context
+
+__all__ = ["density", "memory", "start_latency"]
+
+Progress = Callable[[float, str], None]
+
+PLAIN, RUNC, DOCKER, VM = "plain process", "runc alone", "docker run", "virtual machine"
+
+_numbers = itertools.count(1)
+
+# A bundle as the OCI runtime specification has it: a folder with rootfs/ and config.json. The group
+# lies below the workshop's own, so that it goes with it.
+_BUNDLE = r"""
+mkdir -p /bundle/rootfs/bin /bundle/rootfs/proc /bundle/rootfs/dev /bundle/rootfs/sys
+cd /bundle; test -f rootfs/bin/busybox || cp /usr/bin/busybox rootfs/bin/
+test -f config.json || /usr/bin/runc spec
+python3 - "$@" <<'END'
+import json
+config = json.load(open("/bundle/config.json"))
+config["process"] |= {"terminal": False, "args": ["/bin/busybox", "true"]}
+rows = [line.split(":", 2) for line in open("/proc/self/cgroup").read().split()]
+own = next(path for _, names, path in rows if names in ("", "memory"))
+config["linux"]["cgroupsPath"] = own + "/bundle"
+json.dump(config, open("/bundle/config.json", "w"))
+END
+"""
+
+
+def bundle(on: Context) -> None:
+    """Make a bundle in the workshop, ready for ``runc run --bundle /bundle``."""
+    on.workshop.shell(_BUNDLE)
+
+
+def _docker_once(on: Context, image: str, network: str) -> float:
+    began = time.perf_counter()
+    container = on.docker.containers.create(image, ["true"], network=network)
+    try:
+        container.start()
+        container.wait(timeout=60)
+        return time.perf_counter() - began
+    finally:
+        remove_container(container)
+
+
+@contextlib.contextmanager
+def bridge(on: Context) -> Iterator[str]:
+    """A bridge network for the length of a ``with`` block."""
+    network = on.docker.networks.create(on.session.name("bench"))
+    try:
+        yield network.name
+    finally:
+        network.remove()
+
+
+def _vm_once(on: Context) -> float:
+    with SmallVM(progress=on.progress) as vm:
+        return vm.boot_seconds
+
+
+def start_latency(on: Context, budget: float = 30.0, *, n: int = 10, progress: Progress | None = None) -> Benchmark:
+    """How long it takes to start something that ends at once.
+
+    Method: timed is from asking until the end of ``true`` is known. Plain process: posix_spawn and
+    wait. runc alone: ``runc run`` of a prepared bundle with namespaces and a control group, no
+    network set up. docker run: create, start and wait over the API, on a bridge network of the
+    lab's own; removal is not timed. Virtual machine: from starting QEMU to the first line of the guest's first
+    program, firmware and kernel included. Warm: one run of each before, uncounted. n = 10 or more
+    each, half as many for the virtual machine, in turn.
+    """
+    image = on.image()
+    bundle(on)
+    emulated = on.facts.emulated
+    with explained(on.session.engine.endpoint), bridge(on) as network:
+        subjects = [
+            Subject(PLAIN, "bare metal", lambda: on.workshop.call("spawn", command=["/usr/bin/busybox", "true"])[0],
+                    n=max(n, 30), emulated=emulated),
+            Subject(RUNC, "runc", lambda: _runc_once(on), n=n, emulated=emulated),
+            Subject(DOCKER, "container", lambda: _docker_once(on, image, network), n=n, emulated=emulated),
+            Subject(VM, "virtual machine", lambda: _vm_once(on), n=max(1, n // 2), emulated=accelerator() == "tcg"),
+        ]  # fmt: skip
+        series, seconds, interrupted = measure(subjects, budget, progress=progress)
+    method = (
+        "Timed: from asking until the end of `true` is known; docker run over the API on a bridge network, without the "
+        "removal; VM from starting QEMU to its first program's first line. Warm, in turn."
+    )
+    return Benchmark(on.facts, "start-latency", "Time to start", "s", method, series, budget, seconds, interrupted,
+                     clear_order=True)  # fmt: skip
+
+
+def _runc_once(on: Context) -> float:
+    command = ["/usr/bin/runc", "run", "--bundle", "/bundle", f"start-{next(_numbers)}"]
+    return on.workshop.call("spawn", command=command)[0]
+
+
+@contextlib.contextmanager
+def _sleepers(on: Context, count: int) -> Iterator[list[Container]]:
+    made: list[Container] = []
+    try:
+        for _ in range(count):
+            made.append(on.docker.containers.create(on.image(), ["sleep", "600"], network_mode="none"))
+            made[-1].start()
+        yield made
+    finally:
+        for container in made:
+            with contextlib.suppress(LabError):
+                container.kill()
+        for container in made:
+            remove_container(container)
+
+
+def _share_of(on: Context, container: Container) -> float:
+    """MiB of a container: its process and the shim that only it has."""
+    container.reload()
+    main = container.attrs["State"]["Pid"]
+    rows = {row["pid"]: row for row in on.observer.processes()}
+    shim = rows.get(rows[main]["ppid"]) if main in rows else None
+    pids = [main, shim["pid"]] if shim and "shim" in " ".join([shim["comm"], *shim["command"][:1]]) else [main]
+    return sum(on.observer.call("memory_of", pids=pids).values()) / MIB
+
+
+def memory(on: Context, budget: float = 20.0, *, n: int = 3, progress: Progress | None = None) -> Benchmark:
+    """How much memory one idle instance takes.
+
+    Method: an instance that only sleeps is started; its proportional set size (pages, shared ones
+    divided by their users) is read a moment later. Plain process: that process. docker run: the
+    process and its shim. Virtual machine: the whole QEMU process, a guest of 96 MiB after its boot.
+    Memory that the kernel itself spends is not in it. n = 3 or more each, fresh instances, in turn.
+    """
+
+    def plain() -> float:
+        [pid] = on.observer.call("crowd", command=["/usr/bin/busybox", "sleep", "600"], count=1)
+        time.sleep(0.05)
+        try:
+            return on.observer.call("memory_of", pids=[pid])[str(pid)] / MIB
+        finally:
+            on.observer.call("crowd", command=[], count=0)
+
+    def docker() -> float:
+        with _sleepers(on, 1) as [container]:
+            time.sleep(0.1)
+            return _share_of(on, container)
+
+    def machine() -> float:
+        with SmallVM(progress=on.progress) as vm:
+            return vm.memory() / MIB
+
+    emulated = on.facts.emulated
+    subjects = [
+        Subject(PLAIN, "bare metal", plain, n=max(n, 5), emulated=emulated, warm=False),
+        Subject(DOCKER, "container", docker, n=max(n, 5), emulated=emulated, warm=False),
+        Subject(VM, "virtual machine", machine, n=n, emulated=accelerator() == "tcg", warm=False),
+    ]
+    with explained(on.session.engine.endpoint):
+        series, seconds, interrupted = measure(subjects, budget, progress=progress)
+    method = (
+        "Proportional set size of one idle instance: the process; the process and its shim; the QEMU process with a "
+        "guest of 96 MiB. The kernel's own memory is not in it."
+    )
+    note = "QEMU's own share includes room for translated code." if accelerator() == "tcg" else ""
+    return Benchmark(on.facts, "memory", "Memory per instance", "MiB", method, series, budget, seconds, interrupted,
+                     note=note, clear_order=True)  # fmt: skip
+
+
+def density(
+    on: Context, budget: float = 30.0, *, space: str | int = "256m", most: int = 12, progress: Progress | None = None
+) -> Benchmark:
+    """How many idle instances fit into an amount of memory.
+
+    Method: instances are started one after the other and their shares of memory added up, as in
+    :func:`memory`, until the next would not fit, ``most`` have been started, or the time is up. Where it
+    stopped early, the number that would fit is reckoned from those that ran, and the figure says so.
+    It never uses more of the machine than ``space``.
+
+    Raises:
+        BadInput: more space than half of what the machine has free, or too little for anything.
+    """
+    room, began = size(space), time.monotonic()
+    budget = check_budget(budget)
+    free = on.observer.machine()["available"]
+    if room > free // 2:
+        raise BadInput(
+            f"{show_size(room)} is more than half of the {show_size(free)} that the engine's machine has free.",
+            cause="The test stops at its budget, never at the machine's end.",
+            next_step=f"Ask for space='{max(1, free // 4 // MIB)}m' or less.",
+        )
+    vm_emulated, counts, reckoned = accelerator() == "tcg", {}, []
+
+    def fit(label: str, started: list[float]) -> None:
+        each = statistics.mean(started) * MIB
+        counts[label] = max(int(room // each), 0)
+        if sum(started) * MIB + each <= room:
+            reckoned.append(f"{label} (from {len(started)} that ran)")
+        if progress:
+            progress(len(counts) / 3, f"{label}: {counts[label]}")
+
+    pids = on.observer.call("crowd", command=["/usr/bin/busybox", "sleep", "600"], count=100)
+    try:
+        time.sleep(0.2)
+        shares = on.observer.call("memory_of", pids=pids)
+    finally:
+        on.observer.call("crowd", command=[], count=0)
+    fit(PLAIN, [value / MIB for value in shares.values()])
+    started: list[float] = []
+    with explained(on.session.engine.endpoint), contextlib.ExitStack() as stack:
+        while len(started) < most and time.monotonic() - began < budget * 0.6:
+            container = stack.enter_context(on.container(on.image(), ["sleep", "600"], network_mode="none"))
+            share = _share_of(on, container)
+            if (sum(started) + share) * MIB > room:
+                break
+            started.append(share)
+    if started:
+        fit(DOCKER, started)
+    machines: list[float] = []
+    with contextlib.ExitStack() as stack:
+        while len(machines) < 3:
+            share = stack.enter_context(SmallVM(progress=on.progress)).memory() / MIB
+            if (sum(machines) + share) * MIB > room:
+                break
+            machines.append(share)
+            if time.monotonic() - began > budget:
+                break
+    counts.setdefault(VM, 0)
+    if machines:
+        fit(VM, machines)
+    models = {PLAIN: "bare metal", DOCKER: "container", VM: "virtual machine"}
+    series = [
+        Series(label, models[label], [float(count)], 1, vm_emulated if label == VM else on.facts.emulated)
+        for label, count in counts.items()
+    ]
+    method = f"Idle instances whose shares of memory add up to at most {show_size(room)}."
+    note = f"Reckoned: {', '.join(reckoned)}." if reckoned else ""
+    return Benchmark(on.facts, "density", f"Instances in {show_size(room)}", "instances", method, series, budget,
+                     time.monotonic() - began, less_is_better=False, note=note, clear_order=True)  # fmt: skip

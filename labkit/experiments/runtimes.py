@@ -1,0 +1,154 @@
+"""What stands below Docker: runc with no containerd, containerd with no dockerd."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+
+from .. import images
+from ..engine.client import remove_container
+from ..engine.faults import explained
+from ..errors import LabError
+from ..units import yes_no
+from .context import Context
+from .isolation import bundle
+from .lxc import owned_engine
+from .result import Result
+
+__all__ = ["BelowDocker", "ctr_without_dockerd", "runc_alone"]
+
+
+@dataclass(frozen=True)
+class BelowDocker(Result):
+    """A container that Docker knows nothing of.
+
+    ``log`` are the commands with their output, ``namespaces`` those that were its own, ``known`` whether
+    the engine listed it, ``dockerd`` whether dockerd answered meanwhile.
+    """
+
+    tool: str
+    log: str
+    output: str
+    namespaces: list[str]
+    known: bool
+    dockerd: bool
+    config: dict
+
+    def facts(self) -> str:
+        return (
+            f"{self.tool}: it ran: {yes_no('hello' in self.output)} · namespaces of its own: {', '.join(self.namespaces)}"
+            f" · dockerd answered meanwhile: {yes_no(self.dockerd)} · Docker knows this container: {yes_no(self.known)}"
+        )
+
+
+_HELLO = "echo hello from process $$; for n in mnt uts ipc pid net; do echo $n $(readlink /proc/self/ns/$n); done"
+
+
+def _own(inside: str, outside: str) -> list[str]:
+    rows = lambda text: dict(line.split() for line in text.splitlines() if len(line.split()) == 2 and "[" in line)  # noqa: E731
+    mine, theirs = rows(inside), rows(outside)
+    return [name for name, number in mine.items() if theirs.get(name) != number]
+
+
+def runc_alone(on: Context) -> BelowDocker:
+    """Run a container with nothing but runc and a bundle: a folder with a root filesystem and ``config.json``.
+
+    In the workshop, with runc from its Debian package; neither dockerd nor containerd is asked.
+
+    Raises:
+        LabError: runc refused; the sentence has its words.
+    """
+    bundle(on)
+    arguments = json.dumps(["/bin/busybox", "sh", "-c", _HELLO.replace("readlink", "/bin/busybox readlink")])
+    on.workshop.shell(
+        'cd /bundle; python3 -c \'import json, os; c = json.load(open("config.json"));'
+        ' c["process"]["args"] = json.loads(os.environ["ARGUMENTS"]); json.dump(c, open("config.json", "w"), indent=1)\'',
+        ARGUMENTS=arguments,
+    )
+    outside = on.workshop.shell(_HELLO)
+    try:
+        output = on.workshop.shell("/usr/bin/runc run --bundle /bundle by-hand")
+        config = json.loads(on.workshop.shell("cat /bundle/config.json"))
+    finally:
+        on.workshop.shell("rm -f /bundle/config.json", check=False)
+    with explained(on.session.engine.endpoint):
+        known = any("by-hand" in " ".join(row["Names"]) for row in on.docker.api.containers(all=True))
+    log = f"$ ls /bundle\nconfig.json  rootfs\n$ runc run --bundle /bundle by-hand\n{output.splitlines()[0]}"
+    return BelowDocker(on.facts, "runc alone", log, output, _own(output, outside), known, on.docker.ping(), config)
+
+
+def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
+    """Stop dockerd on an owned engine, then import an image and run it with containerd's own ``ctr``.
+
+    The image's archive is put on the engine's machine first; dockerd is started again at the end.
+
+    Args:
+        on: the lab's own context.
+        other: a lab on an owned engine, such as ``lab.own()``.
+
+    Raises:
+        BadInput: the other engine isn't owned.
+        LabError: containerd refused; the sentence says why.
+    """
+    context, engine = owned_engine(other)
+    archive = images.make(
+        images.BUSYBOX, {"x86_64": "amd64", "aarch64": "arm64"}.get(context.facts.architecture, "amd64")
+    )
+    folder = "/tmp/labkit-ctr"
+    _put(context, archive.read_bytes(), folder)
+    name = f"docker.io/{images.BUSYBOX}"
+    steps = [
+        f"ctr image import {folder}/image.tar",
+        f"ctr run --rm {name} hello /bin/sh -c {shlex.quote(_HELLO)}",
+        "ctr image ls -q",
+    ]
+    log, output, answers = [], "", True
+    try:
+        engine.stop_dockerd()
+        answers = _answers(context)
+        for step in steps:
+            text = engine.shell(step, timeout=90)
+            output = text if "hello" in text else output
+            log.append(
+                f"$ {step.split(' /bin/sh')[0]}\n{text.strip().splitlines()[0] if text.strip() else ''}".rstrip()
+            )
+        outside = engine.shell(_HELLO)
+    finally:
+        engine.shell(f"ctr image rm {name}; rm -rf {folder}", check=False)
+        engine.start_dockerd()
+    with explained(engine.endpoint):
+        known = any("hello" in " ".join(row["Names"]) for row in context.docker.api.containers(all=True))
+    return BelowDocker(
+        on.facts, "containerd with ctr", "\n".join(log), output, _own(output, outside), known, answers, {}
+    )
+
+
+def _answers(context: Context) -> bool:
+    try:
+        return bool(context.docker.ping())
+    except Exception:  # noqa: BLE001 - whatever way it fails, dockerd did not answer
+        return False
+
+
+def _put(context: Context, data: bytes, folder: str) -> None:
+    """A file onto an owned engine's machine: through a container that has the folder mounted."""
+    import io
+    import tarfile
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        info = tarfile.TarInfo("image.tar")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    with explained(context.session.engine.endpoint):
+        container = context.docker.containers.create(
+            context.image(), ["sleep", "60"], network_mode="none", volumes={folder: {"bind": "/put", "mode": "rw"}}
+        )
+        try:
+            container.start()
+            if not container.put_archive("/put", buffer.getvalue()):
+                raise LabError("The image could not be put onto the engine's machine.")
+        finally:
+            remove_container(container)

@@ -1,0 +1,102 @@
+"""A helper with tools and rights for building containers by hand, on the engine's machine.
+
+The notebook itself has no root there. The workshop is a container that plays the machine: it has
+its own processes and files, and the capabilities that making namespaces, mounts and control groups
+takes, by name. Its control groups lie below its own, so they go with it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from .. import debian
+from ..engine.session import Session
+from ..errors import LabError
+from ..images.archive import layer_from_folder
+from ..paths import cache_dir
+from .observer import Observer
+
+#: What the workshop may do beyond Docker's default, and why.
+CAPABILITIES = {
+    "SYS_ADMIN": "unshare namespaces, mount, pivot_root, write control groups",
+    "NET_ADMIN": "bring up the loopback of a new network namespace",
+    "SYS_PTRACE": "read the namespaces of processes that it started",
+}
+
+# Programs by the package that brings them; the image has everything else (busybox, Python).
+_TOOLS = {
+    "runc": ("usr/sbin/runc", "usr/bin/runc"),
+    "libseccomp2": ("usr/lib/*/libseccomp.so.2*",),
+    "util-linux": ("usr/bin/unshare", "usr/bin/nsenter"),
+}
+
+_DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def tools(arch: str, *, progress=None) -> bytes:
+    """A tar of the tools, made from Debian packages once and kept in the cache.
+
+    Raises:
+        NotPossibleHere: no package client here, and nothing in the cache.
+    """
+    target = cache_dir("workshop") / f"tools-{arch}-1.tar"
+    if target.exists():
+        return target.read_bytes()
+    debs = [deb for deb in debian.fetch(list(_TOOLS), arch=arch, progress=progress)
+            if debian.package_name(deb) in _TOOLS]  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        root, chosen = Path(folder, "root"), Path(folder, "chosen")
+        debian.unpack(debs, root)
+        debian.merge_usr(root)
+        for pattern in [pattern for patterns in _TOOLS.values() for pattern in patterns]:
+            for path in root.glob(pattern):
+                # The image's /sbin and /usr/sbin differ by distribution: all programs go to /usr/bin.
+                place = chosen / str(path.relative_to(root)).replace("usr/sbin", "usr/bin")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path.resolve(), place)
+        data = layer_from_folder(chosen)
+    part = target.with_suffix(f".{os.getpid()}")
+    part.write_bytes(data)
+    part.replace(target)
+    return data
+
+
+class Workshop(Observer):
+    """The helper; ``shell`` runs a script in it as root."""
+
+    role = "workshop"
+
+    def __init__(self, session: Session, arch: str, *, progress=None):
+        super().__init__(session)
+        self._tools = tools(_DEBIAN_ARCH.get(arch, arch), progress=progress)
+
+    def _prepare(self, api) -> None:
+        api.put_archive(self.container_id, "/", self._tools)
+
+    def _host_config(self, api) -> dict:
+        config = api.create_host_config(
+            network_mode="none",
+            cap_add=list(CAPABILITIES),
+            security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+            binds=["/sys/fs/cgroup:/sys/fs/cgroup", "/sys/fs/cgroup:/host/cgroup"],
+            init=True,
+        )
+        # It must find its own control group by the name that the machine uses.
+        config["CgroupnsMode"] = "host"
+        return config
+
+    def shell(self, script: str, *, timeout: float = 60.0, check: bool = True, **environment: str) -> str:
+        """Run a shell script in the workshop; returns its output, errors mixed in.
+
+        Raises:
+            LabError: with ``check``, when its exit status is not 0.
+        """
+        done = self.call("run", timeout=timeout + 10, script=script, limit=timeout, environment=environment)
+        if check and done["status"]:
+            raise LabError(
+                f"A step in the workshop ended with status {done['status']}.", cause=done["output"].strip()[-400:]
+            )
+        return done["output"]

@@ -1,0 +1,56 @@
+"""Build your own container: a switch for each part, and what the program inside can still do."""
+
+from __future__ import annotations
+
+import threading
+
+import ipywidgets as w
+
+from ..errors import LabError
+from ..experiments import own_container
+from ..experiments.context import Context
+from .base import LabWidget, button, words
+
+__all__ = ["builder"]
+
+
+class BuilderWidget(LabWidget):
+    """Toggles for root filesystem, namespaces and limits; Run builds the container and reports from inside."""
+
+    def __init__(self, on: Context):
+        self._on = on
+        self.toggles = {
+            name: w.ToggleButton(description=name, tooltip=f"take away {what}", layout=w.Layout(width="auto"))
+            for name, what in own_container.PARTS.items()
+        }
+        self.run = button("Run", "Build it with these parts and look from inside", button_style="primary", icon="play")
+        self.says = w.HTML(words("Switch parts on, press Run, and see what the program inside can still do.", "note"))
+        self.picture = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+        self.run.on_click(self._start)
+        row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
+        super().__init__(
+            [w.HTML(words("Build your own container", "title")), row, w.HBox([self.run, self.says]), self.picture],
+            f"Widget: a switch each for {', '.join(own_container.PARTS)}, and Run.",
+        )
+
+    def _start(self, _=None) -> None:
+        self.run.disabled = True
+        self.says.value = words("Building …", "note")
+        threading.Thread(target=self._build, daemon=True, name="labkit-builder-widget").start()
+
+    def _build(self) -> None:
+        try:
+            built = own_container.build(self._on, *(name for name, toggle in self.toggles.items() if toggle.value))
+            self.picture.value = built.plot().png
+            self.picture.layout.display = ""
+            able = sum(built.can(row) for row in own_container.ROWS)
+            self.says.value = words(f"{able} of {len(own_container.ROWS)} still possible inside.")
+        except LabError as fault:
+            self.says.value = words(str(fault), "bad")
+        finally:
+            self.run.disabled = False
+
+
+def builder(on: Context) -> BuilderWidget:
+    """Switches for every part of an own container."""
+    return BuilderWidget(on)

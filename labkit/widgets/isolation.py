@@ -1,0 +1,128 @@
+"""Widgets of the isolation lab: namespaces by flag, and benchmarks within a budget."""
+
+from __future__ import annotations
+
+import threading
+
+import ipywidgets as w
+
+from ..errors import LabError
+from ..experiments import isolation_work, visibility
+from ..experiments.context import Context
+from .base import LabWidget, button, words
+
+__all__ = ["namespace_board", "stopwatch"]
+
+
+class NamespaceWidget(LabWidget):
+    """One toggle per flag; each change starts a real container with those flags and compares."""
+
+    def __init__(self, on: Context):
+        self._on = on
+        self.toggles = {
+            name: w.ToggleButton(description=flag, tooltip=f"share the {name} namespace with the machine",
+                                 layout=w.Layout(width="auto"))
+            for name, (flag, _) in visibility.FLAGS.items()
+        }  # fmt: skip
+        self.start = button(
+            "Run", "Start a container with these flags and compare", button_style="primary", icon="play"
+        )
+        self.says = w.HTML(words("Choose what the container shares with the machine, press Run.", "note"))
+        self.picture = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", min_height="20px"))
+        self.picture.layout.display = "none"
+        self.start.on_click(self._start)
+        row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
+        super().__init__(
+            [
+                w.HTML(words("Which namespaces are its own?", "title")),
+                row,
+                w.HBox([self.start, self.says]),
+                self.picture,
+            ],
+            "Widget: a toggle each for --pid, --network, --ipc, --uts, --cgroupns and --userns=host, and Run.",
+        )
+
+    def _start(self, _=None) -> None:
+        self.start.disabled = True
+        self.says.value = words("Starting a container …", "note")
+        threading.Thread(target=self._run, daemon=True, name="labkit-namespaces-widget").start()
+
+    def _run(self) -> None:
+        try:
+            chosen = [name for name, toggle in self.toggles.items() if toggle.value]
+            view = visibility.namespaces(self._on, *chosen)
+            self.picture.value = view.plot().png
+            self.picture.layout.display = ""
+            self.says.value = words(view.facts())
+        except LabError as fault:
+            self.says.value = words(str(fault), "bad")
+        finally:
+            self.start.disabled = False
+
+
+class StopwatchWidget(LabWidget):
+    """Choose a benchmark and a budget; Start measures, Stop keeps what was measured until then."""
+
+    def __init__(self, on: Context):
+        self._on = on
+        self._stopped = threading.Event()
+        self.which = w.Dropdown(options=list(isolation_work.BENCHMARKS), description="Measure",
+                                style={"description_width": "80px"}, layout=w.Layout(width="260px"))  # fmt: skip
+        self.budget = w.IntSlider(value=20, min=5, max=120, step=5, description="Budget (s)",
+                                  style={"description_width": "80px"}, layout=w.Layout(width="360px"))  # fmt: skip
+        self.start = button("Start", "Measure within the budget", button_style="primary", icon="play")
+        self.stop = button("Stop", "End now; what was measured is kept", icon="stop", disabled=True)
+        self.bar = w.FloatProgress(value=0, min=0, max=1, layout=w.Layout(width="240px"))
+        self.says = w.HTML(words("Nothing measured yet.", "note"))
+        self.picture = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+        self.start.on_click(self._start)
+        self.stop.on_click(lambda _: self._stopped.set())
+        super().__init__(
+            [
+                w.HTML(words("Measure it yourself", "title")),
+                w.HBox([self.which, self.budget], layout=w.Layout(flex_flow="row wrap")),
+                w.HBox([self.start, self.stop, self.bar]),
+                self.says,
+                self.picture,
+            ],
+            "Widget: choose a benchmark and a budget in seconds; Start, Stop, a progress bar and the figure.",
+        )
+
+    def _start(self, _=None) -> None:
+        self.start.disabled = True
+        self._stopped.clear()
+        self.stop.disabled = False
+        self.bar.value = 0
+        self.says.value = words("Getting ready …", "note")
+        threading.Thread(target=self._run, daemon=True, name="labkit-stopwatch-widget").start()
+
+    def _progress(self, share: float, text: str) -> None:
+        self.bar.value = share
+        self.says.value = words(text, "note")
+        if self._stopped.is_set():
+            raise KeyboardInterrupt
+
+    def _run(self) -> None:
+        try:
+            name = self.which.value
+            result = isolation_work.BENCHMARKS[name](self._on, self.budget.value, progress=self._progress)
+            self.picture.value = result.plot("ecdf" if name == "start-latency" else "plot").png
+            self.picture.layout.display = ""
+            self.says.value = words(result.facts())
+        except LabError as fault:
+            self.says.value = words(str(fault), "bad")
+        except KeyboardInterrupt:
+            self.says.value = words("Stopped before anything was measured.", "note")
+        finally:
+            self.stop.disabled = True
+            self.start.disabled = False
+
+
+def namespace_board(on: Context) -> NamespaceWidget:
+    """Toggles for the flags that share namespaces."""
+    return NamespaceWidget(on)
+
+
+def stopwatch(on: Context) -> StopwatchWidget:
+    """The benchmarks of this lab, with a budget."""
+    return StopwatchWidget(on)

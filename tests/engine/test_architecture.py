@@ -1,0 +1,174 @@
+"""Lab 06's experiments on any engine, and its exercises both ways. What breaks an engine is in test_parts_owned.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.engine import OwnedEngine
+from labkit.engine.rawhttp import request
+from labkit.errors import BadInput, NotPossibleHere
+from labkit.exercises import load
+from labkit.experiments import parts, parts_owned, xray
+from labkit.figures.xray import plot
+
+EXERCISES = load("06-engine-architecture").exercises
+
+
+def check(on, key):
+    return EXERCISES[key].check(on)
+
+
+def start(on, **options):
+    return on.docker.containers.run(on.image(), ["sleep", "600"], detach=True, network_mode="none", **options)
+
+
+def test_the_whole_chain_of_a_run_is_seen(module_context):
+    seen = xray.run(module_context, "--network none")
+    assert seen.complete, seen.missing
+    assert seen.status == 0 and seen.lost == 0
+    lanes = {span.lane for span in seen.spans} | {mark.lane for mark in seen.marks}
+    assert lanes == set(xray.LANES)
+    assert abs(sum(seen.segments.values()) - seen.total) < 0.001
+    first, last = seen.order().splitlines()[0], seen.order().splitlines()[-1]
+    assert first.endswith("docker") and last.endswith("die")
+
+
+def test_everything_lies_within_the_clients_time(module_context):
+    seen = xray.run(module_context, "--network none")
+    slack = 0.02  # two machines' clocks are matched by a round trip
+    for span in seen.spans:
+        assert -slack <= span.start <= span.end <= seen.total + slack, span
+
+
+def test_two_containers_at_once_are_told_apart(module_context):
+    on = module_context
+    with on.container(on.image(), ["sh", "-c", "while :; do true; done"], network_mode="none", cpu_quota=20000):
+        seen = xray.run(on, "--network none", command="sh -c 'exit 3'")
+    assert seen.complete and seen.status == 3
+    assert sum(span.name == "program" for span in seen.spans) == 1
+
+
+def test_a_refused_run_is_told_in_dockers_words(module_context):
+    with pytest.raises(BadInput, match="refused"):
+        xray.run(module_context, "--network none", command="/nosuch")
+    with pytest.raises(BadInput, match="refused"):
+        xray.run(module_context, "--memory 1k")
+
+
+def test_without_tracing_it_says_so_and_draws_what_was_seen(module_context, monkeypatch):
+    on = module_context
+    stream = on.observer.stream
+
+    def refuse(operation, **arguments):
+        if operation == "trace":
+            raise NotPossibleHere("tracefs can't be mounted")
+        return stream(operation, **arguments)
+
+    monkeypatch.setattr(on.observer, "stream", refuse)
+    seen = xray.run(on, "--network none")
+    assert not seen.traced and not seen.complete
+    assert "kernel: not traced" in seen.facts()
+    assert {span.source for span in seen.spans} == {xray.CLIENT, xray.TAP}
+    assert plot(seen).png.startswith(b"\x89PNG")
+
+
+def test_series_and_zoom(module_context):
+    series = xray.compare(module_context, "--network none", "--network none --read-only", n=2)
+    assert series.facts() == "the whole chain was seen in 4 of 4 runs · trace events lost: 0"
+    assert len(series.medians()) == 2
+    one = series.runs["--network none"][0]
+    assert plot(one, zoom="runc create").png != plot(one).png
+    with pytest.raises(BadInput, match="no span"):
+        plot(one, zoom="nosuch")
+
+
+def test_the_requests_of_a_run(module_context):
+    tapped = parts.wiretap(module_context, "docker run --rm --network none labkit/busybox:1 echo said")
+    assert tapped.status == 0 and tapped.output == "said"
+    assert tapped.requests == [
+        "HEAD /_ping", "POST /containers/create", "POST /containers/ID/attach", "POST /containers/ID/wait",
+        "POST /containers/ID/start",
+    ]  # fmt: skip
+    assert [one.status for one in tapped.exchanges] == [200, 201, 101, 200, 204]
+    assert all(one.ended is not None for one in tapped.exchanges)
+    assert '"Cmd"' in tapped.body(2)
+    with pytest.raises(BadInput, match="no request 9"):
+        tapped.body(9)
+
+
+def test_every_way_gives_the_same_answer(module_context):
+    run = parts.ways(module_context)
+    assert len(run.answers) == 3
+    assert len({tuple(answer) for answer in run.answers.values()}) == 1
+
+
+def test_the_process_tree(module_context):
+    tree = parts.processes(module_context)
+    assert tree.chain[0] == "sleep" and "shim" in tree.chain[1]
+    assert tree.daemons == ["dockerd", "containerd"]
+    assert not tree.runc_runs and tree.shim_parent != "containerd"
+
+
+def test_the_socket(module_context):
+    door = parts.socket(module_context)
+    assert door.kind == "socket" and door.owner == "root"
+    assert door.mode.endswith("---"), "others may do nothing"
+
+
+def test_what_breaks_an_engine_refuses_one_that_is_not_the_labs(module_context):
+    if isinstance(module_context.session.engine, OwnedEngine):
+        parts_owned.owned(module_context)
+        return
+    for experiment in (
+        parts_owned.without_daemons,
+        parts_owned.kill_shim,
+        parts_owned.by_hand,
+        parts_owned.ordinary_user,
+    ):
+        with pytest.raises(NotPossibleHere, match="not the lab's own"):
+            experiment(module_context)
+
+
+def test_raw(lab_context):
+    on = lab_context
+    assert check(on, "raw").hint == 0 and not check(on, "raw").passed
+
+    def make(memory):
+        config = {
+            "Image": on.image(), "Cmd": ["sleep", "600"], "Labels": on.docker.lab_labels,
+            "HostConfig": {"Memory": memory, "NetworkMode": "none"},
+        }  # fmt: skip
+        return request(on.session.engine, "POST", f"/containers/create?name={on.session.name('raw')}", config).json()[
+            "Id"
+        ]
+
+    on.session.show_life()
+    made = make(32 * 2**20)
+    assert check(on, "raw").hint == 1
+    on.docker.api.remove_container(made)
+    made = make(64 * 2**20)
+    assert check(on, "raw").hint == 2
+    request(on.session.engine, "POST", f"/containers/{made}/start")
+    assert check(on, "raw").passed
+
+
+def test_number(lab_context):
+    on = lab_context
+    assert check(on, "number").hint == 0
+    container = start(on)
+    container.reload()
+    assert check(on, "number").hint == 1
+    container.exec_run(["sh", "-c", "echo 1 > /pid"])
+    assert (check(on, "number").passed, check(on, "number").hint) == (False, 2)
+    container.exec_run(["sh", "-c", f"echo {container.attrs['State']['Pid']} > /pid"])
+    assert check(on, "number").passed
+
+
+def test_shims(lab_context):
+    on = lab_context
+    assert check(on, "shims").hint == 0
+    start(on)
+    start(on)
+    assert (check(on, "shims").passed, check(on, "shims").hint) == (False, 1)
+    start(on)
+    assert check(on, "shims").passed

@@ -1,0 +1,446 @@
+"""The embedded engine, live: built, resumed, broken, thrown away. Runs wherever QEMU is, root or not.
+
+The build is shared through the cache (``LABKIT_CACHE``): the first run takes two minutes or so.
+"""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import docker
+import pytest
+
+from labkit import debian, images
+from labkit.engine import embedded
+from labkit.engine.embedded import keys, machine, qemu
+from labkit.errors import EngineGone, LabError
+
+ROOT = Path(embedded.__file__).parents[3]
+BUSYBOX = images.BUSYBOX
+
+
+def archives():
+    return images.archives(debian.architecture())
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with embedded.start(images=archives) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(engine):
+    found = docker.DockerClient(**engine.client_options(), timeout=120)
+    yield found
+    found.close()
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def cli(engine, *words, environment=None):
+    return subprocess.run(
+        [engine.cli_path(), *words],
+        env=environment or engine.process_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+# -- reaching it
+
+
+def test_docker_py_runs_a_container(client):
+    assert client.containers.run(BUSYBOX, ["echo", "hello"], remove=True) == b"hello\n"
+
+
+def test_all_lab_images_are_there_from_the_start(client):
+    tags = {tag for image in client.images.list() for tag in image.tags}
+    assert set(images.RECIPES) <= tags
+
+
+def test_cli_runs_a_container(engine):
+    done = cli(engine, "run", "--rm", BUSYBOX, "echo", "hello")
+    assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+
+
+def test_cli_kept_from_the_packages(engine, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    kept = engine.cli_path()
+    done = subprocess.run([kept, "version"], env=engine.process_environment(), capture_output=True, text=True)
+    assert "Server:" in done.stdout, done.stderr
+
+
+def test_company_certificates_in_the_environment_do_no_harm(engine, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with closing(docker.DockerClient(**engine.client_options())) as found:
+        assert found.ping()
+
+
+def test_no_certificate_is_refused(engine):
+    port = int(engine.endpoint.rsplit(":", 1)[1])
+    context = ssl.create_default_context(cafile=engine.environment()["DOCKER_CERT_PATH"] + "/ca.pem")
+    with pytest.raises((ssl.SSLError, ConnectionError)), socket.create_connection(("127.0.0.1", port), 20) as raw:
+        with context.wrap_socket(raw, server_hostname="127.0.0.1") as stream:
+            stream.send(b"GET /_ping HTTP/1.0\r\n\r\n")
+            if not stream.recv(100):
+                raise ConnectionError("closed without an answer")
+
+
+def test_cli_without_certificate_is_refused(engine, tmp_path):
+    environment = engine.process_environment()
+    environment["DOCKER_CERT_PATH"] = str(tmp_path)
+    Path(tmp_path / "ca.pem").write_bytes(Path(engine.environment()["DOCKER_CERT_PATH"], "ca.pem").read_bytes())
+    assert cli(engine, "ps", environment=environment).returncode != 0
+
+
+def test_another_certificate_is_refused(engine, tmp_path):
+    other = keys.make(tmp_path / "client", tmp_path / "server")
+    port = int(engine.endpoint.rsplit(":", 1)[1])
+    assert machine.ping(port, machine.client_context(other)) is False
+
+
+def test_plain_http_is_refused(engine):
+    port = int(engine.endpoint.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), 20) as raw:
+        raw.sendall(b"GET /containers/json HTTP/1.0\r\n\r\n")
+        assert b"200 OK" not in raw.recv(1000)
+
+
+def test_it_listens_on_loopback_only(engine):
+    port = int(engine.endpoint.rsplit(":", 1)[1])
+    listening = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()
+    ]
+    addresses = {row[1].split(":")[0] for row in listening if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+    assert addresses == {"0100007F"}
+
+
+def test_its_keys_and_sockets_are_private(engine):
+    folder = Path(engine.environment()["DOCKER_CERT_PATH"])
+    assert folder.stat().st_mode & 0o077 == 0
+    assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
+    assert engine.folder.stat().st_mode & 0o077 == 0
+
+
+# -- its machine
+
+
+def test_clock_is_right_after_a_resume(engine):
+    before = time.time()
+    there = float(engine.shell("date +%s.%N"))
+    after = time.time()
+    assert before - 1 <= there <= after + 1
+
+
+def test_shell_is_root_on_another_kernel(engine):
+    assert engine.shell("id -u").strip() == "0"
+    assert engine.shell("cat /proc/sys/kernel/random/boot_id") != Path("/proc/sys/kernel/random/boot_id").read_text()
+
+
+def test_shell_failure_is_told_with_its_output(engine):
+    with pytest.raises(LabError, match="status 3") as caught:
+        engine.shell("echo because >&2; exit 3")
+    assert "because" in str(caught.value)
+    assert engine.shell("echo because; exit 3", check=False) == "because\n"
+
+
+def test_shell_that_takes_too_long_is_stopped_and_hinders_nobody(engine):
+    with pytest.raises(LabError, match="stopped after"):
+        engine.shell("sleep 300", timeout=1)
+    assert "sleep 300" not in engine.shell("ps ax -o args | grep '[s]leep 300' || true")
+
+
+def test_guest_has_no_way_out(engine):
+    # The notebook's machine is 10.0.2.2 to it; a listener there must stay out of reach.
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        status = engine.shell(f"timeout 3 busybox nc 10.0.2.2 {port} </dev/null; echo $?")
+        assert status.strip().splitlines()[-1] != "0"
+        listener.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def test_console_shows_the_kernels_own_words(engine):
+    engine.shell("echo labkit was here >/dev/kmsg")
+    wait_until(lambda: "labkit was here" in engine.console())
+
+
+def test_a_container_over_its_limit_is_killed_and_the_kernel_says_so(engine, client):
+    box = client.containers.run(
+        BUSYBOX, ["sh", "-c", "head -c 40m /dev/zero | tail"], mem_limit="16m", memswap_limit="16m", detach=True
+    )
+    try:
+        assert box.wait()["StatusCode"] != 0
+        wait_until(lambda: "Memory cgroup out of memory" in engine.console(400))
+    finally:
+        box.remove(force=True)
+
+
+def test_the_machine_itself_runs_out_and_its_way_in_stays_open(engine, client):
+    engine.shell("swapoff -a")
+    box = client.containers.run(BUSYBOX, ["sh", "-c", "tail /dev/zero"], detach=True)
+    try:
+        box.wait(timeout=120)
+        assert "Out of memory: Killed process" in engine.shell("dmesg")
+        assert engine.shell("echo still here") == "still here\n"
+        assert client.ping()
+    finally:
+        engine.shell("swapon -a || swapon /swapfile", check=False)
+        box.remove(force=True)
+
+
+def test_swap_is_there_for_the_labs(engine):
+    assert "/swapfile" in engine.shell("swapon /swapfile 2>/dev/null; cat /proc/swaps")
+
+
+@pytest.mark.parametrize("tool", ["lxc-start", "strace", "runc", "ctr", "nsenter", "unshare", "iptables", "ip", "ps"])
+def test_tools_of_the_labs_are_there(engine, tool):
+    assert engine.shell(f"command -v {tool}").strip()
+
+
+def test_lxc_system_container(engine):
+    listing = engine.shell(
+        "lxc-create -n box -t busybox >/dev/null && lxc-start -n box && lxc-wait -n box -s RUNNING -t 30"
+        " && lxc-attach -n box -- ps; status=$?; lxc-stop -k -n box; lxc-destroy -n box >/dev/null; exit $status",
+        timeout=120,
+    )
+    assert "init" in listing
+
+
+# -- its daemons
+
+
+@pytest.fixture
+def survivor(client):
+    box = client.containers.run(BUSYBOX, ["sh", "-c", "while :; do date; sleep 1; done"], detach=True)
+    yield box
+    box.remove(force=True)
+
+
+def host_pid(box):
+    box.reload()
+    return box.attrs["State"]["Pid"]
+
+
+@pytest.mark.parametrize("how", ["stop_dockerd", "kill_dockerd"])
+def test_containers_live_on_without_dockerd(engine, client, survivor, how):
+    pid = host_pid(survivor)
+    getattr(engine, how)()
+    try:
+        port = int(engine.endpoint.rsplit(":", 1)[1])
+        assert machine.ping(port, machine.client_context(engine._machine.keys)) is False
+        assert engine.shell(f"cat /proc/{pid}/comm") == "sh\n"
+    finally:
+        engine.start_dockerd()
+    assert host_pid(survivor) == pid
+    assert survivor.status == "running"
+
+
+@pytest.mark.parametrize("how", ["stop_containerd", "kill_containerd"])
+def test_containers_live_on_without_containerd(engine, client, survivor, how):
+    pid = host_pid(survivor)
+    getattr(engine, how)()
+    try:
+        assert "containerd stopped" in engine.shell("/usr/lib/labkit/service status")
+        assert engine.shell(f"cat /proc/{pid}/comm") == "sh\n"
+    finally:
+        engine.start_containerd()
+    wait_until(lambda: client.containers.run(BUSYBOX, ["echo", "again"], remove=True) == b"again\n")
+    assert host_pid(survivor) == pid
+
+
+def test_starting_what_runs_does_nothing(engine):
+    before = engine.shell("/usr/lib/labkit/service status")
+    engine.start_dockerd()
+    engine.start_containerd()
+    assert engine.shell("/usr/lib/labkit/service status") == before
+
+
+# -- several, and their end
+
+
+def test_two_at_once_never_see_each_other(engine, client):
+    with embedded.start() as other, closing(docker.DockerClient(**other.client_options())) as theirs:
+        assert other.endpoint != engine.endpoint and other.pid() != engine.pid()
+        other.shell("echo mine >/root/note")
+        box = theirs.containers.create(BUSYBOX, name="theirs")
+        assert [each.name for each in theirs.containers.list(all=True)] == ["theirs"]
+        assert "theirs" not in [each.name for each in client.containers.list(all=True)]
+        assert "mine" not in engine.shell("cat /root/note", check=False)
+        box.remove()
+
+
+def test_a_fresh_one_knows_nothing_of_the_last():
+    with embedded.start() as first:
+        first.shell("rm -rf /usr/bin/docker*; echo broken >/root/note; sync")
+        first.kill_dockerd()
+    with embedded.start() as second, closing(docker.DockerClient(**second.client_options())) as theirs:
+        assert theirs.ping()
+        assert "broken" not in second.shell("cat /root/note", check=False)
+
+
+def test_killed_qemu_is_told_and_a_fresh_one_starts():
+    with embedded.start() as first:
+        os.kill(first.pid(), signal.SIGKILL)
+        wait_until(lambda: not first.alive())
+        for method in (first.stop_dockerd, first.start_dockerd, first.kill_containerd, lambda: first.shell("true")):
+            with pytest.raises(EngineGone, match="fresh"):
+                method()
+        assert "gone" in repr(first)
+    with embedded.start() as second:
+        assert second.shell("echo fresh") == "fresh\n"
+
+
+OWNER = """
+import time
+from labkit.engine import embedded
+engine = embedded.start()
+print(engine.pid(), engine.folder, flush=True)
+time.sleep(600)
+"""
+
+
+def test_killed_notebook_leaves_no_machine_behind():
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
+    )
+    pid, folder = owner.stdout.readline().split()
+    assert running(pid)
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    wait_until(lambda: not running(pid) and not Path(folder).exists(), 20)
+
+
+def test_machine_started_in_a_thread_outlives_it():
+    import threading
+
+    made = []
+    thread = threading.Thread(target=lambda: made.append(embedded.start()))
+    thread.start()
+    thread.join()
+    with made[0] as found:
+        time.sleep(0.5)
+        assert found.shell("echo there") == "there\n"
+
+
+def test_port_taken_is_a_sentence():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LabError, match=f"Port {port} is taken"):
+            embedded.start(port=port)
+
+
+def test_chosen_port():
+    port = machine.free_port()
+    with embedded.start(port=port) as found:
+        assert found.endpoint == f"tcp://127.0.0.1:{port}"
+
+
+def test_shared_one_outlives_its_command_and_stops_with_down():
+    was = embedded.running()
+    if was is not None:
+        pytest.fail("labkit engine up is in use by this user: run labkit engine down first")
+    first = embedded.up()
+    try:
+        again = embedded.up()
+        assert (again.endpoint, again.pid()) == (first.endpoint, first.pid())
+        again.close()
+        assert first.alive()
+        assert embedded.status()["endpoint"] == first.endpoint
+        assert cli(first, "run", "--rm", BUSYBOX, "echo", "up").stdout == "up\n"
+        assert first.shell("id -u").strip() == "0"
+        pid = first.pid()
+    finally:
+        assert embedded.down() is True
+    wait_until(lambda: not running(pid))
+    assert embedded.running() is None and embedded.status()["endpoint"] == ""
+
+
+def test_shared_one_stops_when_nobody_needs_it():
+    found = embedded.up(idle_limit=2)
+    try:
+        pid = found.pid()
+        wait_until(lambda: not running(pid))
+        wait_until(lambda: embedded.running() is None)
+    finally:
+        embedded.down()
+
+
+# -- damage
+
+
+def test_snapshot_of_another_qemu_is_made_anew(engine, monkeypatch):
+    folder, shape, saved = embedded.prepare()
+    renamed = saved.with_name(saved.name[:-4] + "0000")
+    saved.rename(renamed)  # as if a QEMU upgrade had changed the name looked for
+    try:
+        with embedded.start(memory=shape.memory, cpus=shape.cpus) as found:
+            assert found.shell("echo new") == "new\n"
+        assert saved.exists() and not renamed.exists()
+    finally:
+        if renamed.exists() and not saved.exists():
+            renamed.rename(saved)
+
+
+def test_damaged_snapshot_is_noticed_and_made_anew():
+    _, shape, saved = embedded.prepare()
+    known = (saved / "state").stat()
+    with open(saved / "state", "r+b") as stream:
+        stream.write(b"\0" * 4096)
+    os.utime(saved / "state", ns=(known.st_atime_ns, known.st_mtime_ns))
+    told = []
+    with embedded.start(progress=told.append) as found:
+        assert found.shell("echo whole") == "whole\n"
+    assert [line for line in told if "damaged" in line]
+
+
+def test_truncated_disk_is_not_current():
+    folder = Path(embedded.status()["build"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    size = (folder / "docker").stat().st_size
+    assert manifest["files"]["docker"]["size"] == size
+    moved = folder / "docker.moved"
+    (folder / "docker").rename(moved)
+    try:
+        assert embedded.status()["build"] != str(folder)
+    finally:
+        moved.rename(folder / "docker")
+    assert embedded.status()["build"] == str(folder)
+
+
+def test_smaller_machine(engine):
+    with embedded.start(memory=384 * 1024**2, cpus=1) as found:
+        assert found.shape == qemu.Shape(384 * 1024**2, 1, engine.shape.accelerator)
+        assert int(found.shell("nproc")) == 1
+        assert int(found.shell("awk '/MemTotal/ {print $2}' /proc/meminfo")) < 384 * 1024

@@ -1,0 +1,139 @@
+"""Lab 05 on a live engine: each step of the history, and the exercises both ways."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from labkit.errors import BadInput, LabError
+from labkit.exercises.lab05 import CONTENT
+from labkit.experiments import history, lxc, own_container, runtimes
+from labkit.experiments.context import Context
+
+FOREVER = ["sleep", "600"]
+
+
+@pytest.fixture
+def run(lab_context):
+    def start(command=FOREVER, **options):
+        options.setdefault("network_mode", "none")
+        return lab_context.docker.containers.run(lab_context.image(), command, detach=True, **options)
+
+    return start
+
+
+def check(on, key):
+    return CONTENT.exercises[key].check(on)
+
+
+def groups_left(on: Context) -> str:
+    own = history.own_group(on)
+    return on.workshop.shell(f"ls -d /sys/fs/cgroup/*{own}/*/ /sys/fs/cgroup{own}/*/ 2>/dev/null", check=False).strip()
+
+
+def test_chroot_hides_files_only(module_context):
+    assert history.jail(module_context).facts() == (
+        "the machine's files hidden: yes\n"
+        "processes hidden: no · host name its own: no · network its own: no · memory limited: no"
+    )
+
+
+def test_the_walk_out_of_chroot_and_not_out_of_pivot_root(module_context):
+    assert history.walk_out(module_context).escaped
+    held = history.behind_pivot(module_context)
+    assert not held.escaped and "inside" in held.listing
+
+
+def test_each_namespace_changes_one_thing(module_context):
+    steps = history.each_namespace(module_context).steps
+    assert [step.name for step in steps] == ["uts", "mnt", "pid", "net", "ipc", "user", "cgroup"]
+    assert [step.name for step in steps if step.inside == step.outside or not step.others_shared] == []
+
+
+def test_a_group_by_hand_limits_and_leaves_nothing(module_context):
+    run = history.group_by_hand(module_context)
+    assert run.killed and run.forks_refused and run.throttled > 0
+    assert groups_left(module_context) == ""
+
+
+@pytest.mark.parametrize("bad", [{"memory": "1k"}, {"memory": "900g"}, {"pids": 1}, {"cpu": 0}, {"cpu": 999}])
+def test_a_group_refuses_senseless_limits(module_context, bad):
+    with pytest.raises(BadInput):
+        history.group_by_hand(module_context, **bad)
+
+
+def test_nothing_is_isolated_without_parts(module_context):
+    built = own_container.build(module_context)
+    assert [row for row in own_container.ROWS if not built.can(row)] == []
+
+
+def test_everything_is_with_all(module_context):
+    built = own_container.build(module_context, "all")
+    assert [row for row in own_container.ROWS if built.can(row)] == []
+    assert groups_left(module_context) == ""
+
+
+@pytest.mark.parametrize("part", own_container.PARTS)
+def test_each_part_takes_away_its_own(module_context, part):
+    built = own_container.build(module_context, part)
+    expected = {row for row, (_, by) in own_container.ROWS.items() if by == part}
+    lost = {row for row in own_container.ROWS if not built.can(row)}
+    # Root that is not root outside may do less of everything.
+    assert lost >= expected if part == "user" else lost == expected
+
+
+def test_an_unknown_part_is_refused(module_context):
+    with pytest.raises(BadInput, match="magic"):
+        own_container.build(module_context, "magic")
+
+
+def test_a_step_that_fails_says_so(module_context):
+    with pytest.raises(LabError, match="status 7"):
+        module_context.workshop.shell("exit 7")
+
+
+def test_runc_without_containerd(module_context):
+    alone = runtimes.runc_alone(module_context)
+    assert alone.output.startswith("hello from process 1") and not alone.known
+    assert alone.namespaces == ["mnt", "uts", "ipc", "pid", "net"]
+
+
+def test_what_needs_root_on_the_machine_refuses_a_host_engine(module_context):
+    if module_context.facts.owned:
+        pytest.skip("this engine is owned")
+    for experiment in (lxc.lxc_against_docker, runtimes.ctr_without_dockerd):
+        with pytest.raises(BadInput, match="owns"):
+            experiment(module_context, module_context)
+
+
+def test_nineteen_seventy_nine(lab_context, run):
+    assert check(lab_context, "nineteen-seventy-nine").hint == 0
+    shared = {"pid_mode": "host", "network_mode": "host", "ipc_mode": "host"}
+    run(**shared)
+    assert "uts" in check(lab_context, "nineteen-seventy-nine").message
+    run(uts_mode="host", **shared)
+    assert check(lab_context, "nineteen-seventy-nine").passed
+
+
+def test_system(lab_context, run):
+    run()
+    assert check(lab_context, "system").hint == 0
+    table = "printf '::respawn:httpd -f\\n{}' > /etc/inittab; exec init"
+    run(["sh", "-c", table.format("")])
+    patience = time.monotonic() + 20
+    while check(lab_context, "system").hint == 0 and time.monotonic() < patience:
+        time.sleep(0.2)
+    assert check(lab_context, "system").hint == 1
+    run(["sh", "-c", table.format("::respawn:syslogd -n\\n")])
+    while not check(lab_context, "system").passed and time.monotonic() < patience:
+        time.sleep(0.2)
+    assert check(lab_context, "system").passed
+
+
+def test_limits(lab_context, run):
+    run(mem_limit="32m", pids_limit=20)
+    outcome = check(lab_context, "limits")
+    assert not outcome.passed and "processor" in outcome.message and "memory" not in outcome.message
+    run(mem_limit="32m", pids_limit=20, nano_cpus=500_000_000)
+    assert check(lab_context, "limits").passed

@@ -1,0 +1,127 @@
+"""Lab 07's experiments, and its exercises both ways."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit import images
+from labkit.errors import BadInput
+from labkit.exercises import load
+from labkit.experiments import endings, lifetime
+
+EXERCISES = load("07-container-lifetime").exercises
+QUIET = {"network_mode": "none", "detach": True}
+
+
+def check(on, key):
+    return EXERCISES[key].check(on)
+
+
+def start(on, command, **options):
+    return on.docker.containers.run(on.image(images.BUSYBOX), command, **{**QUIET, **options})
+
+
+def test_a_walk_through_all_states(module_context):
+    walk = lifetime.walk(module_context)
+    assert [one.status for one in walk.moments] == [
+        "created", "running", "paused", "running", "exited", "running", "exited", "running", "gone",
+    ]  # fmt: skip
+    paused = walk.moments[2]
+    assert paused.running and paused.paused
+    assert [word for _, word in walk.moments[0].events] == ["create"]
+    assert [word for _, word in walk.moments[6].events] == ["kill", "die"]
+    assert walk.moments[6].exit_code == 137
+
+
+def test_an_action_that_the_state_does_not_allow_is_a_sentence(module_context):
+    with lifetime.Life(module_context) as life:
+        with pytest.raises(BadInput, match="no container to start"):
+            life.press("start")
+        life.press("create")
+        with pytest.raises(BadInput, match="refuses to pause"):
+            life.press("pause")
+        assert life.possible() == ["start", "restart", "remove"]
+
+
+def test_a_container_that_is_gone_before_it_is_looked_at(module_context):
+    with lifetime.Life(module_context) as life:
+        life.press("create")
+        life.container.remove()
+        assert life.status() == "gone"
+        assert life.possible() == ["create"]
+
+
+def test_the_layer_survives_everything_but_remove(module_context):
+    seen = lifetime.layer(module_context).seen
+    assert list(seen.values()) == [False, True, True, True, True, False]
+
+
+def test_seven_exit_codes(module_context):
+    found = endings.exit_codes(module_context).endings
+    assert [one.code for one in found] == [0, 1, 125, 126, 127, 137, 143]
+    assert [one.started for one in found] == [True, True, False, False, False, True, True]
+
+
+def test_who_listens_to_sigterm(module_context):
+    run = endings.stop_times(module_context, n=1, grace=2)
+    assert [codes[0] for codes in run.codes.values()] == [137, 0, 137, 143]
+    shell, handler, _, init = (values[0] for values in run.seconds.values())
+    assert shell >= 2 > max(handler, init)
+
+
+def test_an_init_clears_zombies_away(module_context):
+    found = endings.zombies(module_context, children=3)
+    assert found.count(found.without_init) == 3
+    assert found.count(found.with_init) == 0
+
+
+def test_pauses_between_restarts_keep_the_rule(module_context):
+    run = endings.restarts(module_context, times=3)
+    assert run.count == 3 and len(run.pauses) == 3
+    assert run.facts().endswith("doubled each time: yes")
+
+
+def test_all_states(lab_context):
+    on = lab_context
+    assert (check(on, "all-states").passed, check(on, "all-states").hint) == (False, 0)
+    on.docker.containers.create(on.image(), ["true"], network_mode="none")
+    assert check(on, "all-states").hint == 1
+    start(on, ["sleep", "600"])
+    start(on, ["sleep", "600"]).pause()
+    assert check(on, "all-states").hint == 2
+    start(on, ["true"]).wait()
+    assert check(on, "all-states").passed
+
+
+def test_goodbye(lab_context):
+    on = lab_context
+    assert check(on, "goodbye").hint == 0
+    start(on, ["sleep", "600"]).kill()
+    assert check(on, "goodbye").hint == 0
+    start(on, ["sleep", "600"]).stop(timeout=1)
+    assert (check(on, "goodbye").passed, check(on, "goodbye").hint) == (False, 1)
+    start(on, ["sleep", "600"], init=True).stop()
+    assert check(on, "goodbye").passed
+
+
+def test_second_life(lab_context):
+    on = lab_context
+    assert check(on, "second-life").hint == 0
+    again = start(on, ["sleep", "600"], init=True)
+    again.exec_run(["touch", "/note"])
+    assert (check(on, "second-life").passed, check(on, "second-life").hint) == (False, 1)
+    again.restart()
+    assert check(on, "second-life").passed
+    again.stop()
+    assert not check(on, "second-life").passed
+
+
+def test_persistent(lab_context):
+    on = lab_context
+    assert check(on, "persistent").hint == 0
+    start(on, ["sleep", "600"], restart_policy={"Name": "on-failure", "MaximumRetryCount": 3})
+    assert check(on, "persistent").hint == 1
+    start(on, ["false"], restart_policy={"Name": "on-failure", "MaximumRetryCount": 1})
+    assert check(on, "persistent").hint == 2
+    start(on, ["false"], restart_policy={"Name": "on-failure", "MaximumRetryCount": 4})
+    assert check(on, "persistent").passed

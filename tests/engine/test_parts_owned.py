@@ -1,0 +1,68 @@
+"""Taking an engine apart: on one of labkit's own, whatever engine the other tests run on."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit import engine as engines
+from labkit.experiments import parts, parts_owned
+
+from ..conftest import open_context
+
+
+@pytest.fixture(scope="module")
+def own():
+    with engines.owned() as engine, open_context(engine) as on:
+        yield on
+
+
+def test_a_container_outlives_its_daemons_and_loses_nothing(own):
+    run = parts_owned.without_daemons(own)
+    assert run.complete, run.lines
+    assert run.exit_code == 7
+    assert run.refused, "a client was answered although dockerd was stopped"
+    assert "no" not in run.facts().replace("nobody", "").split()
+
+
+def test_without_its_shim_a_container_is_lost(own):
+    gone = parts_owned.kill_shim(own)
+    assert gone.status != "running" and not gone.process_lives and gone.exit_code != 0
+
+
+def test_runc_needs_no_daemon(own):
+    run = parts_owned.by_hand(own)
+    assert run.output.strip() == "process 1 of its own container"
+    assert not run.seen_by_docker
+    assert run.config["memory"] == "64 MiB" and "pid" in run.config["namespaces"]
+
+
+def test_the_docker_group_equals_root(own):
+    run = parts_owned.ordinary_user(own)
+    assert "permission denied" in run.refusal
+    assert run.inside == "let in"
+    assert run.direct == "Permission denied"
+    assert run.through == "only root may read this"
+
+
+def test_the_api_wants_a_certificate(own):
+    run = parts.ways(own)
+    assert run.refusal and "without a certificate" in run.facts()
+
+
+def test_the_wiretap_hears_what_dockerd_logs(own):
+    """dockerd's debug log names each API call; the wiretap must have heard the same ones."""
+    engine = own.session.engine
+    own.image()
+    engine.shell("cp /etc/docker/daemon.json /run/daemon.json.kept")
+    try:
+        engine.shell(
+            "sed -i '1s/{/{ \"debug\": true,/' /etc/docker/daemon.json && kill -HUP $(pidof dockerd) && sleep 1"
+        )
+        before = int(engine.shell("wc -l < /var/log/dockerd.log"))
+        tapped = parts.wiretap(own, "docker run --rm --network none labkit/busybox:1 true")
+        log = engine.shell(f"tail -n +{before + 1} /var/log/dockerd.log")
+    finally:
+        engine.shell("cp /run/daemon.json.kept /etc/docker/daemon.json && kill -HUP $(pidof dockerd)")
+    calls = [line.split("Calling ")[1].split('"')[0] for line in log.splitlines() if "Calling " in line]
+    logged = [f"{method} {parts.plain(path)}" for method, path in (call.split(" ")[:2] for call in calls)]
+    assert sorted(tapped.requests) == sorted(logged)

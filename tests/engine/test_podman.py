@@ -1,0 +1,131 @@
+"""Podman's compatible API: found, named, used and cleaned like any other engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+from labkit import engine as engines
+from labkit import images
+from labkit.engine.dockercli import run_cli
+from labkit.engine.session import SESSION
+from labkit.errors import LabError
+from labkit.experiments import first, oom
+from labkit.experiments.preflight import preflight
+
+from ..conftest import open_context
+from ..helpers import left_behind
+
+# Podman would raise the limit on open files, which a machine may not let even root do; and its
+# usual runtime, crun, refuses machines that have both cgroup versions mounted. Docker's runc doesn't.
+SETTINGS = """
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+runtime = "runc"
+"""
+
+
+@pytest.fixture(scope="module")
+def service():
+    """A Podman service with storage of its own; gives its address."""
+    podman = shutil.which("podman")
+    if podman is None or os.geteuid() != 0:
+        pytest.skip("needs root and the package podman")
+    folder = tempfile.mkdtemp(prefix="labkit-podman-")
+    with open(f"{folder}/containers.conf", "w") as settings:
+        settings.write(SETTINGS)
+    command = [podman, "--root", f"{folder}/root", "--runroot", f"{folder}/run"]
+    environment = {**os.environ, "CONTAINERS_CONF": f"{folder}/containers.conf"}
+    address = f"unix://{folder}/podman.sock"
+    with open(f"{folder}/log", "wb") as log:
+        process = subprocess.Popen(
+            # In a network namespace of its own: its firewall rules are not for this machine.
+            ["unshare", "--net", *command, "system", "service", "--time=0", address],
+            stdout=log, stderr=log, env=environment,
+        )  # fmt: skip
+    patience = time.monotonic() + 30
+    while True:
+        try:
+            engines.find(address).close()
+            break
+        except LabError as fault:
+            with open(f"{folder}/log") as log:
+                assert process.poll() is None and time.monotonic() < patience, f"{fault} {log.read()}"
+            time.sleep(0.1)
+    yield address
+    process.terminate()
+    process.wait(30)
+    subprocess.run([*command, "system", "reset", "--force"], env=environment, check=True, capture_output=True)
+    with open("/proc/mounts") as lines:
+        for mount in [line.split()[1] for line in lines if line.split()[1].startswith(folder + "/")][::-1]:
+            subprocess.run(["umount", mount], check=True)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def on(service):
+    """A context on Podman, found as a user would name it; proves at its end that nothing is left."""
+    before = os.environ.get("LABKIT_ENGINE")
+    os.environ["LABKIT_ENGINE"] = service
+    try:
+        with engines.find() as engine, open_context(engine) as made:
+            yield made
+    finally:
+        os.environ.pop("LABKIT_ENGINE")
+        if before is not None:
+            os.environ["LABKIT_ENGINE"] = before
+
+
+def test_it_says_that_it_is_podman(on, service):
+    assert on.facts.compatible_api == on.facts.name == "Podman"
+    assert (on.facts.kind, on.facts.endpoint) == ("host", service)
+    assert on.facts.cpus > 0 and on.facts.memory > 0 and on.facts.cgroup_version in (1, 2)
+
+
+def test_runs_and_labels(on):
+    on.image()
+    assert on.docker.containers.run(on.image(), ["echo", "hello"], remove=True).strip() == b"hello"
+    kept = on.docker.containers.run(on.image(), ["true"], detach=True)
+    assert kept.labels[SESSION] == on.session.id
+    volume = on.docker.volumes.create(on.session.name("vol"))
+    assert volume.attrs["Labels"][SESSION] == on.session.id
+    network = on.docker.networks.create(on.session.name("net"))
+    assert on.docker.networks.get(network.id).attrs["Labels"][SESSION] == on.session.id
+
+
+def test_the_docker_command_line_speaks_to_it(on):
+    name = on.session.name("cli")
+    run_cli(on.session.engine, f"docker run --name {name} {on.image()} true", on.docker.lab_labels)
+    assert on.docker.containers.get(name).labels[SESSION] == on.session.id
+
+
+def test_its_machine_can_be_observed(on):
+    assert on.observer.machine()["kernel"] == on.facts.kernel
+    assert preflight(on).facts().endswith("ready: yes")
+
+
+def test_three_ways(on):
+    assert first.three_ways(on, 1).facts() == "clients: SDK, CLI, raw HTTP · same output from all: yes"
+
+
+def test_out_of_memory(on):
+    run = oom.grow(on, "32m")
+    assert run.facts().splitlines()[0] == "killed by the kernel: yes · exit code 137"
+    assert run.verdict.cgroup_kills == 1 and run.verdict.victim == "awk"
+    assert abs(run.peak - run.sampled_peak) <= 1024**2
+
+
+def test_cleans_up_and_leaves_the_base_images(on):
+    with open_context(on.session.engine) as other:
+        other.docker.containers.run(other.image(), ["sleep", "600"], detach=True)
+        other.docker.volumes.create(other.session.name("vol"))
+        other.docker.networks.create(other.session.name("net"))
+        other.docker.images.get(other.image()).tag(other.session.name("shop"), "1")
+        assert len(left_behind(other.session.engine, other.session.id)) >= 4
+    assert on.docker.images.get(images.BUSYBOX)

@@ -1,0 +1,126 @@
+"""The benchmark harness: rounds, budgets, interrupts, records; and the published figures."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from labkit.errors import BadInput
+from labkit.experiments.benchmark import Benchmark, Series, Subject, measure, published, record
+from labkit.experiments.isolation_work import BENCHMARKS
+from labkit.paths import data_file
+
+from .test_isolation_figures import FACTS
+
+
+def steady(label: str, value: float, n: int = 4, **options) -> Subject:
+    return Subject(label, "container", lambda: value, n=n, **options)
+
+
+def result(series: list[Series], **options) -> Benchmark:
+    return Benchmark(FACTS, "start-latency", "Time to start", "s", "how", series, 10.0, 1.0, **options)
+
+
+def test_every_subject_gets_its_rounds_in_turn():
+    seen = []
+
+    def once(label):
+        seen.append(label)
+        return 1.0
+
+    subjects = [Subject(name, "container", lambda name=name: once(name), n=2, warm=False) for name in "ab"]
+    series, _, interrupted = measure(subjects, 10)
+    assert seen == ["a", "b", "a", "b"]
+    assert [row.n for row in series] == [2, 2] and not interrupted
+
+
+def test_the_warm_run_is_not_counted():
+    values = iter([99.0, 1.0, 2.0])
+    [row], _, _ = measure([Subject("a", "container", lambda: next(values), n=2)], 10)
+    assert row.values == [1.0, 2.0]
+
+
+def test_a_budget_that_ends_early_keeps_what_was_measured_and_says_partial():
+    [row], seconds, _ = measure([Subject("a", "container", lambda: time.sleep(0.05) or 1.0, n=100, warm=False)], 0.4)
+    assert 0 < row.n < 100 and row.partial
+    assert result([row]).partial
+
+
+def test_a_budget_too_small_for_one_run_names_what_is_missing_and_a_larger_one():
+    slow = Subject("slow one", "container", lambda: time.sleep(0.2) or 1.0, n=2)
+    with pytest.raises(BadInput) as caught:
+        measure([steady("quick", 1.0), slow], 0.1)
+    assert "slow one" in caught.value.what and "budget=" in caught.value.next_step
+
+
+@pytest.mark.parametrize("budget", [0, -3, "soon", None, float("nan")])
+def test_a_budget_must_be_seconds_above_zero(budget):
+    with pytest.raises(BadInput):
+        measure([steady("a", 1.0)], budget)
+
+
+def test_an_interrupt_keeps_what_was_measured():
+    def progress(share, text):
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    series, _, interrupted = measure([steady("a", 1.0), steady("b", 2.0)], 10, progress=progress)
+    assert interrupted and sum(row.n for row in series) == 5
+    assert "partial" in result(series, interrupted=True).facts()
+
+
+def test_an_interrupt_before_the_first_value_stays_an_interrupt():
+    def never():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure([Subject("a", "container", never)], 10)
+
+
+def test_median_and_quartiles():
+    row = Series("a", "container", [1.0, 2.0, 3.0, 4.0, 100.0], 5)
+    assert row.median == 3.0 and row.spread == (2.0, 4.0)
+    assert Series("b", "container", [7.0], 1).spread == (7.0, 7.0)
+
+
+def test_facts_name_an_order_only_where_it_is_the_same_everywhere():
+    rows = [Series("b", "container", [2.0], 1), Series("a", "container", [1.0], 1)]
+    assert result(rows, clear_order=True).facts() == "Time to start, smallest first: a < b"
+    assert result(rows).facts() == "Time to start, measured: b · a"
+
+
+def test_records_hold_n_median_quartiles_and_the_machine(tmp_path):
+    path = record(result([Series("a", "container", [1.0, 3.0], 4, True)]), tmp_path)
+    kept = json.loads(path.read_text())
+    assert kept["series"][0] == {
+        "label": "a", "model": "container", "n": 2, "median": 2.0, "quartiles": [1.5, 2.5], "emulated": True,
+        "partial": True, "values": [1.0, 3.0],
+    }  # fmt: skip
+    assert kept["machine"]["kernel"] == FACTS.kernel and kept["measured"] and kept["budget_s"] == 10.0
+
+
+def test_a_subject_that_was_not_measured_is_named():
+    with pytest.raises(BadInput, match="not measured"):
+        result([Series("a", "container", [1.0], 1)]).find("b")
+
+
+def test_published_figures_have_a_source_each():
+    table = json.loads(data_file("published.json").read_text())
+    assert {row["source"] for row in table["figures"]} == set(table["sources"])
+    assert [row.source for row in published("network")] == ["Felter et al. 2014"] * 2
+    assert published("no such benchmark") == []
+
+
+def test_the_two_runtime_tests_are_never_on_one_axis():
+    assert {row.source for row in published("runtime-hundred")}.isdisjoint(
+        {row.source for row in published("runtime-one")}
+    )
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_states_its_method(name):
+    text = BENCHMARKS[name].__doc__
+    assert "Method:" in text
+    assert name == "density" or "n = " in text

@@ -1,0 +1,146 @@
+"""Figures of labs 02 and 05 from made results: they draw, and their words hold no measured number."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from labkit import figures  # noqa: F401 - signs the figures up
+from labkit.engine import EngineFacts
+from labkit.errors import BadInput, LabError
+from labkit.experiments.benchmark import Benchmark, Series
+from labkit.experiments.history import GroupRun, Jail, NamespaceStep, NamespaceSteps, Walk, group_script
+from labkit.experiments.lxc import STEPS, Comparison, Process, lxc_steps
+from labkit.experiments.own_container import PARTS, ROWS, Built, runtime
+from labkit.experiments.timeline import EVENTS, Timeline
+from labkit.experiments.visibility import NAMESPACES, Matrix, NamespaceView
+from labkit.experiments.visibility import ROWS as SEEN
+from labkit.figures.history import layers, side_by_side
+from labkit.figures.isolation import others_chart, value_text
+
+FACTS = EngineFacts(
+    kind="host", endpoint="unix:///x", version="1.2.3", api_version="1.44", minimum_api_version="1.24",
+    operating_system="Test", kernel="6.0.0-test", architecture="x86_64", cpus=2, memory=4 * 1024**3, cgroup_version=2,
+    cgroup_driver="cgroupfs", image_store="overlay2", rootless=False, compatible_api="", owned=False, emulated=False,
+)  # fmt: skip
+
+
+def column(boot: str, pid: str, **more: str) -> dict[str, str]:
+    base = {key: "1" for key in SEEN} | {f"ns {name}": "1" for name in NAMESPACES}
+    return {**base, "boot": boot, "kernel": boot, "hostname": boot + pid, "memory": "2048", "ns pid": pid, **more}
+
+
+MATRIX = Matrix(
+    FACTS, {"plain process": column("a", "1"), "container": column("a", "2"), "virtual machine": column("b", "1")}, True
+)
+BENCH = Benchmark(
+    FACTS, "memory", "Memory per instance", "MiB", "how", [
+        Series("plain process", "bare metal", [1.0, 1.1], 2), Series("docker run", "container", [4.0, 5.0], 3),
+        Series("virtual machine", "virtual machine", [180.0], 1, True),
+    ], 10.0, 3.0,
+)  # fmt: skip
+JAIL = Jail(
+    FACTS,
+    {"outside": "yes", "neighbour": "yes", "hostname": "m", "net": "1", "memory": "9"},
+    {"outside": "no", "neighbour": "yes", "hostname": "m", "net": "1", "memory": "9"},
+)
+LXC = Comparison(
+    FACTS,
+    [Process(1, 0, "init"), Process(4, 1, "/bin/syslogd"), Process(8, 1, "/bin/httpd -f"), Process(9, 1, "/bin/getty tty1")],
+    [Process(1, 0, "httpd -f")], len(STEPS), 1, True, True, "init shuts its services down", "the application gets a signal",
+)  # fmt: skip
+BUILT = Built(FACTS, ("root",), {row: "no" if row == "files" else "yes" for row in ROWS})
+SPACES = NamespaceView(
+    FACTS,
+    {"plain process": dict.fromkeys(NAMESPACES, "1"), "container": {**dict.fromkeys(NAMESPACES, "2"), "pid": "1"}},
+    ("pid",),
+    ("--pid=host",),
+)
+STEP = NamespaceSteps(FACTS, [NamespaceStep("uts", "unshare --uts", "changed", "the-machine", True)])
+GROUP = GroupRun(FACTS, 2**24, True, True, 7, 2)
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        MATRIX.plot, SPACES.plot, BENCH.plot, lambda: BENCH.plot("ecdf"), JAIL.plot, STEP.plot, GROUP.plot, LXC.plot,
+        lambda: LXC.plot("table"), BUILT.plot, Timeline(FACTS, EVENTS).plot, layers, others_chart,
+    ],
+)  # fmt: skip
+def test_draws_a_png_with_words(drawn):
+    picture = drawn()
+    assert picture.png.startswith(b"\x89PNG") and 1000 <= int.from_bytes(picture.png[16:20], "big") <= 1900
+    assert len(picture.alt) > 40
+
+
+def test_words_of_a_measured_figure_hold_no_measured_number():
+    assert not re.search(r"\d", BENCH.plot().alt) and not re.search(r"\d", BENCH.plot("ecdf").alt)
+
+
+def test_side_by_side_names_the_parts():
+    assert "root" in side_by_side(BUILT, BUILT).alt
+
+
+def test_a_matrix_tells_a_shared_kernel_from_one_of_its_own():
+    container, machine = MATRIX.facts().splitlines()
+    assert container == (
+        "container: same kernel as the machine: yes · same boot: yes · sees the machine's processes: no"
+        " · has a host name of its own: yes"
+    )
+    assert "same kernel as the machine: no · same boot: no" in machine
+
+
+def test_a_container_that_shares_pid_sees_the_machines_processes():
+    assert SPACES.own() == [name for name in NAMESPACES if name != "pid"]
+    assert SPACES.facts() == "docker run --pid=host: own mnt, uts, ipc, net · shared with the machine pid"
+
+
+def test_a_matrix_without_a_machine_says_why():
+    short = Matrix(
+        FACTS, {"plain process": column("a", "1"), "container": column("a", "2")}, False, "no virtual machine here: why"
+    )
+    assert short.facts().endswith("no virtual machine here: why") and short.plot().png
+
+
+def test_jail_and_walk_facts():
+    assert JAIL.facts().startswith("the machine's files hidden: yes\nprocesses hidden: no")
+    assert Walk(FACTS, "chroot", ["bin", "outside"]).escaped
+    assert not Walk(FACTS, "pivot_root", ["bin", "inside"]).escaped
+
+
+def test_services_are_what_init_started():
+    assert LXC.services() == ["httpd", "syslogd"]
+    assert "process 1 is init: yes" in LXC.facts() and "process 1 is the application: yes" in LXC.facts()
+
+
+@pytest.mark.parametrize("script", [runtime(), group_script(1), group_script(2)])
+def test_printed_shell_is_shell(script):
+    import subprocess
+
+    assert subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True).stderr == ""
+
+
+def test_the_runtime_is_about_thirty_lines_and_knows_every_part():
+    lines = [line for line in runtime().splitlines() if line.strip() and not line.startswith("#")]
+    assert 25 <= len(lines) <= 35
+    assert [part for part in PARTS if f"has {part};" not in runtime()] == []
+
+
+def test_every_lxc_step_has_a_reason():
+    assert len(lxc_steps().splitlines()) == 2 * len(STEPS) and all(why for _, why in STEPS)
+
+
+def test_there_are_two_cgroup_versions():
+    with pytest.raises(BadInput):
+        group_script(3)
+
+
+def test_values_as_a_person_reads_them():
+    assert value_text(0.0012, "s") == "1.2 ms" and value_text(4101, "instances") == "4,101"
+    assert value_text(1.338, "MiB") == "1.34 MiB"
+
+
+def test_an_unknown_figure_is_named():
+    with pytest.raises(LabError, match="no figure"):
+        BENCH.plot("pie")
