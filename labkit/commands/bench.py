@@ -95,6 +95,29 @@ def _isolation(name: str) -> Callable[[Context, int], dict]:
 BENCHMARKS |= {name: _isolation(name) for name in isolation_work.BENCHMARKS}
 
 
+def embedded_engine(on: Context, n: int) -> dict:
+    """What labkit's own engine costs: cold boot, resume and a container run in one session, memory, idle.
+
+    Method: :func:`labkit.engine.embedded.measure.measure`. The engine that the other benchmarks use is
+    not concerned.
+    """
+    from .. import images
+    from ..engine.embedded.measure import measure
+
+    found = measure(runs=n, images=images.archives, progress=say)
+    boots, resumes = statistics.median(found["cold_boot"]), statistics.median(found["resume"])
+    return {
+        "cold boot": _row(found["cold_boot"], unit="s"),
+        "resume": _row(found["resume"], unit="s"),
+        "docker run": _row(found["docker_run"], unit="s"),
+        "cold boot / resume": _row([boots / resumes], unit="×"),
+        "other": {key: value for key, value in found.items() if not isinstance(value, list)},
+    }
+
+
+BENCHMARKS["embedded-engine"] = embedded_engine
+
+
 def _row(values: list[float], unit: str) -> dict:
     ordered = sorted(values)
     return {"unit": unit, "n": len(values), "min": ordered[0], "median": statistics.median(ordered), "max": ordered[-1]}
@@ -117,8 +140,9 @@ def main(options: argparse.Namespace) -> int:
         rows = (
             {name: result}
             if "median" in result
-            else {f"{name} {key}": row for key, row in result.items() if isinstance(row, dict)}
+            else {f"{name} {key}": row for key, row in result.items() if isinstance(row, dict) and "median" in row}
         )
+        print(*(f"{key.replace('_', ' ')}: {value}" for key, value in result.get("other", {}).items()), sep="\n")
         for label, row in rows.items():
             spread = f"{row['min']:.4g} to {row['max']:.4g}, n={row['n']}"
             print(f"{label:<34} median {row['median']:.4g} {row['unit']}  ({spread})")

@@ -154,3 +154,10 @@ def test_an_accelerator_that_shows_the_sign_works(tmp_path):
 
 def test_an_accelerator_that_fails_at_once_does_not_work(tmp_path):
     assert accel.works("kvm", fake_qemu(tmp_path, "echo failed >&2; exit 1"), Path("k"), Path("i")) is False
+
+
+def test_emulated_machine_keeps_time_by_qemus_clock(monkeypatch):
+    # Its time-stamp counter runs at the host's rate, which differs where a snapshot is resumed.
+    monkeypatch.setattr(qemu, "machine_type", lambda: "x86_64")
+    arguments = line()
+    assert "clocksource=acpi_pm" in arguments[arguments.index("-append") + 1]

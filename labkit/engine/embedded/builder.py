@@ -23,7 +23,7 @@ SPACE = int(2.2e9)
 KEPT = 2 * 24 * 3600
 
 #: What a build's folder holds and must stay as it is.
-FILES = ("kernel", "initrd", "disk.raw", "docker", "keys/ca.pem", "keys/cert.pem", "keys/key.pem")
+FILES = ("kernel", "initrd", "base.qcow2", "docker", "keys/ca.pem", "keys/cert.pem", "keys/key.pem")
 
 
 def home() -> Path:
@@ -41,7 +41,7 @@ def recipe() -> str:
     sources = [Path(__file__).parent / name for name in ("packages.py", "rootfs.py", "initramfs.py", "keys.py")]
     sources += sorted((Path(__file__).parent / "guest").iterdir())
     texts = [(path.name, path.read_text()) for path in sources if path.is_file()]
-    return store.key(texts, host.machine_type(), packages.distribution())
+    return store.key(texts, FILES, host.machine_type(), packages.distribution())
 
 
 def current() -> Path | None:
@@ -107,6 +107,10 @@ def _make(folder: Path, archives: Sequence[Path], say: Progress) -> None:
     _discard(root)
     shutil.rmtree(server)
     _furnish(folder, archives, say)
+    # Holes in a raw image would be lost where a cache is copied into a container image.
+    found = host.find_qemu()
+    host.run_tool([found.img, "convert", "-O", "qcow2", "disk.raw", "base.qcow2"], folder)
+    (folder / "disk.raw").unlink()
     store.seal(
         folder,
         FILES,
@@ -165,7 +169,7 @@ def _load(running: machine.Machine, archives: Sequence[Path], say: Progress) -> 
 
 
 def _require(running: machine.Machine, command: str) -> None:
-    status, output = running.shell(command, 300)
+    status, output = running.shell(command, 900)
     if status:
         raise LabError(
             f"The machine's first boot failed: {output.strip() or command}.",

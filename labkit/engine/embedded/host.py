@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ...errors import BadInput, NotPossibleHere
+from ...errors import BadInput, LabError, NotPossibleHere
 from . import packages
 
 MIB = 1024**2
@@ -70,6 +70,21 @@ def _version(path: str, _changed: int) -> str:
         )
     # The whole line, distribution's revision included: a snapshot is only good for the same build.
     return done.stdout.splitlines()[0].strip()
+
+
+def run_tool(command: list, folder: Path) -> None:
+    """Run one of QEMU's tools in a folder.
+
+    Raises:
+        LabError: it failed; most often the disk is full.
+    """
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise LabError(
+            f"{Path(command[0]).name} could not {command[1]} a disk: {done.stderr.strip() or 'no reason given'}.",
+            cause="Most often this machine's disk is full.",
+            next_step="Free some space, or set LABKIT_CACHE to a larger disk.",
+        )
 
 
 def _read(path: Path) -> str:

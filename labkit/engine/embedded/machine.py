@@ -119,19 +119,8 @@ class Machine:
         """
         for attempt in range(5):
             self._spawn(arguments, work, scratch)
-            deadline = time.monotonic() + _START_LIMIT
-            while self.alive() and not (self.folder / "qmp").exists() and time.monotonic() < deadline:
-                time.sleep(0.005)
-            try:
-                # The socket comes early; an answer comes when all of the command line was accepted.
-                monitor.ask(self.folder / "qmp", *first, timeout=_START_LIMIT)
+            if self._answers(first):
                 return
-            except EngineGone:
-                if self.alive():
-                    time.sleep(0.5)
-                if self.alive():
-                    self.close()
-                    raise
             complaint = self.complaint()
             self.close()
             taken = "Could not set up host forwarding" in complaint
@@ -145,6 +134,26 @@ class Machine:
                     f"QEMU did not start: {complaint or 'no reason given'}.",
                     next_step="Check this machine with: labkit doctor",
                 )
+
+    def _answers(self, first: tuple) -> bool:
+        # The monitor's socket comes early, and refuses for a moment; it answers only when QEMU has
+        # accepted all of its command line. False when QEMU has ended instead.
+        deadline = time.monotonic() + _START_LIMIT
+        while True:
+            try:
+                if (self.folder / "qmp").exists():
+                    monitor.ask(self.folder / "qmp", *first, timeout=_START_LIMIT)
+                    return True
+            except EngineGone:
+                if self.alive() and time.monotonic() > deadline:
+                    self.close()
+                    raise
+            if not self.alive():
+                return False
+            if time.monotonic() > deadline + 1:
+                self.close()
+                raise self._ended()
+            time.sleep(0.005)
 
     def _spawn(self, arguments, work: Path, scratch: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="m", dir=run_dir()))

@@ -78,7 +78,7 @@ def _cold_boot(folder: Path, found: host.Qemu, shape) -> float:
     try:
         begun = time.perf_counter()
         booted = snapshot.cold_boot(
-            folder, found, shape, work, disk=f"{qemu.escape(folder)}/disk.raw,format=raw", private=True
+            folder, found, shape, work, disk=f"{qemu.escape(folder)}/base.qcow2,format=qcow2", private=True
         )
         took = time.perf_counter() - begun
         booted.close()

@@ -16,7 +16,6 @@ COMMON = (
     "iptables",
     "lxc",
     "docker-registry?",
-    "runsc?",
     "strace",
     "kmod",
     "procps",

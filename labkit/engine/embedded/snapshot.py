@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -143,30 +142,14 @@ def cold_boot(
 def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> None:
     begun = time.monotonic()
     # Named relative to this folder, so that the whole cache may be copied elsewhere.
-    done = subprocess.run(
-        [
-            found.img,
-            "create",
-            "-q",
-            "-f",
-            "qcow2",
-            "-b",
-            "../../disk.raw",
-            "-F",
-            "raw",
-            folder / "disk.qcow2",
-        ],
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise LabError(f"qemu-img could not make a disk: {done.stderr.strip()}.")
+    base = ["-b", "../../base.qcow2", "-F", "qcow2"]
+    host.run_tool([found.img, "create", "-q", "-f", "qcow2", *base, "disk.qcow2"], folder)
     say("Booting" + (" (emulated: about 10 s)" if shape.emulated else ""))
     running = cold_boot(build, found, shape, folder, disk="disk.qcow2,format=qcow2", private=False)
     booted = time.monotonic() - begun
     try:
         say("Warming up")
-        running.shell(_WARM_UP, 300)
+        running.shell(_WARM_UP, 900)
         running.shell(_SETTLE, 60)
         say("Saving the snapshot")
         _save(running)
