@@ -121,7 +121,8 @@ def replicas(on: Context) -> Outcome:
         if not row["State"]["Running"]:
             continue
         for network, place in row["NetworkSettings"]["Networks"].items():
-            for alias in place.get("Aliases") or []:
+            # The engine adds the beginning of its id to every container's aliases.
+            for alias in [name for name in place.get("Aliases") or [] if not row["Id"].startswith(name)]:
                 names.setdefault((network, alias), set()).add(row["Id"])
     if not names:
         return not_yet("no running container of this session has an alias in a network.", 0)

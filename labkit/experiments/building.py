@@ -125,7 +125,8 @@ def build(
 
 
 def _cause(reader: _Reader) -> str:
-    wrote = reader.output.strip().splitlines()
+    # The engine colours what a step wrote to its standard error.
+    wrote = re.sub(r"\x1b\[[0-9;]*m", "", reader.output).strip().splitlines()
     return " ".join([*(["It wrote: " + wrote[-1] + "."] if wrote else []), f"The engine says: {reader.error}."])
 
 

@@ -72,7 +72,8 @@ def machines(on: Context, *, n: int = 5) -> Machines:
     Method: a container is timed from create to its server's first answer, asked from inside; its memory is
     its cgroup's, as the engine tells it. A virtual machine (Debian with Docker Engine, the lab's own kind) is
     resumed from its snapshot and timed to its engine's first answer, before any service is started in it; its
-    memory is its process's resident set on the notebook's machine. n each, warm, one at a time.
+    memory is its process's resident set on the notebook's machine then: pages of the snapshot that nobody has
+    touched yet don't count, so it grows with use. n each, warm, one at a time.
     """
     seconds, memory, vm_seconds, vm_memory, emulated = [], [], [], [], True
     image = on.image()

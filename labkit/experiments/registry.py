@@ -308,7 +308,8 @@ class Registry:
             if on._visitor is not None:
                 on._visitor.leave(self.network)
             _quietly(lambda: on.docker.api.remove_network(self.network))
-        _running.pop(on.session.id, None)
+        if _running.get(on.session.id) is self:
+            del _running[on.session.id]
 
     def __enter__(self) -> Registry:
         return self

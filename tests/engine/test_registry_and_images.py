@@ -84,10 +84,11 @@ def test_faults_are_sentences(on, store):
 
 def test_a_port_in_use_is_told_and_leaves_nothing(on, store):
     port = int(store.address.rpartition(":")[2])
-    before = {row["Id"] for row in on.docker.api.containers(all=True)}
     with pytest.raises(NotPossibleHere, match="port is already allocated|address already in use"):
         registry.Registry(on, port, name="second")
-    assert {row["Id"] for row in on.docker.api.containers(all=True)} <= before
+    left = on.docker.api.containers(all=True, filters={"name": on.session.name("second")})
+    assert left == [] and on.docker.api.networks(names=[on.session.name("second-net")]) == []
+    assert registry.start(on) is store
 
 
 def test_exercise_lean_both_ways(on):
