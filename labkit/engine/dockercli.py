@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ..errors import BadInput, NotPossibleHere
 from .base import Engine
+from .client import build_labels
 
 # Subcommands that make something which can carry a label.
 _CREATES = (("run",), ("create",), ("build",), ("container", "run"), ("container", "create"), ("image", "build"),
@@ -36,7 +37,8 @@ def with_labels(words: list[str], labels: Mapping[str, str]) -> list[str]:
     for subcommand in _CREATES:
         place = first + len(subcommand)
         if tuple(words[first:place]) == subcommand:
-            extra = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+            wanted = build_labels(labels) if "build" in subcommand else labels
+            extra = [word for key, value in wanted.items() for word in ("--label", f"{key}={value}")]
             return [*words[:place], *extra, *words[place:]]
     return words
 

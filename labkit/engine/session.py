@@ -20,7 +20,7 @@ from docker.errors import APIError, DockerException, NotFound
 
 from ..errors import LabError
 from .base import Engine
-from .client import LabelledClient
+from .client import BUILD, LabelledClient
 from .faults import explained
 
 LAB, SESSION, ROLE = "labkit.lab", "labkit.session", "labkit.role"
@@ -156,10 +156,11 @@ def sessions(client) -> dict[str, str]:
             found[row["Labels"][SESSION]] = row["Labels"].get(LAB, "?")
         for row in client.api.volumes(filters=filters)["Volumes"] or []:
             found[row["Labels"][SESSION]] = row["Labels"].get(LAB, "?")
-        for row in client.api.images(filters=filters, all=True):
-            labels = row.get("Labels") or {}
-            if SESSION in labels:
-                found[labels[SESSION]] = labels.get(LAB, "?")
+        for label in (SESSION, BUILD):
+            for row in client.api.images(filters={"label": label}, all=True):
+                labels = row.get("Labels") or {}
+                if label in labels:
+                    found[labels[label]] = labels.get(LAB, "?")
     return found
 
 
@@ -212,13 +213,15 @@ def _remove_images(client, session: str, done: Removed) -> int:
         force = len(ours) == len(tags) + len(digests)
         for reference in ours:
             count += _try(done, lambda name=reference, force=force: client.api.remove_image(name, force=force))
-    for row in client.api.images(filters=_labelled(client, session)):
-        count += _try(done, lambda id=row["Id"]: client.api.remove_image(id, force=True))
+    for label in (SESSION, BUILD):
+        for row in client.api.images(all=True, filters={"label": f"{label}={session}"}):
+            # Newest first, as the engine lists them: parents go with their last child.
+            count += _try(done, lambda id=row["Id"]: client.api.remove_image(id, force=True), attempts=3)
     return count
 
 
-def _try(done: Removed, removal: Callable[[], object]) -> int:
-    for attempt in range(20):
+def _try(done: Removed, removal: Callable[[], object], *, attempts: int = 20) -> int:
+    for attempt in range(attempts):
         try:
             removal()
             return 1
@@ -226,7 +229,7 @@ def _try(done: Removed, removal: Callable[[], object]) -> int:
             return 0
         except APIError as fault:
             # "removal already in progress", or a network that an ending container still holds.
-            if fault.status_code in (409, 403, 500) and attempt < 19:
+            if fault.status_code in (409, 403, 500) and attempt < attempts - 1:
                 time.sleep(0.1)
                 continue
             done.kept.append(str(fault.explanation))

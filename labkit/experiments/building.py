@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from docker.errors import APIError, DockerException
 
+from ..engine.client import build_labels
 from ..engine.faults import explained
 from ..errors import LabError
 from ..images.archive import EPOCH
@@ -111,7 +112,7 @@ def build(
         if reader.error:
             _forget(on, reader)
             # The last steps are the lab's labels, which nobody wrote.
-            total = int(reader.total or 0) - len(on.docker.lab_labels)
+            total = int(reader.total or 0) - len(build_labels(on.docker.lab_labels))
             raise LabError(
                 f"The build failed at step {len(reader.steps) + 1} of {total}: {reader.instruction}.",
                 cause=_cause(reader),

@@ -98,7 +98,7 @@ def test_networks_and_volumes(client):
 def test_builds(client):
     client.api.build(fileobj=io.BytesIO(b"FROM scratch"), labels={"a": "1"})
     [query] = [query for path, query, _ in client.wire.sent if path.endswith("/build")]
-    assert json.loads(query["labels"][0]) == {"a": "1", **LABELS}
+    assert json.loads(query["labels"][0]) == {"a": "1", **LABELS, "labkit.build": "abcd1234"}
 
 
 @pytest.mark.parametrize("changes", [None, "CMD sh", ["CMD sh"]])
