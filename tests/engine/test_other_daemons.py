@@ -13,7 +13,6 @@ import time
 import pytest
 
 from labkit import engine as engines
-from labkit import images
 from labkit.errors import EngineGone, LabError, NoEngine
 from labkit.experiments import oom
 

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from labkit.engine.session import Session, dead_sessions
+
 from ..helpers import left_behind
 
 OPEN = """

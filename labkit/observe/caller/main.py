@@ -74,7 +74,7 @@ OPERATIONS = {"once": once, "load": load}
 def serve(message):
     try:
         send({"id": message["id"], "done": OPERATIONS[message["op"]](**message["args"])})
-    except Exception as fault:
+    except Exception as fault:  # noqa: BLE001 - whatever went wrong is the answer
         send({"id": message["id"], "error": f"{type(fault).__name__}: {fault}"})
 
 
