@@ -156,6 +156,7 @@ class Lab:
             status = card.Status()
             engine = engines.owned(progress=status.say, images=images.archives)
             self._owned = Lab(self.name, engine, progress=status.say)
+            self._owned.context.progress = None  # its images are on it
             status.card(f"{self.title()}: an engine of its own", self._owned.facts, engine, [])
         return self._owned
 
@@ -264,6 +265,9 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
         found.close()
         raise
     _open_labs[lab._session.id] = lab
+    for image in images.RECIPES:
+        lab.context.image(image)  # now, with progress in sight: later cells show their own output only
+    lab.context.progress = None
     notes = [f"Removed what an earlier session had left behind: {lab.swept}."] if lab.swept else []
     status.card(lab.title(), lab.facts, found, notes)
     return lab
