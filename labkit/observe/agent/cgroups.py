@@ -221,6 +221,8 @@ def cgroup_sample(request, container, hz=1000, parent=None, wait=120.0, batch=0.
     # Read at every sample: they may never be readable again.
     keys = [key for key in ("peak", "events", "failures", "limit") if key in handles]
     try:
+        for key in keys:  # also when it is stopped before its first sample
+            last[key] = handles.raw(key) or last[key]
         while not request.stopped.is_set():
             now = time.monotonic()
             usage = handles.raw("usage")
