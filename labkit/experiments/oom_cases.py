@@ -108,9 +108,13 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
     parent = name if systemd else f"/{name}"
     names = {1: "memory.limit_in_bytes", 2: "memory.max"}
     limits = {names[on.facts.cgroup_version]: memory}
+    # No way out into swap, where the machine has some: on v1 that is a limit on the sum of both.
+    no_swap = {"memory.memsw.limit_in_bytes": memory, "memory.swap.max": 0}
     rate = SAMPLES_PER_SECOND["emulated" if on.facts.emulated else "native"] // 5
     with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
-        on.observer.call("parent_cgroup", name=name, files=None if systemd else limits)
+        on.observer.call(
+            "parent_cgroup", name=name, files=None if systemd else limits, optional=None if systemd else no_swap
+        )
         stack.callback(_remove_parent, on, name)
         made, streams = {}, {}
         for who, goal in goals.items():
@@ -128,7 +132,7 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
         for container in made.values():
             container.start()
         if systemd:
-            on.observer.call("parent_cgroup", name=name, files=limits)
+            on.observer.call("parent_cgroup", name=name, files=limits, optional=no_swap)
         # Offered or not, one of these two is the first: whoever is killed first ends the wait.
         _first_to_end(on, [made["small"], made["greedy"]])
         ended = {}

@@ -36,6 +36,7 @@ from .xray_evidence import (
 
 __all__ = ["Mark", "Series", "Span", "Xray", "compare", "many", "overhead", "run"]
 
+
 @dataclass(frozen=True)
 class Xray(Result):
     """One ``docker run``, seen through.

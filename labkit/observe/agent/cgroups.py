@@ -66,10 +66,11 @@ def controllers():
     return [f"{ROOT}/{name}" for name in names if os.path.isdir(f"{ROOT}/{name}")]
 
 
-def parent_cgroup(_request, name, files=None, controller="memory", remove=False):
+def parent_cgroup(_request, name, files=None, optional=None, controller="memory", remove=False):
     """Make (or remove) one cgroup of the lab's own, for several containers to share.
 
-    ``files`` are written into it, such as ``{"memory.max": "64M"}``. The engine makes the same
+    ``files`` are written into it, such as ``{"memory.max": "64M"}``, then the ``optional`` ones that this
+    kernel has. The engine makes the same
     folder under every controller that it uses, so all of them are removed.
     """
     if remove:
@@ -82,6 +83,10 @@ def parent_cgroup(_request, name, files=None, controller="memory", remove=False)
     for key, value in (files or {}).items():
         with open(f"{place}/{key}", "w") as handle:
             handle.write(str(value))
+    for key, value in (optional or {}).items():
+        if os.path.exists(f"{place}/{key}"):
+            with open(f"{place}/{key}", "w") as handle:
+                handle.write(str(value))
     return {"path": place.removeprefix(ROOT)}
 
 
