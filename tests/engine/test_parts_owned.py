@@ -66,4 +66,6 @@ def test_the_wiretap_hears_what_dockerd_logs(own):
         engine.shell("cp /run/daemon.json.kept /etc/docker/daemon.json && kill -HUP $(pidof dockerd)")
     calls = [line.split("Calling ")[1].split('"')[0] for line in log.splitlines() if "Calling " in line]
     logged = [f"{method} {parts.plain(path)}" for method, path in (call.split(" ")[:2] for call in calls)]
+    # The lab itself looks whether its image is there, past the wiretap.
+    logged.remove("GET /images/labkit/busybox:1/json")
     assert sorted(tapped.requests) == sorted(logged)

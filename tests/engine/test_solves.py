@@ -56,7 +56,8 @@ def test_exercise_two_versions_both_ways(on):
         container.remove(force=True)
 
 
-def test_exercise_replicas_both_ways(on):
+def test_exercise_replicas_both_ways(lab_context):
+    on = lab_context  # a session of its own: the other tests' containers have aliases too
     assert lab04.replicas(on).hint == 0
     network = on.docker.networks.create(on.session.name("team"))
     for number in range(3):
