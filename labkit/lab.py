@@ -217,13 +217,16 @@ class Lab:
         if self._closed:
             return engines.Removed()
         self._closed = True
-        if self._owned is not None:
-            self._owned.close()
+        # What others also use comes first: a kernel has a few seconds to end, then it is killed.
         try:
             self._observer.close()
+            if self.engine.owned:
+                return engines.Removed()  # the engine is thrown away with everything on it
             return self._session.close()
         finally:
             self.engine.close()
+            if self._owned is not None:
+                self._owned.close()
 
     def __enter__(self) -> Lab:
         return self

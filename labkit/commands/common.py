@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,22 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def say(line: str) -> None:
     """Progress for a person: on standard error, so that ``--json`` output stays clean."""
     print(line, file=sys.stderr, flush=True)
+
+
+def sweep(choice: str | None) -> None:
+    """Remove what dead sessions left on the host engine, if that is the one in use."""
+    from .. import engine as engines
+
+    choice = choice or os.environ.get("LABKIT_ENGINE") or "host"
+    if choice == "embedded":
+        return
+    found, _ = engines.find_host(None if choice == "host" else choice)
+    if found is not None:
+        session = engines.Session(found, "sweep")
+        try:
+            session.sweep()
+        finally:
+            session.close()
 
 
 @contextmanager

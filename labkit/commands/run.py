@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..course import labs, resolve
 from ..paths import COURSE
-from .common import add_engine, add_json, say
+from .common import add_engine, add_json, say, sweep
 from .save import save
 
 #: Seconds that one cell may take, on the slowest engine.
@@ -52,6 +52,7 @@ def main(options: argparse.Namespace) -> int:
     for lab in chosen([] if options.all else options.labs):
         say(f"{lab} …")
         report = save(lab, engine=options.engine) if options.save else execute(lab, engine=options.engine)
+        sweep(options.engine)  # a kernel that was not given the time to tidy up itself
         reports.append(report)
         say(f"{lab}: {report.outcome} · {report.cells} cells · {report.seconds:.0f} s")
         for problem in report.problems:
