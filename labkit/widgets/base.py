@@ -18,7 +18,7 @@ CSS = """
 .labkit-widget .widget-html-content { line-height: 1.45; white-space: normal; }
 .labkit-widget .widget-radio { width: auto; max-width: 900px; }
 .labkit-widget .widget-radio-box { width: auto; max-width: 900px; height: auto; }
-.labkit-widget .widget-radio-box label { display: flex; align-items: baseline; white-space: normal;
+.labkit-widget .widget-radio-box label { display: flex; align-items: center; white-space: normal;
   line-height: 1.4; margin: 3px 0; height: auto; }
 .labkit-widget .widget-radio-box label input { order: -1; flex: none; margin: 0 8px 0 0; float: none; }
 </style>
