@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .. import engine as engines
 from .. import images
-from ..engine import Session
+from ..engine import EngineFacts, Session
 from ..engine.client import remove_container
 from ..engine.faults import explained
 from ..observe import Observer
@@ -111,7 +111,7 @@ def report_files() -> dict[str, str]:
 class Carried(Result):
     """An image saved here, loaded on another engine, and run there. Times in seconds, size in bytes."""
 
-    other: object
+    other: EngineFacts
     here: str
     there: str
     id_here: str
@@ -120,8 +120,9 @@ class Carried(Result):
     size: int
 
     def facts(self) -> str:
+        elsewhere = self.other.endpoint != self.engine.endpoint and self.other.kernel != self.engine.kernel
         return (
-            f"another engine, another kernel: yes\nthe same image ID there: {yes_no(self.id_here == self.id_there)}\n"
+            f"another engine, another kernel: {yes_no(elsewhere)}\nthe same image ID there: {yes_no(self.id_here == self.id_there)}\n"
             f"the same answer there: {yes_no(self.here == self.there)}"
         )
 
