@@ -24,7 +24,7 @@ def rows(facts: EngineFacts, engine: Engine) -> list[tuple[str, str]]:
     machine = f"{facts.cpus} CPU, {show_size(facts.memory)}, {facts.architecture}"
     return [
         ("Engine", f"{facts.name} {facts.version}, API {facts.api_version}" + (", rootless" if facts.rootless else "")),
-        ("Kind", f"{facts.kind}, found by {engine.found_by}" if engine.found_by else facts.kind),
+        ("Kind", f"{facts.kind}, {_how(engine)}" if engine.found_by else facts.kind),
         ("Endpoint", facts.endpoint),
         ("Its machine", machine + (", emulated in software: timings are slow" if facts.emulated else "")),
         ("System", f"{facts.operating_system}, Linux {facts.kernel}"),
@@ -32,6 +32,10 @@ def rows(facts: EngineFacts, engine: Engine) -> list[tuple[str, str]]:
         ("Image store", facts.image_store),
         ("Owner", owner),
     ]
+
+
+def _how(engine: Engine) -> str:
+    return engine.found_by if engine.owned else f"found by {engine.found_by}"
 
 
 def as_html(title: str, facts: EngineFacts, engine: Engine, notes: list[str]) -> str:

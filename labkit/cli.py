@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 
 from .errors import LabError
@@ -41,6 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _module(COMMANDS[options.command][0]).main(options)
     except LabError as fault:
         print(f"labkit: {fault}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has gone (`labkit doctor | head`). Python's own last flush would fail, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print("labkit: interrupted", file=sys.stderr)

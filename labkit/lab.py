@@ -268,6 +268,7 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
         found.close()
         raise
     _open_labs[lab._session.id] = lab
+    _prepare_notebook(found.endpoint)
     for image in images.RECIPES:
         lab.context.image(image)  # now, with progress in sight: later cells show their own output only
     lab.context.progress = None
@@ -294,10 +295,10 @@ def _close_all() -> None:
         close_quietly(lab)
 
 
-def _prepare_notebook() -> None:
+def _prepare_notebook(endpoint: str = "") -> None:
     """Sentences instead of tracebacks for our own errors, and the ``%%solution`` magic."""
     if not card.in_notebook():
         return
     from .notebook import prepare
 
-    prepare()
+    prepare(endpoint)

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import os
 
+from .engine.faults import explain
 from .errors import LabError
 
 
-def prepare() -> None:
-    """Set up the running IPython shell; safe to call again."""
+def prepare(endpoint: str = "") -> None:
+    """Set up the running IPython shell; safe to call again.
+
+    Args:
+        endpoint: the engine that faults of docker-py itself, raised in a learner's own call, come from.
+    """
+    import docker.errors
+    import requests.exceptions
     from IPython import get_ipython
 
+    def show(shell, kind, fault, trace, tb_offset=None):
+        # The whole traceback stays reachable with %tb; a learner needs the sentence.
+        told = explain(fault, endpoint)
+        lines = [f"{kind.__name__}: {told.what}"]
+        lines += [line for line in (told.engine and f"Engine: {told.engine}", told.cause, told.next_step) if line]
+        shell._showtraceback(kind, fault, lines)
+        return lines
+
     shell = get_ipython()
-    shell.set_custom_exc((LabError,), _show_sentence)
+    told_in_sentences = (LabError, docker.errors.DockerException, requests.exceptions.RequestException)
+    shell.set_custom_exc(told_in_sentences, show)
     shell.register_magic_function(solution, "cell", "solution")
-
-
-def _show_sentence(shell, kind, fault, trace, tb_offset=None):
-    # The whole traceback stays reachable with %tb; a learner needs the sentence.
-    lines = [f"{kind.__name__}: {fault.what}"]
-    lines += [line for line in (fault.engine and f"Engine: {fault.engine}", fault.cause, fault.next_step) if line]
-    shell._showtraceback(kind, fault, lines)
-    return lines
 
 
 def solution(line: str, cell: str) -> None:

@@ -41,13 +41,16 @@ def examine(engine: str | None = None, *, fix: bool = False) -> dict:
             facts = dataclasses.asdict(lab.facts)
             checks += found.checks
     except LabError as fault:
-        checks.append(
-            Check("a container engine answers", False, f"{fault.what} {fault.cause}".strip(), fault.next_step)
-        )
+        checks.append(Check("a container engine answers", False, _where(fault), fault.next_step))
     if facts is None or facts["kind"] == "host":
         checks += _embedded()
     ok = facts is not None and all(check.ok for check in checks if check.needed)
     return {"ok": ok, "engine": facts, "checks": [dataclasses.asdict(check) for check in checks]}
+
+
+def _where(fault: LabError) -> str:
+    where = f"{fault.engine}: " if fault.engine else ""
+    return f"{where}{fault.what} {fault.cause}".strip()
 
 
 def _packages() -> Check:

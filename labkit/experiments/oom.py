@@ -98,6 +98,9 @@ def program(step: int, count: int, pace: float, grower: str, lead: float, hold: 
     """The shell program that grows: ``count`` steps of ``step`` bytes, ``pace`` seconds apart."""
     if grower not in ("main", "child"):
         raise BadInput(f"{grower!r} can't grow.", next_step="Choose grower='main' or grower='child'.")
+    for name, seconds in (("pace", pace), ("lead", lead), ("hold", hold)):
+        if seconds < 0:
+            raise BadInput(f"{name}={seconds} is before the start.", next_step="Give seconds, 0 or more.")
     steps = _STEPS.format(count=count, pause=int(pace * 1e6), hold=hold)
     template = _AS_MAIN if grower == "main" else _AS_CHILD
     return template.format(lead=lead, steps=steps, grow=_GROW.format(step=step))

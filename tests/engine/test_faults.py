@@ -56,6 +56,20 @@ def test_commands_end_with_a_sentence_and_status_1():
     assert done.stderr.strip().startswith("labkit: Nothing answers there.") and "Traceback" not in done.stderr
 
 
+def test_doctor_names_the_address_that_does_not_answer():
+    done = labkit("doctor", "--engine", "tcp://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "✗ a container engine answers: tcp://127.0.0.1:9: Nothing answers there." in done.stdout
+
+
+def test_a_reader_that_goes_away_gets_no_traceback():
+    done = subprocess.run(
+        f"{sys.executable} -m labkit doctor --engine tcp://127.0.0.1:9 | true",
+        shell=True, capture_output=True, text=True, cwd=COURSE,
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
 @pytest.fixture
 def refusing_socket(tmp_path):
     """A live engine behind a socket that only root may open; and a place that others may read."""

@@ -168,7 +168,10 @@ def test_the_minimum_itself_is_taken(module_context):
     assert run.limit == 6 * MIB and run.verdict.exit_code == 137
 
 
-@pytest.mark.parametrize("arguments, words", [({"grower": "aunt"}, "'aunt' can't grow"), ({"step": "x"}, "not a size")])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [({"grower": "aunt"}, "'aunt' can't grow"), ({"step": "x"}, "not a size"), ({"pace": -1}, "before the start")],
+)
 def test_other_arguments_that_cannot_be(module_context, arguments, words):
     with pytest.raises(BadInput, match=words):
         oom.grow(module_context, "32m", **arguments)
