@@ -1,10 +1,30 @@
-"""Looking at an engine from outside of any session."""
+"""What several test files share: waiting, looking for processes, looking at an engine from outside."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import docker
 
 from labkit.engine.session import SESSION
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until a condition holds; the test fails when it doesn't in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain"
+        time.sleep(0.05)
+
+
+def running(pid: int | str) -> bool:
+    """Whether a process runs: one that has ended but that nobody has waited for doesn't."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def left_behind(engine, session: str) -> list[str]:

@@ -18,41 +18,23 @@ from labkit.engine import embedded
 from labkit.engine.embedded import keys, machine
 from labkit.errors import LabError
 
+from ..helpers import wait_until
+
 ROOT = Path(embedded.__file__).parents[3]
 BUSYBOX = images.BUSYBOX
 
 
 @pytest.fixture(scope="module")
-def engine():
-    with embedded.start(images=images.archives) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def client(engine):
-    found = docker.DockerClient(**engine.client_options(), timeout=120)
+def client(owned):
+    found = docker.DockerClient(**owned.client_options(), timeout=120)
     yield found
     found.close()
 
 
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-def cli(engine, *words, environment=None):
+def cli(owned, *words, environment=None):
     return subprocess.run(
-        [engine.cli_path(), *words],
-        env=environment or engine.process_environment(),
+        [owned.cli_path(), *words],
+        env=environment or owned.process_environment(),
         capture_output=True,
         text=True,
         timeout=120,
@@ -71,28 +53,28 @@ def test_all_lab_images_are_there_from_the_start(client):
     assert set(images.RECIPES) <= tags
 
 
-def test_cli_runs_a_container(engine):
-    done = cli(engine, "run", "--rm", BUSYBOX, "echo", "hello")
+def test_cli_runs_a_container(owned):
+    done = cli(owned, "run", "--rm", BUSYBOX, "echo", "hello")
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
 
 
-def test_cli_kept_from_the_packages(engine, monkeypatch):
+def test_cli_kept_from_the_packages(owned, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    kept = engine.cli_path()
-    done = subprocess.run([kept, "version"], env=engine.process_environment(), capture_output=True, text=True)
+    kept = owned.cli_path()
+    done = subprocess.run([kept, "version"], env=owned.process_environment(), capture_output=True, text=True)
     assert "Server:" in done.stdout, done.stderr
 
 
-def test_company_certificates_in_the_environment_do_no_harm(engine, monkeypatch):
+def test_company_certificates_in_the_environment_do_no_harm(owned, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    with closing(docker.DockerClient(**engine.client_options())) as found:
+    with closing(docker.DockerClient(**owned.client_options())) as found:
         assert found.ping()
 
 
-def test_no_certificate_is_refused(engine):
-    port = int(engine.endpoint.rsplit(":", 1)[1])
-    context = ssl.create_default_context(cafile=engine.environment()["DOCKER_CERT_PATH"] + "/ca.pem")
+def test_no_certificate_is_refused(owned):
+    port = int(owned.endpoint.rsplit(":", 1)[1])
+    context = ssl.create_default_context(cafile=owned.environment()["DOCKER_CERT_PATH"] + "/ca.pem")
     with pytest.raises((ssl.SSLError, ConnectionError)), socket.create_connection(("127.0.0.1", port), 20) as raw:
         with context.wrap_socket(raw, server_hostname="127.0.0.1") as stream:
             stream.send(b"GET /_ping HTTP/1.0\r\n\r\n")
@@ -100,28 +82,28 @@ def test_no_certificate_is_refused(engine):
                 raise ConnectionError("closed without an answer")
 
 
-def test_cli_without_certificate_is_refused(engine, tmp_path):
-    environment = engine.process_environment()
+def test_cli_without_certificate_is_refused(owned, tmp_path):
+    environment = owned.process_environment()
     environment["DOCKER_CERT_PATH"] = str(tmp_path)
-    Path(tmp_path / "ca.pem").write_bytes(Path(engine.environment()["DOCKER_CERT_PATH"], "ca.pem").read_bytes())
-    assert cli(engine, "ps", environment=environment).returncode != 0
+    Path(tmp_path / "ca.pem").write_bytes(Path(owned.environment()["DOCKER_CERT_PATH"], "ca.pem").read_bytes())
+    assert cli(owned, "ps", environment=environment).returncode != 0
 
 
-def test_another_certificate_is_refused(engine, tmp_path):
+def test_another_certificate_is_refused(owned, tmp_path):
     other = keys.make(tmp_path / "client", tmp_path / "server")
-    port = int(engine.endpoint.rsplit(":", 1)[1])
+    port = int(owned.endpoint.rsplit(":", 1)[1])
     assert machine.ping(port, machine.client_context(other)) is False
 
 
-def test_plain_http_is_refused(engine):
-    port = int(engine.endpoint.rsplit(":", 1)[1])
+def test_plain_http_is_refused(owned):
+    port = int(owned.endpoint.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port), 20) as raw:
         raw.sendall(b"GET /containers/json HTTP/1.0\r\n\r\n")
         assert b"200 OK" not in raw.recv(1000)
 
 
-def test_it_listens_on_loopback_only(engine):
-    port = int(engine.endpoint.rsplit(":", 1)[1])
+def test_it_listens_on_loopback_only(owned):
+    port = int(owned.endpoint.rsplit(":", 1)[1])
     listening = [
         line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()
     ]
@@ -129,94 +111,94 @@ def test_it_listens_on_loopback_only(engine):
     assert addresses == {"0100007F"}
 
 
-def test_its_keys_and_sockets_are_private(engine):
-    folder = Path(engine.environment()["DOCKER_CERT_PATH"])
+def test_its_keys_and_sockets_are_private(owned):
+    folder = Path(owned.environment()["DOCKER_CERT_PATH"])
     assert folder.stat().st_mode & 0o077 == 0
     assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
-    assert engine.folder.stat().st_mode & 0o077 == 0
+    assert owned.folder.stat().st_mode & 0o077 == 0
 
 
 # -- its machine
 
 
-def test_clock_is_right_after_a_resume(engine):
+def test_clock_is_right_after_a_resume(owned):
     before = time.time()
-    there = float(engine.shell("date +%s.%N"))
+    there = float(owned.shell("date +%s.%N"))
     after = time.time()
     assert before - 1 <= there <= after + 1
 
 
-def test_shell_is_root_on_another_kernel(engine):
-    assert engine.shell("id -u").strip() == "0"
-    assert engine.shell("cat /proc/sys/kernel/random/boot_id") != Path("/proc/sys/kernel/random/boot_id").read_text()
+def test_shell_is_root_on_another_kernel(owned):
+    assert owned.shell("id -u").strip() == "0"
+    assert owned.shell("cat /proc/sys/kernel/random/boot_id") != Path("/proc/sys/kernel/random/boot_id").read_text()
 
 
-def test_shell_failure_is_told_with_its_output(engine):
+def test_shell_failure_is_told_with_its_output(owned):
     with pytest.raises(LabError, match="status 3") as caught:
-        engine.shell("echo because >&2; exit 3")
+        owned.shell("echo because >&2; exit 3")
     assert "because" in str(caught.value)
-    assert engine.shell("echo because; exit 3", check=False) == "because\n"
+    assert owned.shell("echo because; exit 3", check=False) == "because\n"
 
 
-def test_shell_that_takes_too_long_is_stopped_and_hinders_nobody(engine):
+def test_shell_that_takes_too_long_is_stopped_and_hinders_nobody(owned):
     with pytest.raises(LabError, match="stopped after"):
-        engine.shell("sleep 300", timeout=1)
-    assert "sleep 300" not in engine.shell("ps ax -o args | grep '[s]leep 300' || true")
+        owned.shell("sleep 300", timeout=1)
+    assert "sleep 300" not in owned.shell("ps ax -o args | grep '[s]leep 300' || true")
 
 
-def test_guest_has_no_way_out(engine):
+def test_guest_has_no_way_out(owned):
     # The notebook's machine is 10.0.2.2 to it; a listener there must stay out of reach.
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        status = engine.shell(f"timeout 3 busybox nc 10.0.2.2 {port} </dev/null; echo $?")
+        status = owned.shell(f"timeout 3 busybox nc 10.0.2.2 {port} </dev/null; echo $?")
         assert status.strip().splitlines()[-1] != "0"
         listener.settimeout(0.5)
         with pytest.raises(TimeoutError):
             listener.accept()
 
 
-def test_console_shows_the_kernels_own_words(engine):
-    engine.shell("echo labkit was here >/dev/kmsg")
-    wait_until(lambda: "labkit was here" in engine.console())
+def test_console_shows_the_kernels_own_words(owned):
+    owned.shell("echo labkit was here >/dev/kmsg")
+    wait_until(lambda: "labkit was here" in owned.console())
 
 
-def test_a_container_over_its_limit_is_killed_and_the_kernel_says_so(engine, client):
+def test_a_container_over_its_limit_is_killed_and_the_kernel_says_so(owned, client):
     box = client.containers.run(
         BUSYBOX, ["sh", "-c", "head -c 40m /dev/zero | tail"], mem_limit="16m", memswap_limit="16m", detach=True
     )
     try:
         assert box.wait()["StatusCode"] != 0
-        wait_until(lambda: "Memory cgroup out of memory" in engine.console(400))
+        wait_until(lambda: "Memory cgroup out of memory" in owned.console(400))
     finally:
         box.remove(force=True)
 
 
-def test_the_machine_itself_runs_out_and_its_way_in_stays_open(engine, client):
-    engine.shell("swapoff -a")
+def test_the_machine_itself_runs_out_and_its_way_in_stays_open(owned, client):
+    owned.shell("swapoff -a")
     box = client.containers.run(BUSYBOX, ["sh", "-c", "tail /dev/zero"], detach=True)
     try:
         box.wait(timeout=120)
-        assert "Out of memory: Killed process" in engine.shell("dmesg")
-        assert engine.shell("echo still here") == "still here\n"
+        assert "Out of memory: Killed process" in owned.shell("dmesg")
+        assert owned.shell("echo still here") == "still here\n"
         assert client.ping()
     finally:
-        engine.shell("swapon -a || swapon /swapfile", check=False)
+        owned.shell("swapon -a || swapon /swapfile", check=False)
         box.remove(force=True)
 
 
-def test_swap_is_there_for_the_labs(engine):
-    assert "/swapfile" in engine.shell("swapon /swapfile 2>/dev/null; cat /proc/swaps")
+def test_swap_is_there_for_the_labs(owned):
+    assert "/swapfile" in owned.shell("swapon /swapfile 2>/dev/null; cat /proc/swaps")
 
 
 @pytest.mark.parametrize("tool", ["lxc-start", "strace", "runc", "ctr", "nsenter", "unshare", "iptables", "ip", "ps"])
-def test_tools_of_the_labs_are_there(engine, tool):
-    assert engine.shell(f"command -v {tool}").strip()
+def test_tools_of_the_labs_are_there(owned, tool):
+    assert owned.shell(f"command -v {tool}").strip()
 
 
-def test_lxc_system_container(engine):
-    listing = engine.shell(
+def test_lxc_system_container(owned):
+    listing = owned.shell(
         "lxc-create -n box -t busybox >/dev/null && lxc-start -n box && lxc-wait -n box -s RUNNING -t 30"
         " && lxc-attach -n box -- ps; status=$?; lxc-stop -k -n box; lxc-destroy -n box >/dev/null; exit $status",
         timeout=120,
@@ -240,43 +222,43 @@ def host_pid(box):
 
 
 @pytest.mark.parametrize("how", ["stop_dockerd", "kill_dockerd"])
-def test_containers_live_on_without_dockerd(engine, client, survivor, how):
+def test_containers_live_on_without_dockerd(owned, client, survivor, how):
     pid = host_pid(survivor)
-    getattr(engine, how)()
+    getattr(owned, how)()
     try:
-        port = int(engine.endpoint.rsplit(":", 1)[1])
-        assert machine.ping(port, machine.client_context(engine._machine.keys)) is False
-        assert engine.shell(f"cat /proc/{pid}/comm") == "sh\n"
+        port = int(owned.endpoint.rsplit(":", 1)[1])
+        assert machine.ping(port, machine.client_context(owned._machine.keys)) is False
+        assert owned.shell(f"cat /proc/{pid}/comm") == "sh\n"
     finally:
-        engine.start_dockerd()
+        owned.start_dockerd()
     assert host_pid(survivor) == pid
     assert survivor.status == "running"
 
 
 @pytest.mark.parametrize("how", ["stop_containerd", "kill_containerd"])
-def test_containers_live_on_without_containerd(engine, client, survivor, how):
+def test_containers_live_on_without_containerd(owned, client, survivor, how):
     pid = host_pid(survivor)
-    getattr(engine, how)()
+    getattr(owned, how)()
     try:
-        assert "containerd stopped" in engine.shell("/usr/lib/labkit/service status")
-        assert engine.shell(f"cat /proc/{pid}/comm") == "sh\n"
+        assert "containerd stopped" in owned.shell("/usr/lib/labkit/service status")
+        assert owned.shell(f"cat /proc/{pid}/comm") == "sh\n"
     finally:
-        engine.start_containerd()
+        owned.start_containerd()
     wait_until(lambda: client.containers.run(BUSYBOX, ["echo", "again"], remove=True) == b"again\n")
     assert host_pid(survivor) == pid
 
 
-def test_starting_what_runs_does_nothing(engine):
-    before = engine.shell("/usr/lib/labkit/service status")
-    engine.start_dockerd()
-    engine.start_containerd()
-    assert engine.shell("/usr/lib/labkit/service status") == before
+def test_starting_what_runs_does_nothing(owned):
+    before = owned.shell("/usr/lib/labkit/service status")
+    owned.start_dockerd()
+    owned.start_containerd()
+    assert owned.shell("/usr/lib/labkit/service status") == before
 
 
-def test_clock_runs_at_the_right_rate(engine):
+def test_clock_runs_at_the_right_rate(owned):
     def ahead():
         before = time.time()
-        there = float(engine.shell("date +%s.%N"))
+        there = float(owned.shell("date +%s.%N"))
         return there - (before + time.time()) / 2
 
     first = ahead()

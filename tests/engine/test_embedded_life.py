@@ -19,42 +19,24 @@ from labkit.engine import embedded
 from labkit.engine.embedded import machine, qemu
 from labkit.errors import EngineGone, LabError
 
+from ..helpers import running, wait_until
+
 ROOT = Path(embedded.__file__).parents[3]
 BUSYBOX = images.BUSYBOX
-
-
-@pytest.fixture(scope="module")
-def engine():
-    with embedded.start(images=images.archives) as found:
-        yield found
-
-
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 # -- several, and their end
 
 
-def test_two_at_once_never_see_each_other(engine):
-    client = docker.DockerClient(**engine.client_options())
+def test_two_at_once_never_see_each_other(owned):
+    client = docker.DockerClient(**owned.client_options())
     with closing(client), embedded.start() as other, closing(docker.DockerClient(**other.client_options())) as theirs:
-        assert other.endpoint != engine.endpoint and other.pid() != engine.pid()
+        assert other.endpoint != owned.endpoint and other.pid() != owned.pid()
         other.shell("echo mine >/root/note")
         box = theirs.containers.create(BUSYBOX, name="theirs")
         assert [each.name for each in theirs.containers.list(all=True)] == ["theirs"]
         assert "theirs" not in [each.name for each in client.containers.list(all=True)]
-        assert "mine" not in engine.shell("cat /root/note", check=False)
+        assert "mine" not in owned.shell("cat /root/note", check=False)
         box.remove()
 
 
@@ -163,7 +145,7 @@ def test_shared_one_stops_when_nobody_needs_it():
 # -- damage
 
 
-def test_snapshot_of_another_qemu_is_made_anew(engine, monkeypatch):
+def test_snapshot_of_another_qemu_is_made_anew(owned, monkeypatch):
     folder, shape, saved = embedded.prepare()
     renamed = saved.with_name(saved.name[:-4] + "0000")
     saved.rename(renamed)  # as if a QEMU upgrade had changed the name looked for
@@ -202,8 +184,8 @@ def test_truncated_disk_is_not_current():
     assert embedded.status()["build"] == str(folder)
 
 
-def test_smaller_machine(engine):
+def test_smaller_machine(owned):
     with embedded.start(memory=384 * 1024**2, cpus=1) as found:
-        assert found.shape == qemu.Shape(384 * 1024**2, 1, engine.shape.accelerator)
+        assert found.shape == qemu.Shape(384 * 1024**2, 1, owned.shape.accelerator)
         assert int(found.shell("nproc")) == 1
         assert int(found.shell("awk '/MemTotal/ {print $2}' /proc/meminfo")) < 384 * 1024

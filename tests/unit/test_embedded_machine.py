@@ -14,6 +14,8 @@ from labkit.engine.embedded import machine
 from labkit.engine.embedded.keys import Keys
 from labkit.errors import EngineGone, LabError
 
+from ..helpers import running, wait_until
+
 ROOT = Path(machine.__file__).parents[3]
 
 
@@ -47,20 +49,6 @@ def started(runtime, body=RUNS, port=None):
     made = machine.Machine(Keys(runtime), port)
     made.start(program(runtime, body), work=runtime, scratch=runtime)
     return made
-
-
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_close_ends_the_machine_and_clears_its_folder(runtime):
@@ -124,9 +112,8 @@ def test_killed_keeper_takes_qemu_along(runtime):
 OWNER = """
 import sys, time
 sys.path.insert(0, {root!r})
-sys.path.insert(0, {here!r})
 from pathlib import Path
-import test_embedded_machine as t
+from tests.unit import test_embedded_machine as t
 made = t.started(Path({runtime!r}))
 print(made.pid(), made.folder, flush=True)
 time.sleep(600)
@@ -134,7 +121,7 @@ time.sleep(600)
 
 
 def test_killed_owner_takes_everything_along(runtime):
-    code = OWNER.format(root=str(ROOT), here=str(Path(__file__).parent), runtime=str(runtime))
+    code = OWNER.format(root=str(ROOT), runtime=str(runtime))
     owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pid, folder = owner.stdout.readline().split()
     assert running(pid)

@@ -72,7 +72,8 @@ def build(
 
     Args:
         images: image archives (``docker save`` format) that its engine shall hold from the start, or a
-            function that makes them, called only when there is no build. None: any build will do.
+            function that makes them, called with ``progress`` and only when there is no build. None: any
+            build will do.
         progress: called with a line of text at each step.
         force: make everything anew, with the newest packages.
         memory: the machine's memory in bytes; chosen to fit this container's limit by default.

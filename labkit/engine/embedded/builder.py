@@ -14,7 +14,7 @@ from ...paths import cache_dir
 from . import accel, host, initramfs, keys, machine, packages, qemu, rootfs, store
 
 Progress = Callable[[str], None]
-Images = Sequence[Path] | Callable[[], Sequence[Path]] | None
+Images = Sequence[Path] | Callable[..., Sequence[Path]] | None
 
 #: Bytes that a build needs on the cache's disk, packages and snapshot included.
 SPACE = int(2.2e9)
@@ -59,7 +59,8 @@ def build(*, images: Images = None, progress: Progress | None = None, force: boo
 
     Args:
         images: archives (``docker save`` format) that the machine's engine shall hold from the start,
-            or a function that makes them when they are needed. None: any build will do.
+            or a function that makes them when they are needed, called with ``progress``. None: any
+            build will do.
         progress: called with a line of text at each step.
         force: make it anew, with the newest packages.
 
@@ -75,7 +76,7 @@ def build(*, images: Images = None, progress: Progress | None = None, force: boo
         if have:
             return have
     host.find_qemu()  # before anything is downloaded
-    archives = list(images() if callable(images) else images or ())
+    archives = list(images(progress=progress) if callable(images) else images or ())
     target = _target(archives)
     started = time.time()
     with store.locked(home(), lambda: say("Waiting for another build to finish")):
