@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 
+from ..units import show_size
 from .common import add_json, say
 
 
@@ -21,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_json(sub)
         if name == "build":
             sub.add_argument("--force", action="store_true", help="build again even if it is there")
+        if name == "up":
+            sub.add_argument("--port", type=int, help="loopback port for it; default: a free one")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -31,7 +34,10 @@ def main(options: argparse.Namespace) -> int:
         place = embedded.build(progress=say, force=options.force, images=images.archives)
         print(json.dumps({"path": str(place)}) if options.json else f"Built: {place}")
     elif options.action == "up":
-        environment = embedded.up(progress=say, images=images.archives).environment()
+        engine = embedded.up(progress=say, images=images.archives, port=options.port)
+        if options.port and not engine.endpoint.endswith(f":{options.port}"):
+            say(f"It runs already, at {engine.endpoint}. For another port: labkit engine down first.")
+        environment = engine.environment()
         if options.json:
             print(json.dumps(environment))
         else:
@@ -49,4 +55,18 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _lines(status: dict) -> str:
-    return "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in status.items())
+    if not status["build"]:
+        return "Not built yet. The first start does it, or: labkit engine build"
+    images = ", ".join(name.removesuffix(".tar") for name in status["images"]) or "none"
+    lines = [
+        f"Built: {status['build']}",
+        f"Takes: {show_size(status['disk'])} of disk, all builds and snapshots together",
+        f"Holds the images: {images}",
+        f"Resumes as: {', '.join(status['snapshots']) or 'nothing yet: the first start boots and saves a snapshot'}",
+    ]
+    if status["endpoint"]:
+        hours = status["idle_limit"] / 3600
+        lines.append(f"Runs: {status['endpoint']}, process {status['pid']}; stops after {hours:.3g} h without use")
+    else:
+        lines.append("Runs: no. Start it with: labkit engine up")
+    return "\n".join(lines)

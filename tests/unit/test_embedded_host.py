@@ -96,6 +96,11 @@ def test_too_little_memory_is_a_sentence():
         host.refuse_memory(64 * MIB)
 
 
+def test_a_machine_leaves_room_for_the_notebook():
+    assert host.fits(512 * MIB, 1024 * MIB)
+    assert not host.fits(512 * MIB, 760 * MIB)
+
+
 def test_missing_qemu_names_its_packages(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("platform.machine", lambda: "x86_64")

@@ -12,7 +12,7 @@ import pytest
 
 from labkit.engine.embedded import machine
 from labkit.engine.embedded.keys import Keys
-from labkit.errors import EngineGone, LabError
+from labkit.errors import BadInput, EngineGone, LabError
 
 from ..helpers import running, wait_until
 
@@ -49,6 +49,12 @@ def started(runtime, body=RUNS, port=None):
     made = machine.Machine(Keys(runtime), port)
     made.start(program(runtime, body), work=runtime, scratch=runtime)
     return made
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_no_such_port(runtime, port):
+    with pytest.raises(BadInput, match="is not a port"):
+        machine.Machine(Keys(runtime), port)
 
 
 def test_close_ends_the_machine_and_clears_its_folder(runtime):

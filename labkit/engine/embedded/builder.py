@@ -76,6 +76,8 @@ def build(*, images: Images = None, progress: Progress | None = None, force: boo
         if have:
             return have
     host.find_qemu()  # before anything is downloaded
+    if callable(images):
+        store.require_space(home(), SPACE)
     archives = list(images(progress=progress) if callable(images) else images or ())
     target = _target(archives)
     started = time.time()

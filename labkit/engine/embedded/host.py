@@ -144,6 +144,11 @@ def cpu_limit(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/
     return max(1, limit)
 
 
+def fits(memory: int, limit: int) -> bool:
+    """Whether a machine of ``memory`` bytes and a notebook have room in a container of ``limit`` bytes."""
+    return memory + OVERHEAD + NOTEBOOK <= limit
+
+
 def fitting_memory(limit: int) -> int:
     """The machine's memory in bytes for a container limited to ``limit`` bytes.
 
@@ -151,7 +156,7 @@ def fitting_memory(limit: int) -> int:
         NotPossibleHere: too little for any machine beside the notebook.
     """
     for size in (DEFAULT_MEMORY, 448 * MIB, 384 * MIB, LEAST_MEMORY):
-        if size + OVERHEAD + NOTEBOOK <= limit:
+        if fits(size, limit):
             return size
     raise NotPossibleHere(
         f"The embedded engine needs about {(LEAST_MEMORY + OVERHEAD + NOTEBOOK) // MIB} MiB of memory, "

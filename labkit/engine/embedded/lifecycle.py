@@ -103,8 +103,10 @@ def up(
             time.sleep(0.05)
         holder.kill()
         said = log.read_text(errors="replace").strip()
+        if said:
+            raise NoEngine(said.splitlines()[-1])  # the holder's own sentences, with what to do next
         raise NoEngine(
-            said.splitlines()[-1] if said else f"The embedded engine was not ready within {_UP_LIMIT:.0f} s.",
+            f"The embedded engine was not ready within {_UP_LIMIT:.0f} s.",
             next_step="Try again; labkit doctor says what is missing here.",
         )
 

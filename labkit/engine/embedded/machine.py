@@ -14,7 +14,7 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 
-from ...errors import EngineGone, LabError
+from ...errors import BadInput, EngineGone, LabError
 from . import channel, monitor
 from .keys import Keys
 
@@ -81,6 +81,8 @@ class Machine:
     """A QEMU process and its folder. It ends when :meth:`close` is called or this process ends."""
 
     def __init__(self, keys: Keys, port: int | None = None):
+        if port is not None and not 0 < port < 65536:
+            raise BadInput(f"{port} is not a port.", next_step="Ports are numbers from 1 to 65535.")
         self.keys = keys
         self.port = port or 0
         self._fixed = port is not None

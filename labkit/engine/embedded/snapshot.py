@@ -77,16 +77,13 @@ def existing(build: Path, found: host.Qemu, accelerator: str, limit: int) -> qem
 
     Resuming a machine with another number of processors than ideal beats booting a new one.
     """
-    shapes = []
-    for cpus in (2, 1, 4):
-        for memory in {
-            host.DEFAULT_MEMORY,
-            *(int(p.name.split("-")[1][:-1]) * host.MIB for p in _all(build)),
-        }:
+    sizes = {host.DEFAULT_MEMORY, *(int(path.name.split("-")[1][:-1]) * host.MIB for path in _all(build))}
+    for memory in sorted(sizes, reverse=True):
+        for cpus in (2, 1, 4):
             shape = qemu.Shape(memory, cpus, accelerator)
-            if memory + host.OVERHEAD <= limit and store.intact(folder_of(build, found, shape)):
-                shapes.append(shape)
-    return shapes[0] if shapes else None
+            if host.fits(memory, limit) and store.intact(folder_of(build, found, shape)):
+                return shape
+    return None
 
 
 def _all(build: Path) -> list[Path]:
