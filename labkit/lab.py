@@ -179,7 +179,7 @@ class Lab:
         from .course import labs
         from .figures.course import course_map
 
-        return course_map(list(labs()), self.progress.states())
+        return course_map(list(labs()), self.progress.standings(), self.progress.next_lab())
 
     def glossary(self, word: str | None = None):
         """The searchable glossary; with a word, print the terms that match it."""
@@ -193,13 +193,19 @@ class Lab:
         return None
 
     def check(self, key: str) -> None:
-        """Look at the engine: is this exercise done? Prints the answer; offers hints when not."""
+        """Look at the engine: is this exercise done? Prints the answer; offers hints when not.
+
+        It can be asked as often as one likes: what has passed once stays passed.
+        """
         exercise = self.content.find("exercises", key)
+        earlier = self.progress.passed_on(self.name, key)
         outcome = self._check(exercise)
         if outcome.passed:
             print(f"✓ {exercise.title}: {outcome.message}")
             return
         print(f"○ {exercise.title}: {outcome.message}")
+        if earlier:
+            print(f"  It passed on {earlier}, and that stands in your progress.")
         if card.in_notebook():
             from IPython.display import display
 

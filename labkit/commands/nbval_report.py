@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+import pytest
+
+from .outputs import as_text, plain
 
 
 def pytest_addoption(parser):
@@ -22,21 +23,34 @@ class _Reporter:
     def __init__(self, path: str):
         self._path = path
 
-    def pytest_runtest_logreport(self, report):
-        if report.when != "call" and report.passed:
-            return
-        text = _COLOUR.sub("", report.longreprtext or "")
-        what = ""
-        if report.outcome != "passed":
-            # nbval says which of the two it was; anything else (a time-out) counts as a failure.
-            what = "drift" if "Cell outputs differ" in text else "raised" if text else report.outcome
-        found = re.search(r"Cell (\d+)", report.nodeid)
-        row = {
-            "cell": int(found[1]) if found else -1,
-            "outcome": report.outcome,
-            "what": what,
-            "detail": text.strip(),
-            "seconds": round(report.duration, 2),
-        }
-        with open(self._path, "a") as handle:
-            handle.write(json.dumps(row) + "\n")
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        outcome = yield
+        report = outcome.get_result()
+        if call.when == "call" or not report.passed:
+            with open(self._path, "a") as handle:
+                handle.write(json.dumps(row(item, report)) + "\n")
+
+
+def row(item, report) -> dict:
+    """What is told of one cell: its place, what became of it, and expected and got in words."""
+    detail = plain(report.longreprtext or "").strip()
+    cell = getattr(item, "cell", None)
+    found = {
+        "cell": getattr(item, "cell_num", -1) + 1,
+        "id": cell.get("id", "") if cell else "",
+        "outcome": report.outcome,
+        "what": "",
+        "seconds": round(report.duration, 2),
+    }
+    if report.outcome == "passed" or cell is None:
+        return found | ({} if report.outcome == "passed" else {"what": "raised", "detail": detail})
+    # nbval says which of the two it was; anything else (a time-out, say) counts as a failure.
+    drift = "Cell outputs differ" in detail
+    return found | {
+        "what": "drift" if drift else "raised" if detail else report.outcome,
+        "source": cell.source,
+        "expected": as_text(cell.get("outputs", [])),
+        "got": as_text(getattr(item, "test_outputs", None) or []),
+        "detail": detail,
+    }

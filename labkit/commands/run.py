@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import subprocess
-import sys
-import tempfile
+import threading
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..course import labs, resolve
+from ..engine import EngineFacts
+from ..errors import BadInput
 from ..paths import COURSE
-from .common import add_engine, add_json, say, sweep
+from .board import Board
+from .common import add_engine, add_json, opened, say, sweep
+from .report import as_dict, as_html, as_text
+from .rerun import LabReport, execute
 from .save import save
-
-#: Seconds that one cell may take, on the slowest engine.
-CELL_TIMEOUT = 600
-
-
-@dataclass
-class LabReport:
-    """How one lab went: ``pass``, ``fail`` (a cell raised) or ``drift`` (an output differs)."""
-
-    lab: str
-    outcome: str = "pass"
-    seconds: float = 0.0
-    cells: int = 0
-    problems: list[dict] = field(default_factory=list)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labs", nargs="*", metavar="NN", help="numbers or names; default: all")
     parser.add_argument("--all", action="store_true", help="all labs (the default when none is named)")
     parser.add_argument("--save", action="store_true", help="execute and refresh the committed outputs instead")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N",
+        help="labs at a time; default: one a CPU, half as many on an emulated engine, one with --save",
+    )  # fmt: skip
+    parser.add_argument("--report", metavar="FILE.html", help="also write the report as one HTML file")
     add_engine(parser)
     add_json(parser)
 
@@ -43,71 +39,92 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def chosen(names: list[str]) -> list[str]:
     """The labs meant, in the order given; all that this checkout has when none is."""
     if names:
-        return [resolve(name).lab for name in names]
+        return list(dict.fromkeys(resolve(name).lab for name in names))
     return [entry.lab for entry in labs() if (COURSE / "notebooks" / f"{entry.lab}.ipynb").exists()]
 
 
+def at_a_time(asked: int | None, facts: EngineFacts, *, saves: bool) -> int:
+    """How many labs run at once.
+
+    Figures are measured while outputs are saved, so nothing else runs then. An emulated engine
+    keeps a CPU busy by itself.
+
+    Raises:
+        BadInput: fewer than one, or more than one together with ``--save``.
+    """
+    if asked is not None and asked < 1:
+        raise BadInput(f"--jobs {asked} runs nothing.", next_step="Give 1 or more, or leave it out.")
+    if saves:
+        if asked is not None and asked > 1:
+            raise BadInput(
+                "--save measures what the figures show, so one lab runs at a time.", next_step="Leave out --jobs."
+            )
+        return 1
+    if asked is not None:
+        return asked
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cpus // 2 if facts.emulated else cpus)
+
+
+def longest_first(names: list[str]) -> list[str]:
+    """The order in which labs start when several run at once, so that no long one is left alone at the end."""
+    minutes = {entry.lab: entry.minutes for entry in labs()}
+    return sorted(names, key=lambda lab: -minutes[lab])
+
+
 def main(options: argparse.Namespace) -> int:
-    reports = []
-    for lab in chosen([] if options.all else options.labs):
-        say(f"{lab} …")
-        report = save(lab, engine=options.engine) if options.save else execute(lab, engine=options.engine)
-        sweep(options.engine)  # a kernel that was not given the time to tidy up itself
-        reports.append(report)
-        say(f"{lab}: {report.outcome} · {report.cells} cells · {report.seconds:.0f} s")
-        for problem in report.problems:
-            say(f"  cell {problem['cell']}: {problem['what']}\n{_indent(problem['detail'])}")
-    if options.json:
-        print(json.dumps({"ok": _ok(reports), "labs": [asdict(report) for report in reports]}, indent=1))
-    else:
-        width = max((len(report.lab) for report in reports), default=0)
-        for report in reports:
-            print(f"{report.lab:<{width}}  {report.outcome}  {report.cells} cells  {report.seconds:.0f} s")
-    return 0 if _ok(reports) else 1
-
-
-def _ok(reports: list[LabReport]) -> bool:
-    return bool(reports) and all(report.outcome == "pass" for report in reports)
-
-
-def _indent(text: str) -> str:
-    return "\n".join("    " + line for line in text.splitlines()[:40])
-
-
-def run_environment(engine: str | None, state: str) -> dict[str, str]:
-    """The environment of a rerun: solutions run, and the learner's own progress stays untouched."""
-    added = {"LABKIT_SOLUTIONS": "1", "LABKIT_STATE": state}
-    if engine:
-        added["LABKIT_ENGINE"] = engine
-    return {**os.environ, **added}
-
-
-def execute(lab: str, *, engine: str | None = None) -> LabReport:
-    """Run one lab under nbval and report each cell that raised or differs."""
-    report = LabReport(lab)
+    names = chosen([] if options.all else options.labs)
+    facts = make_ready(options.engine)
+    jobs = at_a_time(options.jobs, facts, saves=options.save)
+    say(f"{facts.name} {facts.version} ({facts.kind}) · {len(names)} labs, {jobs} at a time")
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="labkit-run-") as folder:
-        lines = Path(folder, "cells.jsonl")
-        command = [
-            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-            "--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}",
-            f"--nbval-sanitize-with={COURSE / 'tests/notebooks/sanitize.cfg'}",
-            "-p", "labkit.commands.nbval_report", f"--labkit-report={lines}",
-            str(COURSE / "notebooks" / f"{lab}.ipynb"),
-        ]  # fmt: skip
-        done = subprocess.run(command, cwd=COURSE, env=run_environment(engine, folder), capture_output=True, text=True)
-        cells = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-    report.seconds = round(time.monotonic() - began, 1)
-    report.cells = len(cells)
-    for cell in cells:
-        if cell["outcome"] != "passed":
-            report.problems.append(cell)
-    if report.problems:
-        raised = any(problem["what"] != "drift" for problem in report.problems)
-        report.outcome = "fail" if raised else "drift"
-    elif done.returncode or not cells:
-        report.outcome = "fail"
-        report.problems.append(
-            {"cell": 0, "what": "the run itself failed", "detail": done.stdout[-2000:] + done.stderr[-2000:]}
-        )
-    return report
+    with Board(names) as board:
+        reports = run_labs(names, board, jobs=jobs, engine=options.engine, saves=options.save)
+    found = as_dict(reports, facts, seconds=time.monotonic() - began, jobs=jobs)
+    if options.report:
+        Path(options.report).write_text(as_html(found), encoding="utf-8")
+        say(f"Report: {options.report}")
+    print(json.dumps(found, indent=1) if options.json else as_text(found))
+    return 0 if found["ok"] else 1
+
+
+def make_ready(engine: str | None) -> EngineFacts:
+    """The engine's facts; the labs' images are on it afterwards, so that no two labs make the same one."""
+    from .. import images
+
+    with opened("run", engine) as lab:
+        for image in images.RECIPES:
+            lab.context.image(image)
+        return lab.facts
+
+
+def run_labs(names: list[str], board: Board, *, jobs: int, engine: str | None, saves: bool) -> list[LabReport]:
+    """Run labs, ``jobs`` at a time; the reports come in the order of the course.
+
+    An interrupt reaches every running lab, and waits until each has tidied up.
+    """
+    stopped = threading.Event()
+    began = time.monotonic()
+    tidying = threading.Lock()
+
+    def one(lab: str) -> LabReport:
+        start = time.monotonic() - began
+        board.start(lab)
+        work: Callable[..., LabReport] = save if saves else execute
+        report = work(lab, engine=engine, watch=lambda cells: board.cells(lab, cells), stop=stopped.is_set)
+        report.began = round(start, 1)
+        with tidying:
+            sweep(engine)  # a kernel that was not given the time to tidy up itself
+        board.end(report)
+        return report
+
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        started = {lab: pool.submit(one, lab) for lab in (longest_first(names) if jobs > 1 else names)}
+        return [started[lab].result() for lab in names]
+    except BaseException:
+        stopped.set()
+        raise
+    finally:
+        with contextlib.suppress(KeyboardInterrupt):
+            pool.shutdown(wait=True, cancel_futures=True)

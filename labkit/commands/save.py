@@ -2,46 +2,72 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
+from collections.abc import Callable
 
+from ..errors import LabError
 from ..paths import COURSE
+from .outputs import as_text, plain
+from .rerun import CELL_TIMEOUT, LabReport, run_environment
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 #: Cell metadata that only tell when a cell ran.
 _NOISE = ("execution", "ExecuteTime", "collapsed")
+#: A cell with this tag says something else on every run, and nothing compares it.
+_LOOSE = "nbval-ignore-output"
 
 
-def save(lab: str, *, engine: str | None = None):
-    """Execute a notebook and keep its outputs; what says the same as before stays byte for byte.
+def save(
+    lab: str,
+    *,
+    engine: str | None = None,
+    watch: Callable[[list[dict]], None] = lambda cells: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> LabReport:
+    """Execute a notebook and keep its outputs: all figures of this one run, and words only where they changed.
 
-    A cell's old outputs are kept when source and text are unchanged: a figure with other measured
-    numbers is no reason for a diff. Widget views and state are left out: JupyterLab does not
+    A lab that fails is not written. Widget views and state are left out: JupyterLab does not
     restore them, and the text beside them says what the widget is.
+
+    Args:
+        lab: its name.
+        engine: as for ``--engine``.
+        watch: called after each cell with the cells that have ended so far.
+        stop: asked before each cell; once it says True, nothing more is run or written.
     """
     import nbformat
     from jupyter_client.manager import KernelManager
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
-
-    from .run import CELL_TIMEOUT, LabReport, run_environment
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     path = COURSE / "notebooks" / f"{lab}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     before = {cell.id: (cell.source, cell.get("outputs", [])) for cell in notebook.cells if cell.cell_type == "code"}
     report, began = LabReport(lab), time.monotonic()
+    ended: list[dict] = []
+
+    def starts(cell, cell_index) -> None:
+        if stop():
+            raise LabError("Interrupted.")
+
+    def has_ended(cell, cell_index, execute_reply) -> None:
+        ended.append({"cell": len(ended) + 1, "id": cell.id, "outcome": "passed"})
+        watch(ended)
+
     with tempfile.TemporaryDirectory(prefix="labkit-save-") as state:
         client = NotebookClient(
             notebook, timeout=CELL_TIMEOUT, kernel_name="python3", kernel_manager_class=KernelManager,
-            resources={"metadata": {"path": str(path.parent)}},
+            resources={"metadata": {"path": str(path.parent)}}, on_cell_start=starts, on_cell_executed=has_ended,
         )  # fmt: skip
         try:
             client.execute(env=run_environment(engine, state))
-        except CellExecutionError as fault:
+        except (CellExecutionError, CellTimeoutError, DeadKernelError, LabError) as fault:
             report.outcome = "fail"
-            report.problems.append({"cell": 0, "what": "raised", "detail": str(fault)})
+            report.problems.append(_problem(notebook, len(ended), fault))
     report.seconds = round(time.monotonic() - began, 1)
-    report.cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+    report.cells = len(ended)
     if report.outcome == "pass":
         tidy(notebook, before)
         nbformat.validate(notebook)
@@ -49,8 +75,26 @@ def save(lab: str, *, engine: str | None = None):
     return report
 
 
+def _problem(notebook, ended: int, fault: Exception) -> dict:
+    """The cell that raised, as ``labkit run`` tells of it."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    # nbclient calls a cell that raised executed, too; one that timed out is the next.
+    raised = [n for n, cell in enumerate(cells) if any(output.output_type == "error" for output in cell.outputs)]
+    number = raised[0] if raised else min(ended, len(cells) - 1)
+    cell = cells[number]
+    return {
+        "cell": number + 1, "id": cell.id, "what": "raised", "source": cell.source,
+        "got": as_text(cell.outputs), "detail": plain(str(fault)),
+    }  # fmt: skip
+
+
 def tidy(notebook, before: dict) -> None:
-    """Take out what is noise, and put back outputs that say the same as before."""
+    """Take out what is noise, and keep the words that say the same as before.
+
+    Args:
+        notebook: just executed; changed in place.
+        before: cell id to (source, outputs) as they were committed.
+    """
     notebook.metadata.pop("widgets", None)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook.metadata["language_info"] = {"name": "python"}
@@ -64,11 +108,35 @@ def tidy(notebook, before: dict) -> None:
         number += 1
         cell.execution_count = number
         source, outputs = before.get(cell.id, (None, []))
-        if source == cell.source and outputs and _text(outputs) == _text(cell.outputs):
-            cell.outputs = outputs
+        if source == cell.source:
+            cell.outputs = keep(outputs, cell.outputs, loose=_LOOSE in cell.metadata.get("tags", []))
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = number
+
+
+def keep(old: list, new: list, *, loose: bool) -> list:
+    """A cell's new outputs, with the old one in place of each that says the same; pictures are always the new ones.
+
+    Args:
+        old: as committed.
+        new: of this run.
+        loose: the cell's text differs on every run, so that only its pictures are worth a change.
+    """
+    same = [_words(output) for output in old] == [_words(output) for output in new]
+    pictures = any(_has_picture(output) for output in new)
+    if old and not pictures and (same or loose):
+        return old
+    if not same:
+        return new
+    for earlier, now in zip(old, new):
+        if _has_picture(now):
+            now.data["text/plain"] = earlier.data["text/plain"]
+    return [now if _has_picture(now) else earlier for earlier, now in zip(old, new)]
+
+
+def _has_picture(output) -> bool:
+    return "image/png" in output.get("data", {})
 
 
 def _tidy_output(output):
@@ -78,14 +146,16 @@ def _tidy_output(output):
     return output
 
 
-def _text(outputs) -> list:
-    """What a reader reads, without pictures and HTML."""
-    rows = []
-    for output in outputs:
-        if output.output_type == "stream":
-            rows.append((output.name, output.text))
-        else:
-            rows.append(
-                (output.output_type, output.get("data", {}).get("text/plain"), "image/png" in output.get("data", {}))
-            )
-    return rows
+def _words(output) -> tuple:
+    """What a reader reads, without pictures, HTML and the session's id."""
+    if output.output_type == "stream":
+        return "stream", output.name, _without_session(output.text)
+    return (
+        output.output_type,
+        _without_session(output.get("data", {}).get("text/plain", "")),
+        tuple(sorted(output.get("data", {}))),
+    )
+
+
+def _without_session(text: str) -> str:
+    return re.sub(r"-[0-9a-f]{8}\b", "-SESSION", text)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..course import labs
 from ..paths import state_dir
+from .model import load
 
 
 def _folders(found, depth: int) -> dict:
@@ -82,27 +86,74 @@ class Progress:
         """The committed choice, or None."""
         return self.read().get(lab, {}).get("predictions", {}).get(key, {}).get("choice")
 
-    def states(self) -> dict[str, str]:
-        """Per lab: ``done`` when every exercise of it has passed, ``begun`` when anything was tried."""
-        from .model import load
+    def passed_on(self, lab: str, key: str) -> str:
+        """The day on which an exercise first passed, as ``2026-05-14``; empty where it has not."""
+        return self.read().get(lab, {}).get("exercises", {}).get(key, {}).get("passed", "")
 
-        found = {}
-        for lab, kinds in self.read().items():
-            passed = {key for key, entry in kinds.get("exercises", {}).items() if "passed" in entry}
-            wanted = set(load(lab).exercises)
-            found[lab] = "done" if wanted and wanted <= passed else "begun"
-        return found
+    def standings(self) -> dict[str, Standing]:
+        """Every lab of the course, in order."""
+        content = self.read()
+        return {entry.lab: Standing.of(entry.lab, content.get(entry.lab, {})) for entry in labs()}
 
-    def summary(self) -> dict[str, dict[str, int]]:
-        """Per lab: exercises passed, predictions made and right, quiz questions right."""
-        found = {}
-        for lab, kinds in sorted(self.read().items()):
-            exercises = kinds.get("exercises", {})
-            predictions = kinds.get("predictions", {})
-            found[lab] = {
-                "exercises_passed": sum("passed" in entry for entry in exercises.values()),
-                "predictions": len(predictions),
-                "predictions_right": sum(entry.get("right", False) for entry in predictions.values()),
-                "quiz_right": sum(entry.get("right", False) for entry in kinds.get("quiz", {}).values()),
-            }
-        return found
+    def next_lab(self) -> str | None:
+        """The first lab, in the course's order, that is not done; None when all are."""
+        return next((lab for lab, found in self.standings().items() if found.state != "done"), None)
+
+    def hand_in(self, name: str = "") -> dict:
+        """What a learner may hand in to an instructor: counts and keys, no date, no path, no machine.
+
+        Args:
+            name: only what the learner types; anonymous otherwise.
+        """
+        standings = {lab: dataclasses.asdict(found) for lab, found in self.standings().items()}
+        return {"learner": name or None, "next": self.next_lab(), "labs": standings}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a learner stands in one lab.
+
+    ``state`` is ``open``, ``begun`` (anything was tried) or ``done`` (every exercise has passed).
+    ``exercises``, ``predictions`` and ``quiz`` have one entry per key of the lab: ``"passed"`` or
+    ``"right"``, the number of failed tries or ``"wrong"``, None where nothing was tried.
+    """
+
+    state: str
+    exercises: dict[str, str | int | None]
+    predictions: dict[str, str | None]
+    quiz: dict[str, str | None]
+
+    @classmethod
+    def of(cls, lab: str, kinds: dict) -> Standing:
+        """From what the file says of a lab; what the lab no longer asks is left out."""
+        content = load(lab)
+        tried = {kind: kinds.get(kind, {}) for kind in ("exercises", "predictions", "quiz")}
+        exercises = {key: _exercise(tried["exercises"].get(key)) for key in content.exercises}
+        done = exercises and set(exercises.values()) == {"passed"}
+        return cls(
+            "done" if done else "begun" if any(tried.values()) else "open",
+            exercises,
+            {key: _answer(tried["predictions"].get(key)) for key in content.predictions},
+            {question.key: _answer(tried["quiz"].get(question.key)) for question in content.quiz},
+        )
+
+    @property
+    def passed(self) -> int:
+        """How many exercises have passed."""
+        return sum(found == "passed" for found in self.exercises.values())
+
+    def right(self, kind: str) -> int:
+        """How many ``predictions`` or ``quiz`` answers are right."""
+        return sum(found == "right" for found in getattr(self, kind).values())
+
+
+def _exercise(entry: dict | None) -> str | int | None:
+    if entry is None:
+        return None
+    return "passed" if "passed" in entry else entry.get("failed", 0)
+
+
+def _answer(entry: dict | None) -> str | None:
+    if entry is None:
+        return None
+    return "right" if entry.get("right") else "wrong"

@@ -66,17 +66,20 @@ class Picture:
     """A finished figure: PNG bytes and the sentence that tells the same in words.
 
     In a notebook it shows itself. Its plain text is the text alternative, which holds no
-    measured number, so it is the same on every run.
+    measured number, so it is the same on every run. ``state`` is what only this learner's
+    picture says; it is read out with it, and kept out of the plain text.
     """
 
-    def __init__(self, png: bytes, alt: str, width: int):
+    def __init__(self, png: bytes, alt: str, width: int, state: str = ""):
         self.png = png
         self.alt = alt
         self.width = width
+        self.state = state
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
-        return data, {"image/png": {"alt": self.alt, "width": self.width}}
+        spoken = f"{self.alt} {self.state}".strip()
+        return data, {"image/png": {"alt": spoken, "width": self.width}}
 
     def __repr__(self) -> str:
         return self.alt
@@ -116,9 +119,9 @@ def render(figure: Figure, *, scale: float = 2.0) -> bytes:
     return buffer.getvalue()
 
 
-def picture(figure: Figure, alt: str, *, caption: str = "") -> Picture:
-    """Finish a figure: caption below, PNG, text alternative."""
+def picture(figure: Figure, alt: str, *, caption: str = "", state: str = "") -> Picture:
+    """Finish a figure: caption below, PNG, text alternative; ``state`` as for :class:`Picture`."""
     if caption:
         figure.supxlabel(caption, fontsize=9, color=COLOURS["grey"], x=0.01, ha="left")
     width = int(figure.get_figwidth() * DPI)
-    return Picture(render(figure), alt, width)
+    return Picture(render(figure), alt, width, state)

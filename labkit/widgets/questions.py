@@ -114,5 +114,4 @@ class HintWidget(LabWidget):
     def _again(self, _=None) -> None:
         outcome = self._check_again()
         self.says.value = words(outcome.message, "good" if outcome.passed else "")
-        if outcome.passed:
-            self.more.disabled = self.again.disabled = True
+        self.more.disabled = outcome.passed or self._next >= len(self._exercise.hints)

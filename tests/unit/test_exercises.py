@@ -11,6 +11,7 @@ from labkit import course
 from labkit.errors import BadInput
 from labkit.exercises import LabContent, Progress, Question, load, not_yet, passed
 
+OOM = "08-out-of-memory"
 WRITTEN = [entry.lab for entry in course.labs() if load(entry.lab).exercises]
 
 
@@ -87,11 +88,11 @@ def test_the_state_folder_decides_where(tmp_path, monkeypatch):
 
 
 def test_the_first_prediction_counts(progress):
-    progress.predicted("08", "full", 0, False)
-    progress.predicted("08", "full", 1, True)
-    assert progress.prediction("08", "full") == 0
-    assert progress.summary()["08"]["predictions_right"] == 0
-    assert progress.prediction("08", "other") is None
+    progress.predicted(OOM, "full", 0, False)
+    progress.predicted(OOM, "full", 1, True)
+    assert progress.prediction(OOM, "full") == 0
+    assert progress.read()[OOM]["predictions"]["full"]["right"] is False
+    assert progress.prediction(OOM, "other") is None
 
 
 def test_a_right_quiz_answer_stays_right(progress):
@@ -101,28 +102,49 @@ def test_a_right_quiz_answer_stays_right(progress):
 
 
 def test_checks_are_counted_until_passed_and_stay_passed(progress):
-    assert [progress.checked("08", "x", False) for _ in range(2)] == [1, 2]
-    progress.checked("08", "x", True)
-    progress.checked("08", "x", False)
-    assert progress.summary()["08"]["exercises_passed"] == 1
+    assert [progress.checked(OOM, "survivor", False) for _ in range(2)] == [1, 2]
+    assert progress.standings()[OOM].exercises["survivor"] == 2
+    assert progress.passed_on(OOM, "survivor") == ""
+    progress.checked(OOM, "survivor", True)
+    progress.checked(OOM, "survivor", False)
+    assert progress.standings()[OOM].exercises["survivor"] == "passed"
+    assert progress.passed_on(OOM, "survivor").startswith("20")
 
 
-def test_a_lab_is_done_with_its_last_exercise(progress):
-    *first, last = load("08-out-of-memory").exercises
+def test_a_lab_is_open_begun_and_done_with_its_last_exercise(progress):
+    *first, last = load(OOM).exercises
+    assert progress.standings()[OOM].state == "open"
     for key in first:
-        progress.checked("08-out-of-memory", key, True)
-    assert progress.states() == {"08-out-of-memory": "begun"}
-    progress.checked("08-out-of-memory", last, True)
-    assert progress.states() == {"08-out-of-memory": "done"}
+        progress.checked(OOM, key, True)
+    found = progress.standings()[OOM]
+    assert (found.state, found.passed) == ("begun", len(first))
+    progress.checked(OOM, last, True)
+    assert progress.standings()[OOM].state == "done"
+
+
+def test_an_exercise_that_the_lab_has_no_longer_is_no_gap_and_no_gain(progress):
+    progress.checked(OOM, "of an earlier edition", True)
+    assert (progress.standings()[OOM].state, progress.standings()[OOM].passed) == ("begun", 0)
+
+
+def test_the_next_lab_is_the_first_that_is_not_done(progress):
+    assert progress.next_lab() == "00-start-here"
+    for key in load("00-start-here").exercises:
+        progress.checked("00-start-here", key, True)
+    assert progress.next_lab() == "01-devops-and-delivery"
+    for entry in course.labs():
+        for key in load(entry.lab).exercises:
+            progress.checked(entry.lab, key, True)
+    assert progress.next_lab() is None
 
 
 @pytest.mark.parametrize("words", ["", "{", "[1, 2]", "null", "\x00\x01", '{"08": "x"}', '{"08": {"exercises": []}}'])
 def test_a_file_that_is_no_progress_does_not_stop_a_learner(progress, words):
     progress.path.parent.mkdir(parents=True)
     progress.path.write_text(words)
-    assert isinstance(progress.summary(), dict) and isinstance(progress.states(), dict)
-    progress.checked("08", "x", True)
-    assert progress.summary()["08"]["exercises_passed"] == 1
+    assert progress.standings()[OOM].passed == 0 and progress.next_lab()
+    progress.checked(OOM, "survivor", True)
+    assert progress.standings()[OOM].passed == 1
 
 
 def _write_many(path, name: str) -> None:
@@ -141,6 +163,6 @@ def test_kernels_that_write_at_once_lose_nothing(progress):
     for writer in writers:
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0] * 4
-    assert progress.summary()["08"]["exercises_passed"] == 100
+    assert sum("passed" in entry for entry in progress.read()["08"]["exercises"].values()) == 100
     left = sorted(path.name for path in progress.path.parent.iterdir())
     assert left == ["progress.json", "progress.lock"]

@@ -1,0 +1,25 @@
+"""A cell's outputs as words."""
+
+from __future__ import annotations
+
+import re
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def plain(text: str) -> str:
+    """Text without a terminal's colours."""
+    return _COLOUR.sub("", text)
+
+
+def as_text(outputs) -> str:
+    """What a reader of these outputs sees, as plain text; a picture is its text alternative."""
+    parts = []
+    for output in outputs:
+        if "ename" in output:
+            parts.append(f"{output['ename']}: {output['evalue']}")
+        elif "text" in output:
+            parts.append(output["text"])
+        else:
+            parts.append("".join(output.get("data", {}).get("text/plain", "")))
+    return plain("\n".join(part.rstrip("\n") for part in parts))

@@ -1,0 +1,148 @@
+"""The report of ``labkit run``: as plain data, as lines for a terminal, as one HTML file."""
+
+from __future__ import annotations
+
+import difflib
+import html
+import time
+from dataclasses import asdict
+from string import Template
+
+from .. import __version__
+from ..course import labs
+from ..engine import EngineFacts
+from ..paths import data_file
+from ..units import show_size
+from .rerun import LabReport
+
+#: How an outcome is said; the sign stands beside the colour, which is never the only cue.
+SIGNS = {"pass": "✓", "drift": "≠", "fail": "✗"}
+#: Lines of an output that a report shows at most.
+LINES = 60
+
+
+def as_dict(reports: list[LabReport], facts: EngineFacts, *, seconds: float, jobs: int) -> dict:
+    """The report as plain data, as ``--json`` prints it.
+
+    Args:
+        reports: one per lab.
+        facts: of the engine that they ran on.
+        seconds: from the first lab's start to the last one's end.
+        jobs: how many ran at once.
+    """
+    return {
+        "ok": bool(reports) and all(report.outcome == "pass" for report in reports),
+        "ended": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "seconds": round(seconds, 1),
+        "jobs": jobs,
+        "labkit": __version__,
+        "engine": {**asdict(facts), "name": facts.name},
+        "labs": [asdict(report) for report in reports],
+    }
+
+
+def as_text(found: dict) -> str:
+    """What a person reads at the end of a run: a line per lab, and each difference."""
+    width = max((len(lab["lab"]) for lab in found["labs"]), default=0)
+    lines = []
+    for lab in found["labs"]:
+        lines.append(
+            f"{SIGNS[lab['outcome']]} {lab['lab']:<{width}}  {lab['outcome']:<5}  {lab['cells']:>2} cells"
+            f"  {lab['seconds']:>4.0f} s"
+        )
+        for problem in lab["problems"]:
+            lines.append(f"    cell [{problem['cell']}] {problem['id']}: {problem['what']}")
+            lines += ["      " + line for line in _difference(problem)]
+    lines.append(f"{_headline(found)} in {_minutes(found['seconds'])}, {found['jobs']} at a time.")
+    return "\n".join(lines)
+
+
+def _difference(problem: dict) -> list[str]:
+    """Expected against got, line by line; what nbval or Python said where there's no difference in words."""
+    if problem["what"] == "drift" and problem["expected"] != problem["got"]:
+        pair = problem["expected"].splitlines(), problem["got"].splitlines()
+        return [line for line in difflib.ndiff(*pair) if not line.startswith("?")][:LINES]
+    return (problem.get("got") or problem["detail"]).splitlines()[:LINES]
+
+
+def _headline(found: dict) -> str:
+    good = sum(lab["outcome"] == "pass" for lab in found["labs"])
+    return f"{good} of {len(found['labs'])} labs pass"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{int(seconds) // 60} min {int(seconds) % 60:02} s"
+
+
+def as_html(found: dict) -> str:
+    """The report as one HTML file that needs nothing beside it; it follows the reader's light or dark setting."""
+    page = Template(data_file("report.html").read_text(encoding="utf-8"))
+    return page.substitute(
+        title=html.escape(_headline(found)),
+        outcome="pass" if found["ok"] else "fail",
+        sign=SIGNS["pass" if found["ok"] else "fail"],
+        when=html.escape(f"{found['ended']} · {_minutes(found['seconds'])}, {found['jobs']} labs at a time"),
+        engine=_engine(found["engine"]),
+        rows="\n".join(_row(lab, found["seconds"]) for lab in found["labs"]),
+        problems="\n".join(_problems(lab) for lab in found["labs"] if lab["problems"]),
+    )
+
+
+def _engine(engine: dict) -> str:
+    facts = [
+        ("Engine", f"{engine['name']} {engine['version']}, API {engine['api_version']} ({engine['kind']})"),
+        ("Endpoint", engine["endpoint"]),
+        ("Machine", f"{engine['cpus']} CPU, {show_size(engine['memory'])}, {engine['architecture']}"
+                    + (", emulated in software" if engine["emulated"] else "")),
+        ("System", f"{engine['operating_system']}, Linux {engine['kernel']}"),
+        ("Control groups", f"version {engine['cgroup_version']}, driver {engine['cgroup_driver']}"),
+        ("Image store", engine["image_store"]),
+    ]  # fmt: skip
+    return "\n".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts)
+
+
+def _row(lab: dict, whole: float) -> str:
+    """One lab as a row: its outcome, and a bar from its start to its end."""
+    title = {entry.lab: entry.title for entry in labs()}.get(lab["lab"], lab["lab"])
+    left = 100 * lab["began"] / max(whole, 0.1)
+    width = max(0.5, 100 * lab["seconds"] / max(whole, 0.1))
+    slowest = ", ".join(f"[{cell['cell']}] {cell['id']} {cell['seconds']:.0f} s" for cell in lab["slowest"])
+    name = f"{html.escape(lab['lab'][:2])} · {html.escape(title)}"
+    link = f'<a href="#{html.escape(lab["lab"])}">{name}</a>' if lab["problems"] else name
+    return (
+        f'<tr><td class="{lab["outcome"]}">{SIGNS[lab["outcome"]]} {lab["outcome"]}</td><td>{link}</td>'
+        f'<td class="number">{lab["cells"]}</td><td class="number">{lab["seconds"]:.0f} s</td>'
+        f'<td><div class="track" title="slowest cells: {html.escape(slowest or "unknown")}">'
+        f'<div class="bar {lab["outcome"]}" style="left:{left:.1f}%;width:{min(width, 100 - left):.1f}%"></div></div>'
+        f"</td></tr>"
+    )
+
+
+def _problems(lab: dict) -> str:
+    parts = [f'<h2 id="{html.escape(lab["lab"])}">{html.escape(lab["lab"])}</h2>']
+    for problem in lab["problems"]:
+        where = f"Cell [{problem['cell']}] <code>{html.escape(problem['id'])}</code>" if problem["cell"] else "The run"
+        kind = "drift" if problem["what"] == "drift" else "fail"
+        parts.append(f'<h3>{where} <span class="{kind}">{SIGNS[kind]} {html.escape(problem["what"])}</span></h3>')
+        if problem.get("source"):
+            parts.append(f'<pre class="source">{html.escape(problem["source"])}</pre>')
+        if kind == "drift" and problem["expected"] != problem["got"]:
+            parts.append(_side_by_side(problem["expected"], problem["got"]))
+        elif problem.get("got"):
+            parts.append(f"<pre>{html.escape(problem['got'])}</pre>")
+        detail = html.escape("\n".join(problem["detail"].splitlines()[-LINES:]))
+        parts.append(f"<details><summary>all that was said</summary><pre>{detail}</pre></details>")
+    return "\n".join(parts)
+
+
+def _side_by_side(expected: str, got: str) -> str:
+    old, new = expected.splitlines(), got.splitlines()
+    left, right = [], []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        mark = "{}" if kind == "equal" else "<mark>{}</mark>"
+        left += [mark.format(html.escape(line) or " ") for line in old[a:b]]
+        right += [mark.format(html.escape(line) or " ") for line in new[c:d]]
+    columns = (("expected", left), ("got", right))
+    return '<div class="pair">' + "".join(
+        f"<div><small>{name}</small><pre>{chr(10).join(lines[:LINES])}</pre></div>" for name, lines in columns
+    ) + "</div>"  # fmt: skip
