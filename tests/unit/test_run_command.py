@@ -1,0 +1,199 @@
+"""`labkit run`: small notebooks are really executed; what is told of them, and what --save changes."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from rich.console import Console
+
+from labkit.commands import board, report, rerun, run, save
+from labkit.engine import EngineFacts
+from labkit.errors import BadInput
+from labkit.paths import COURSE
+
+LAB = "00-start-here"
+
+FACTS = EngineFacts(
+    kind="host", endpoint="unix:///x.sock", version="1", api_version="1.41", minimum_api_version="1.12",
+    operating_system="<Some> Linux", kernel="6.1", architecture="x86_64", cpus=2, memory=2 * 1024**3,
+    cgroup_version=2, cgroup_driver="cgroupfs", image_store="overlay2", rootless=False, compatible_api="",
+    owned=False, emulated=False,
+)  # fmt: skip
+EMULATED = EngineFacts(**{**vars(FACTS), "emulated": True})
+
+
+def printed(text: str) -> list:
+    return [new_output("stream", name="stdout", text=text)]
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course of one notebook: its cells are given as (source, tags, outputs)."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "tests/notebooks").mkdir(parents=True)
+    shutil.copy(COURSE / "tests/notebooks/sanitize.cfg", tmp_path / "tests/notebooks")
+    for module in (board, rerun, run, save):
+        monkeypatch.setattr(module, "COURSE", tmp_path)
+    path = tmp_path / "notebooks" / f"{LAB}.ipynb"
+
+    def write(*cells):
+        made = [
+            new_code_cell(source, id=f"cell-{n}", execution_count=n, outputs=outputs, metadata={"tags": tags})
+            for n, (source, tags, outputs) in enumerate(cells, 1)
+        ]
+        nbformat.write(
+            new_notebook(cells=made, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}), path
+        )
+        return path
+
+    return write
+
+
+def test_a_lab_that_drifts_and_raises(course):
+    course(
+        ("print('same')", [], printed("same\n")),
+        ("print('now')", [], printed("then\n")),
+        ("1 / 0", [], []),
+        ("print('web-0123abcd')", [], printed("web-ffffffff\n")),
+    )
+    seen = []
+    found = rerun.execute(LAB, watch=lambda cells: seen.append(len(cells)))
+    assert (found.outcome, found.cells) == ("fail", 4)
+    drift, raised = found.problems
+    assert (drift["cell"], drift["id"], drift["what"]) == (2, "cell-2", "drift")
+    assert (drift["expected"], drift["got"]) == ("then", "now")
+    assert (raised["cell"], raised["what"], raised["got"]) == (3, "raised", "ZeroDivisionError: division by zero")
+    assert seen == sorted(seen) and len(found.slowest) == 3
+
+
+def test_a_run_is_stopped_when_asked(course):
+    course(("import time; time.sleep(60)", [], []))
+    found = rerun.execute(LAB, stop=lambda: True)
+    assert found.outcome == "fail" and found.problems[0]["what"] == "interrupted"
+    assert found.seconds < 50
+
+
+FIGURE = """
+import IPython.display, os
+IPython.display.display({"image/png": "iVBOR" + os.urandom(3).hex(), "text/plain": "A figure."}, raw=True)
+""".strip()
+
+
+def test_saving_twice_changes_figures_only(course):
+    cells = (
+        ("print('a fact')", [], printed("an older fact\n")),
+        ("import os; print('web-' + os.urandom(4).hex())", [], []),
+        ("print(os.urandom(4).hex())", ["nbval-ignore-output"], []),
+        (FIGURE, [], []),
+    )
+    path = course(*cells)
+    assert save.save(LAB).outcome == "pass"
+    first = path.read_text()
+    assert save.save(LAB).outcome == "pass"
+    second = path.read_text()
+    assert "older" not in first and "a fact" in first
+    changed = [(a, b) for a, b in zip(first.splitlines(), second.splitlines(), strict=True) if a != b]
+    assert len(changed) == 1 and all('"image/png": "iVBOR' in line for line in changed[0])
+
+
+def test_a_lab_that_raises_is_not_saved_and_its_cell_is_named(course):
+    path = course(("print(1)", [], printed("old\n")), ("1 / 0", [], []))
+    before = path.read_text()
+    found = save.save(LAB)
+    assert found.outcome == "fail" and path.read_text() == before
+    assert (found.problems[0]["cell"], found.problems[0]["id"]) == (2, "cell-2")
+
+
+def test_saving_stops_before_the_next_cell(course):
+    path = course(("print(1)", [], printed("old\n")))
+    before = path.read_text()
+    assert save.save(LAB, stop=lambda: True).outcome == "fail"
+    assert path.read_text() == before
+
+
+def test_labs_at_a_time(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
+    assert run.at_a_time(None, FACTS, saves=False) == 4
+    assert run.at_a_time(None, EMULATED, saves=False) == 2
+    assert run.at_a_time(3, EMULATED, saves=False) == 3
+    assert run.at_a_time(None, FACTS, saves=True) == run.at_a_time(1, FACTS, saves=True) == 1
+    with pytest.raises(BadInput, match="one lab runs at a time"):
+        run.at_a_time(2, FACTS, saves=True)
+    with pytest.raises(BadInput, match="runs nothing"):
+        run.at_a_time(0, FACTS, saves=False)
+
+
+def test_a_lab_named_twice_runs_once():
+    assert run.chosen(["8", "08", "0"]) == ["08-out-of-memory", "00-start-here"]
+    assert len(run.chosen([])) == 9
+    assert run.longest_first(["00-start-here", "08-out-of-memory"]) == ["08-out-of-memory", "00-start-here"]
+
+
+@pytest.fixture
+def found() -> dict:
+    drift = {"cell": 3, "id": "three", "what": "drift", "source": "show(<b>)", "expected": "one\ntwo <i>", "got": "one\n2",
+             "detail": "mismatch"}  # fmt: skip
+    reports = [
+        rerun.LabReport("00-start-here", seconds=5, cells=3),
+        rerun.LabReport("08-out-of-memory", "drift", 2.0, 9.5, 12, [drift], [{"cell": 3, "id": "three", "seconds": 7}]),
+    ]
+    return report.as_dict(reports, FACTS, seconds=11.5, jobs=2)
+
+
+def test_the_report_in_words(found):
+    text = report.as_text(found)
+    assert "✓ 00-start-here" in text and "≠ 08-out-of-memory" in text
+    assert "cell [3] three: drift" in text and "- two <i>" in text and "+ 2" in text
+    assert text.endswith("1 of 2 labs pass in 12 s, 2 at a time.")
+    assert not found["ok"] and found["engine"]["name"] == "Docker Engine"
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag != "meta":
+            self.open.append(tag)
+        self.fetched += [value for name, value in attributes if name in ("src", "href") and not value.startswith("#")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_report_as_html_stands_alone(found):
+    text = report.as_html(found)
+    page = Page(text)
+    assert page.open == [] and page.fetched == [] and "url(" not in text and "<script" not in text
+    assert "&lt;Some&gt; Linux" in text and "<Some>" not in text
+    assert "<mark>two &lt;i&gt;</mark>" in text and "<mark>2</mark>" in text
+    assert 'href="#08-out-of-memory"' in text and 'id="08-out-of-memory"' in text
+    assert not re.search(r"\$\w", text), "a placeholder was left"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_board_shows_each_lab(terminal):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=110)
+    with board.Board([LAB, "08-out-of-memory"], console) as shown:
+        shown.start(LAB)
+        shown.cells(LAB, [{"outcome": "passed"}, {"outcome": "failed"}])
+        if terminal:
+            console.print(shown._table())
+        problem = {"cell": 2, "what": "drift"}
+        shown.end(rerun.LabReport(LAB, "drift", 0, 3, 21, [problem]))
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
+    assert "drift" in text
+    if terminal:
+        assert "1 not as committed" in text and "2/21" in text and "drift in cell [2]" in text and "waits" in text
+    else:
+        assert text.splitlines() == ["00-start-here …", "00-start-here: drift · 21 cells · 3 s"]
