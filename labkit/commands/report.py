@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import html
+import importlib.metadata
 import time
 from dataclasses import asdict
 from string import Template
 
-from .. import __version__
 from ..course import labs
 from ..engine import EngineFacts
 from ..paths import data_file
@@ -35,7 +35,7 @@ def as_dict(reports: list[LabReport], facts: EngineFacts, *, seconds: float, job
         "ended": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "seconds": round(seconds, 1),
         "jobs": jobs,
-        "labkit": __version__,
+        "labkit": importlib.metadata.version("labkit"),
         "engine": {**asdict(facts), "name": facts.name},
         "labs": [asdict(report) for report in reports],
     }
