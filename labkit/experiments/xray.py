@@ -1,7 +1,9 @@
 """X-ray of one ``docker run``: who did what and when, on one clock.
 
 Three sources are merged: the kernel's tracepoints (through the observer), the engine's events,
-and the client's requests as the wiretap sees them. Every span and mark names its source.
+and the client's requests as the wiretap sees them. Every span and mark names its source. Where the
+kernel may not be traced (a rootless engine, gVisor, a locked-down kernel), looking through ``/proc``
+again and again stands in for the tracepoints, and every span of it says so.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from .xray_evidence import (
     CHAIN,
     CLIENT,
     ENGINE,
+    KERNEL,
+    SCAN,
     TAP,
     Mark,
     Reader,
@@ -33,8 +37,9 @@ from .xray_evidence import (
     events,
     segments,
 )  # fmt: skip
+from .xray_scan import spans as scanned
 
-__all__ = ["Mark", "Series", "Span", "Xray", "compare", "many", "overhead", "run"]
+__all__ = ["Mark", "Overhead", "Series", "Span", "Xray", "compare", "many", "overhead", "run"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,9 @@ class Xray(Result):
     """One ``docker run``, seen through.
 
     ``segments`` are seconds by name, in order; ``lost`` counts trace events that the kernel had no
-    room for; ``traced`` is False where the kernel may not be traced, and then ``why`` says why.
+    room for, ``lacking`` names tracepoints that this kernel doesn't have. ``traced`` is False where the
+    kernel may not be traced: then ``why`` says why, and ``looks`` and ``longest`` are how often ``/proc``
+    was looked through instead (0: not at all) and the longest pause between two looks in seconds.
     """
 
     command: str
@@ -56,6 +63,9 @@ class Xray(Result):
     traced: bool
     lost: int
     why: str
+    lacking: tuple[str, ...] = ()
+    looks: int = 0
+    longest: float = 0.0
 
     @property
     def complete(self) -> bool:
@@ -64,7 +74,8 @@ class Xray(Result):
 
     def facts(self) -> str:
         if not self.traced:
-            return f"seen: client, engine events · kernel: not traced ({self.why})"
+            instead = "processes by scanning, and" if self.looks else "only"
+            return f"the kernel may not be traced here: {self.why}\nseen: {instead} client, wiretap and engine events"
         whole = "yes" if not self.missing else f"no, missing: {', '.join(self.missing)}"
         return f"client → dockerd → containerd → shim → runc → kernel → program · every link seen: {whole}"
 
@@ -130,37 +141,47 @@ def _client(on: Context, words: list[str], tap: Wiretap | None) -> subprocess.Co
 
 
 class _Tracer:
-    """The kernel's trace for the length of a ``with`` block; ``why`` says why there is none.
+    """The kernel's trace for the length of a ``with`` block, or a scan of its processes where that is refused.
 
+    ``why`` says why there is no trace; then ``source`` is the process scan, or empty where even that fails.
     One trace serves a whole series: switching tracepoints off takes the kernel longer than a run.
     """
 
     def __init__(self, on: Context):
-        self.why, self.rows, self.lost = "", [], 0
-        self._stream = None
+        self.why, self.rows, self.end = "", [], {}
+        self.source, self.lacking = KERNEL, ()
         try:
-            stream = on.observer.stream("trace", events=list(EVENTS), size_kb=4096, rest=2.0)
-            first = stream.next(15)
-            if first and first.get("ready"):
-                self._stream = stream
-            else:
-                self.why = "the trace did not start"
+            first = self._start(on, "trace", events=list(EVENTS), size_kb=4096, rest=2.0)
+            self.lacking = tuple(first.get("missing", ()))
         except LabError as fault:
-            self.why = fault.what
+            self.why, self.source = fault.what, SCAN
+            try:
+                self._start(on, "watch")
+            except LabError:
+                self.source = ""
+
+    def _start(self, on: Context, operation: str, **arguments) -> dict:
+        self._stream = None
+        stream = on.observer.stream(operation, **arguments)
+        first = stream.next(15)
+        if not first or not first.get("ready"):
+            raise NotPossibleHere(f"The observer's {operation} did not start.")
+        self._stream = stream
+        return first
 
     def __enter__(self) -> _Tracer:
         return self
 
     def __exit__(self, *_) -> None:
-        if self._stream is None:
+        if not self.source:
             return
         self._stream.stop()
         for chunk in self._stream:
             self.rows += chunk.get("rows", ())
-        self.lost = int(self._stream.result().get("lost", 0))
+        self.end = self._stream.result()
 
     def between(self, start: float, end: float) -> list[list]:
-        """The events between two monotonic times of the engine's machine."""
+        """The rows between two monotonic times of the engine's machine."""
         return [row for row in self.rows if start <= row[0] <= end]
 
 
@@ -177,9 +198,18 @@ def _xray(on: Context, seen: Seen, tracer: _Tracer) -> Xray:
              seen.of_wall(row["timeNano"] / 1e9), ENGINE)
         for row in seen.events
     ]  # fmt: skip
-    moments = {"start asked": seen.of(seen.asked("start").began), "client done": whole}
-    if not tracer.why and seen.before:
-        rows = tracer.between(seen.before.there, seen.before.there + seen.ended - seen.before.here + 0.1)
+    start = seen.asked("start")
+    moments = {"start asked": seen.of(start.began), "client done": whole}
+    rows = (
+        tracer.between(seen.before.there, seen.before.there + seen.ended - seen.before.here + 0.1)
+        if seen.before
+        else []
+    )
+    if tracer.why:
+        spans += scanned(rows, seen)
+        died = [mark.time for mark in marks if mark.name == "die"]
+        moments |= {"start answered": seen.of(start.answered)} | ({"died": died[0]} if died else {})
+    elif seen.before:
         reader = Reader(Trail(rows), seen, seen.container)
         reader.read()
         spans += reader.spans
@@ -188,8 +218,9 @@ def _xray(on: Context, seen: Seen, tracer: _Tracer) -> Xray:
     names = {thing.name for thing in [*spans, *marks]}
     return Xray(
         engine=on.facts, command=seen.command, container=seen.container, status=seen.status, spans=spans, marks=marks,
-        segments=segments(moments), missing=[name for name in CHAIN if name not in names], total=whole,
-        traced=not tracer.why, lost=tracer.lost, why=tracer.why,
+        segments=segments(moments, not tracer.why), missing=[name for name in CHAIN if name not in names], total=whole,
+        traced=not tracer.why, lost=int(tracer.end.get("lost", 0)), why=tracer.why, lacking=tracer.lacking,
+        looks=int(tracer.end.get("looks", 0)), longest=tracer.end.get("longest", 0.0),
     )  # fmt: skip
 
 
@@ -200,7 +231,7 @@ class Series(Result):
     runs: dict[str, list[Xray]]
 
     def medians(self) -> dict[str, dict[str, float]]:
-        """Median seconds of each segment, by flags; only complete runs count."""
+        """Median seconds of each segment, by flags; only runs with every moment count."""
         found = {}
         for flags, runs in self.runs.items():
             good = [one.segments for one in runs if one.segments]
@@ -211,7 +242,7 @@ class Series(Result):
     def facts(self) -> str:
         runs = [one for several in self.runs.values() for one in several]
         if not all(one.traced for one in runs):
-            return "the kernel may not be traced here: no segments"
+            return "the kernel may not be traced here: only the segments that wiretap and engine events tell"
         whole = sum(one.complete for one in runs)
         lost = max(one.lost for one in runs)
         return f"the whole chain was seen in {whole} of {len(runs)} runs · trace events lost: {lost}"
@@ -252,27 +283,54 @@ def compare(on: Context, *flags: str, n: int | None = None) -> Series:
     return Series(on.facts, found)
 
 
-def overhead(on: Context, n: int = 15) -> dict[str, list[float]]:
-    """Seconds of ``docker run``, traced and not, in turn (for the benchmark).
+@dataclass(frozen=True)
+class Overhead(Result):
+    """What the X-ray costs: seconds of the same ``docker run``, pair by pair; ``runs`` are the traced ones."""
 
-    Timed is the client's process from start to end, warm. Untraced means neither tracepoints nor
-    wiretap; traced means both.
+    untraced: list[float]
+    traced: list[float]
+    runs: list[Xray]
+
+    @property
+    def ratio(self) -> float:
+        """Median of the traced runs divided by the median of the untraced ones."""
+        return statistics.median(self.traced) / statistics.median(self.untraced)
+
+    def facts(self) -> str:
+        whole = sum(one.complete for one in self.runs)
+        return f"pairs: {len(self.runs)} · the whole chain was seen in {whole} of {len(self.runs)} runs"
+
+
+def overhead(on: Context, n: int = 50) -> Overhead:
+    """Measure what the X-ray costs.
+
+    Method: ``n`` pairs of ``docker run --rm labkit/busybox:1 true``, one with neither tracepoints nor
+    wiretap, one with both; every second pair the other way round. Timed is the client's process from
+    start to end, warm; switching the tracepoints on and off lies outside. Each traced run is then read
+    like any other X-ray, so that what was timed is what was seen.
     """
     image = on.image()
     words = _words(on, "", image, "true")
-    seconds: dict[str, list[float]] = {"untraced": [], "traced": []}
+    untraced: list[float] = []
+    sights: list[tuple[Seen, _Tracer]] = []
 
-    def timed(tap: Wiretap | None) -> float:
-        began = time.perf_counter()
-        done = _client(on, words, tap)
+    def plain() -> None:
+        began = time.monotonic()
+        done = _client(on, words, None)
         if done.returncode:
             raise LabError(f"docker run failed: {done.stderr.strip()}")
-        return time.perf_counter() - began
+        untraced.append(time.monotonic() - began)
+
+    def traced() -> None:
+        with _Tracer(on) as tracer:
+            sight = _see(on, tap, "", image, "true")
+        sights.append((sight, tracer))
 
     with Wiretap(on.session.engine) as tap:
-        timed(None)
-        for _ in range(n):
-            seconds["untraced"].append(timed(None))
-            with _Tracer(on):
-                seconds["traced"].append(timed(tap))
-    return seconds
+        plain(), traced()
+        untraced.clear(), sights.clear()
+        for number in range(n):
+            for one in (plain, traced) if number % 2 else (traced, plain):
+                one()
+    runs = [_xray(on, sight, tracer) for sight, tracer in sights]
+    return Overhead(on.facts, untraced, [sight.ended - sight.began for sight, _ in sights], runs)

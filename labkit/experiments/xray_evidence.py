@@ -19,6 +19,8 @@ from .context import Context
 LANES = ("client", "dockerd", "containerd", "shim", "runc", "kernel", "program")
 
 KERNEL, ENGINE, TAP, CLIENT = "kernel tracepoint", "engine event", "wiretap", "client's clock"
+#: What stands in for the tracepoints where the kernel may not be traced.
+SCAN = "process scan"
 
 #: What the chain consists of, in order; a run whose trace lacks one is not complete.
 CHAIN = (
@@ -38,6 +40,17 @@ SEGMENTS = (
     ("the program", "program done"),
     ("clean up", "client done"),
 )
+
+#: The same where the kernel may not be traced: only what the wiretap and the engine's events tell.
+COARSE = (
+    ("client and create", "start asked"),
+    ("start", "start answered"),
+    ("until the program has ended", "died"),
+    ("clean up", "client done"),
+)
+
+
+_ITSELF = ("/proc/self/exe", "/proc/self/fd/", "/dev/fd/")
 
 
 @dataclass(frozen=True)
@@ -136,15 +149,17 @@ def events(on: Context, seen: Seen) -> list[dict]:
     return [row for row in rows if ours and ours in (row["Actor"]["ID"], row["Actor"]["Attributes"].get("container"))]
 
 
-def segments(moments: dict[str, float]) -> dict[str, float]:
+def segments(moments: dict[str, float], traced: bool = True) -> dict[str, float]:
     """Seconds by segment; empty when a moment is missing, for then a sum would hide something.
 
-    Only the network hook may be missing: newer engines, and ``--network host``, have none.
+    Only the network hook may be missing: newer engines, and ``--network host``, have none. Not traced,
+    the segments are the few that need no look into the kernel.
     """
-    if any(end not in moments for _, end in SEGMENTS if end != "hook done"):
+    wanted = SEGMENTS if traced else COARSE
+    if any(end not in moments for _, end in wanted if end != "hook done"):
         return {}
     found, since = {}, 0.0
-    for name, end in SEGMENTS:
+    for name, end in wanted:
         if end not in moments:
             found[name] = 0.0
             continue
@@ -207,7 +222,8 @@ class Reader:
                 self._keep("hook done", one.ended)
         if main is not None:
             program = main.programs[-1][0]
-            inits = (one.born for one in below if one.programs and one.programs[0][1] == "/proc/self/exe")
+            # runc runs itself again as init: by that path, since 1.2 from a sealed copy of itself in memory.
+            inits = (one.born for one in below if one.programs and one.programs[0][1].startswith(_ITSELF))
             born = next(inits, main.born)
             self._span("runc", "runc init", born, program)
             self.marks.append(Mark("kernel", "exec", self._at(program), KERNEL))

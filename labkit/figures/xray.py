@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import textwrap
+from dataclasses import dataclass
+
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..errors import BadInput
 from ..experiments.result import draws, machine_line
 from ..experiments.xray import Series, Xray
-from ..experiments.xray_evidence import CLIENT, ENGINE, KERNEL, LANES, SEGMENTS, TAP, Mark, Span
+from ..experiments.xray_evidence import CLIENT, ENGINE, KERNEL, LANES, SCAN, TAP, Mark, Span
 from .style import COLOURS, Picture, new_figure, picture, styled
 
 LANE_COLOURS = {
     "client": "grey", "dockerd": "blue", "containerd": "sky", "shim": "green", "runc": "orange",
     "kernel": "vermilion", "program": "purple",
 }  # fmt: skip
-HATCHES = {KERNEL: "", TAP: "//", CLIENT: ".."}
+HATCHES = {KERNEL: "", TAP: "//", CLIENT: "..", SCAN: "xx"}
 SEGMENT_LOOK = (
     ("grey", ""), ("blue", "//"), ("green", ""), ("orange", "xx"), ("yellow", ""), ("vermilion", "++"),
     ("sky", ".."), ("purple", ""), ("faint", "\\\\"),
 )  # fmt: skip
 #: A light ground behind words on a coloured bar.
 BEHIND = {"boxstyle": "round,pad=0.12", "fc": COLOURS["paper"], "ec": "none", "alpha": 0.85}
+
+
+#: A letter's width as a share of the axes, and the gap between a bar and the words beside it.
+LETTER, GAP = 0.0104, 0.007
+#: Heights of a row of bars and of one of marks.
+BAR_ROW, MARK_ROW = 1.0, 0.52
 
 
 @draws(Xray)
@@ -37,25 +46,29 @@ def plot(run: Xray, *, zoom: str | tuple[float, float] | None = None) -> Picture
     """
     start, end = _window(run, zoom)
     with styled():
-        rows = _rows(run)
-        height = sum(len(lane) for lane in rows.values())
-        figure, axes = new_figure(1.9 + 0.42 * height)
-        y, centres = 0.0, []
-        for name, lane in rows.items():
-            axes.axhspan(y - 0.5, y + len(lane) - 0.5, color=COLOURS["faint"], alpha=0.0 if len(centres) % 2 else 0.45)
-            centres.append(y + (len(lane) - 1) / 2)
-            for offset, spans in enumerate(lane):
-                for span in spans:
-                    _bar(axes, span, y + offset, start, end)
-            _marks(axes, [m for m in run.marks if m.lane == name], y + len(lane) - 1, start, end, name == "dockerd")
-            y += len(lane)
+        rows = {name: _lane(run, name, start, end) for name in LANES}
+        rows = {name: lane for name, lane in rows.items() if lane is not None}
+        height = sum(_height(lane) for lane in rows.values())
+        figure, axes = new_figure(2.0 + 0.42 * height)
+        y, centres = -0.5, []
+        for bars, marks in rows.values():
+            high = _height((bars, marks))
+            axes.axhspan(y, y + high, color=COLOURS["faint"], alpha=0.0 if len(centres) % 2 else 0.45)
+            centres.append(y + high / 2)
+            for row, placed in enumerate(bars):
+                for one in placed:
+                    _bar(axes, one, y + (row + 0.5) * BAR_ROW, start, end)
+            for row, placed in enumerate(marks):
+                for one in placed:
+                    _mark(axes, one, y + len(bars) * BAR_ROW + (row + 0.6) * MARK_ROW)
+            y += high
         axes.set_yticks(centres, list(rows))
-        axes.set_ylim(y - 0.5, -0.5)
+        axes.set_ylim(y, -0.5)
         axes.set_xlim(start, end)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("milliseconds since the client was started")
-        axes.set_title(f"{run.command}", fontsize=12.5, pad=32)
+        axes.set_title(run.command + ("" if run.traced else "  (kernel not traced)"), fontsize=12.5, pad=32)
         axes.legend(handles=_legend(run), loc="lower left", ncols=4, bbox_to_anchor=(-0.01, 0.995), borderaxespad=0)
         where = f", zoomed to {zoom}" if isinstance(zoom, str) else ""
         alt = (
@@ -79,54 +92,88 @@ def _window(run: Xray, zoom) -> tuple[float, float]:
     return zoom
 
 
-def _rows(run: Xray) -> dict[str, list[list[Span]]]:
-    """The spans of each lane in as few rows as they fit without touching."""
-    found: dict[str, list[list[Span]]] = {}
-    for name in LANES:
-        lane: list[list[Span]] = []
-        room = run.total * 0.17  # a short bar's label stands beside it
-        for span in sorted((one for one in run.spans if one.lane == name), key=lambda one: one.start):
-            free = next((row for row in lane if _right(row[-1], room) <= span.start), None)
-            if free is None:
-                lane.append([span])
-            else:
-                free.append(span)
-        marks = any(mark.lane == name for mark in run.marks)
-        if lane or marks:
-            found[name] = lane + [[]] * (marks and (2 if name == "dockerd" else 1))  # events below the spans
-    return found
+@dataclass(frozen=True)
+class _Placed:
+    """A span or a mark with its words: where they stand, and from where to where all of it reaches (ms)."""
+
+    thing: Span | Mark
+    text: str
+    side: str
+    left: float
+    right: float
 
 
-def _right(span: Span, room: float) -> float:
-    return span.end if span.end - span.start > room else span.end + room
-
-
-def _bar(axes, span: Span, y: float, start: float, end: float) -> None:
-    left, right = span.start * 1000, span.end * 1000
+def _place(thing: Span | Mark, start: float, end: float) -> _Placed | None:
+    """Words inside the bar where they fit, else on its right, else on its left; None outside the window."""
+    is_span = isinstance(thing, Span)
+    left, right = (thing.start * 1000, thing.end * 1000) if is_span else (thing.time * 1000,) * 2
     if right < start or left > end:
-        return
+        return None
+    left, right, wide = max(left, start), min(right, end), end - start
+    if is_span:
+        name = f"{thing.name} ({thing.detail})" if thing.detail else thing.name
+        text, room = f"{name} · {_time((thing.end - thing.start) * 1000)}", LETTER * wide
+    else:
+        text, room = thing.name, LETTER * 0.92 * wide
+    needs = room * len(text)
+    gap = GAP * wide
+    if is_span and right - left > needs + gap:
+        return _Placed(thing, text, "inside", left, right)
+    if right + gap + needs <= end:
+        return _Placed(thing, text, "right", left, right + gap + needs)
+    return _Placed(thing, text, "left", left - gap - needs, right)
+
+
+def _lane(run: Xray, name: str, start: float, end: float):
+    """A lane's bars and marks in as few rows as they fit without touching; None where the run has nothing for it."""
+    spans = [one for one in run.spans if one.lane == name]
+    marks = [one for one in run.marks if one.lane == name]
+    if not spans and not marks:
+        return None
+    return _packed(spans, start, end), _packed(marks, start, end)
+
+
+def _packed(things: list, start: float, end: float) -> list[list[_Placed]]:
+    rows: list[list[_Placed]] = []
+    placed = (_place(one, start, end) for one in things)
+    for one in sorted((one for one in placed if one), key=lambda one: one.left):
+        free = next((row for row in rows if row[-1].right + GAP * (end - start) <= one.left), None)
+        if free is None:
+            rows.append([one])
+        else:
+            free.append(one)
+    return rows
+
+
+def _height(lane) -> float:
+    bars, marks = lane
+    return max(1.0, len(bars) * BAR_ROW + len(marks) * MARK_ROW + (0.12 if marks else 0))
+
+
+def _bar(axes, placed: _Placed, y: float, start: float, end: float) -> None:
+    span = placed.thing
+    left, right, gap = span.start * 1000, span.end * 1000, GAP * (end - start)
     width = max(right - left, (end - start) * 0.0016)  # what is too short to be seen gets a hairline
     axes.barh(y, width, left=left, height=0.62, color=COLOURS[LANE_COLOURS[span.lane]], hatch=HATCHES[span.source],
               edgecolor=COLOURS["ink"], linewidth=0.7, zorder=3)  # fmt: skip
-    shown = min(right, end) - max(left, start)
-    name = f"{span.name} ({span.detail})" if span.detail else span.name
-    text = f"{name} · {_time(right - left)}"
-    if shown > (end - start) * 0.011 * len(text):
-        axes.text((max(left, start) + min(right, end)) / 2, y, text, ha="center", va="center", fontsize=9.5, zorder=5,
-                  bbox=BEHIND)  # fmt: skip
-    elif right > start + (end - start) * 0.84:
-        axes.text(
-            max(left, start) - (end - start) * 0.006,
-            y,
-            text,
-            ha="right",
-            va="center",
-            fontsize=9.5,
-            zorder=5,
-            bbox=BEHIND,
-        )
-    else:
-        axes.text(min(right, end) + (end - start) * 0.006, y, text, ha="left", va="center", fontsize=9.5, zorder=5)
+    left, right = max(left, start), min(right, end)
+    x, where = {
+        "inside": ((left + right) / 2, "center"),
+        "right": (right + gap, "left"),
+        "left": (left - gap, "right"),
+    }[placed.side]
+    behind = BEHIND if placed.side == "inside" else None
+    axes.text(x, y, placed.text, ha=where, va="center", fontsize=9.5, zorder=5, bbox=behind)
+
+
+def _mark(axes, placed: _Placed, y: float) -> None:
+    mark = placed.thing
+    x = mark.time * 1000
+    axes.plot([x], [y], marker="D" if mark.source == ENGINE else "v", markersize=6, linestyle="none", zorder=6,
+              color=COLOURS[LANE_COLOURS[mark.lane]], markeredgecolor=COLOURS["ink"])  # fmt: skip
+    right = placed.side == "right"
+    axes.annotate(placed.text, (x, y), xytext=(6 if right else -6, 0), textcoords="offset points", va="center",
+                  ha="left" if right else "right", fontsize=8.5)  # fmt: skip
 
 
 def _time(milliseconds: float) -> str:
@@ -135,28 +182,12 @@ def _time(milliseconds: float) -> str:
     return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
 
 
-def _marks(axes, marks: list[Mark], y: float, start: float, end: float, many: bool) -> None:
-    """Events as diamonds or triangles with their names; where two are close, one below the other."""
-    levels = (-0.95, -0.5, -0.05, 0.32) if many else (-0.15, 0.3)
-    free = dict.fromkeys(levels, -1e9)
-    for mark in sorted(marks, key=lambda one: one.time):
-        x = mark.time * 1000
-        if not start <= x <= end:
-            continue
-        place = next((level for level in levels if x >= free[level]), levels[-1])
-        shape = "D" if mark.source == ENGINE else "v"
-        axes.plot([x], [y + place], marker=shape, markersize=6, color=COLOURS[LANE_COLOURS[mark.lane]],
-                  markeredgecolor=COLOURS["ink"], linestyle="none", zorder=6)  # fmt: skip
-        axes.annotate(mark.name, (x, y + place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8.5)
-        free[place] = x + (end - start) * (0.022 + 0.0088 * len(mark.name))
-
-
 def _legend(run: Xray) -> list:
     """Which source each kind of thing comes from; only what is drawn."""
     sources = {span.source for span in run.spans}
     found: list = [
         Patch(facecolor=COLOURS["paper"], edgecolor=COLOURS["ink"], hatch=HATCHES[source], label=f"span: {source}")
-        for source in (KERNEL, TAP, CLIENT) if source in sources
+        for source in (KERNEL, SCAN, TAP, CLIENT) if source in sources
     ]  # fmt: skip
     if any(mark.source == ENGINE for mark in run.marks):
         found.append(Line2D([], [], marker="D", linestyle="none", color=COLOURS["blue"], label=ENGINE))
@@ -164,8 +195,20 @@ def _legend(run: Xray) -> list:
 
 
 def _caption(run: Xray) -> str:
-    lost = f" · trace events lost: {run.lost}" if run.traced else f" · kernel not traced: {run.why}"
-    return f"one run, warm; triangles are kernel tracepoints{lost}\n{machine_line(run.engine)}"
+    if run.traced:
+        said = f"one run, warm; triangles are kernel tracepoints · trace events lost: {run.lost}"
+        if run.lacking:
+            said += f"\nthis kernel has no tracepoint {', '.join(run.lacking)}"
+    else:
+        said = f"NOT TRACED: {textwrap.fill(run.why, 120)}\n"
+        if run.looks:
+            said += (
+                f"instead, /proc was looked through {run.looks} times, at most {_time(run.longest * 1000)} apart: "
+                "what is shorter can be missing"
+            )
+        else:
+            said += "processes could not be scanned either"
+    return f"{said}\n{machine_line(run.engine)}"
 
 
 @draws(Series)
@@ -198,9 +241,17 @@ def plot_series(series: Series) -> Picture:
         axes.set_xlabel("milliseconds, medians of each segment")
         axes.set_title("Where the time of docker run goes", pad=12)
         figure.legend(loc="outside upper left", ncols=5, columnspacing=1.2, fontsize=10.5)
-        n = min((len(runs) for runs in series.runs.values()), default=0)
-        alt = (
-            f"Stacked bars of one docker run by flags: {', '.join(names)}. Segments, in order: "
-            f"{', '.join(name for name, _ in SEGMENTS)}."
-        )
-        return picture(figure, alt, caption=f"n = {n} runs each, in turn, warm\n{machine_line(series.engine)}")
+        counted = [sum(bool(one.segments) for one in runs) for runs in series.runs.values()]
+        segments = next(iter(medians.values()), {})
+        alt = f"Stacked bars of one docker run by flags: {', '.join(names)}. Segments, in order: {', '.join(segments)}."
+        return picture(figure, alt, caption=_series_caption(series, min(counted, default=0)))
+
+
+def _series_caption(series: Series, n: int) -> str:
+    runs = [one for several in series.runs.values() for one in several]
+    said = f"n = {n} runs each, in turn, warm"
+    if not all(one.traced for one in runs):
+        said += " · NOT TRACED: only what the wiretap and the engine's events tell"
+    elif any(one.lost for one in runs):
+        said += f" · trace events lost: {max(one.lost for one in runs)}"
+    return f"{said}\n{machine_line(series.engine)}"

@@ -9,8 +9,11 @@ from labkit.engine.rawhttp import request
 from labkit.errors import BadInput, NotPossibleHere
 from labkit.exercises import load
 from labkit.experiments import parts, parts_owned, xray
-from labkit.experiments.xray_evidence import CLIENT, LANES, TAP
+from labkit.experiments.xray_evidence import CLIENT, COARSE, LANES, SCAN, TAP
 from labkit.figures.xray import plot
+from labkit.observe import observer
+
+from ..conftest import open_context
 
 EXERCISES = load("06-engine-architecture").exercises
 
@@ -56,21 +59,45 @@ def test_a_refused_run_is_told_in_dockers_words(module_context):
         xray.run(module_context, "--memory 1k")
 
 
-def test_without_tracing_it_says_so_and_draws_what_was_seen(module_context, monkeypatch):
-    on = module_context
-    stream = on.observer.stream
-
-    def refuse(operation, **arguments):
-        if operation == "trace":
-            raise NotPossibleHere("tracefs can't be mounted")
-        return stream(operation, **arguments)
-
-    monkeypatch.setattr(on.observer, "stream", refuse)
-    seen = xray.run(on, "--network none")
-    assert not seen.traced and not seen.complete
-    assert "kernel: not traced" in seen.facts()
-    assert {span.source for span in seen.spans} == {CLIENT, TAP}
+def test_where_tracing_is_refused_a_process_scan_stands_in_and_says_so(engine, monkeypatch):
+    """Without CAP_SYS_ADMIN the observer can't mount tracefs: the kernel itself refuses."""
+    monkeypatch.delitem(observer.CAPABILITIES, "SYS_ADMIN")
+    with open_context(engine) as on:
+        seen = xray.run(on, "--network none", command="sleep 0.5")
+        series = xray.compare(on, "--network none", n=1)
+    assert not seen.traced and not seen.complete and seen.looks > 0
+    assert "may not be traced here" in seen.facts() and "tracefs can't be mounted" in seen.facts()
+    assert {span.source for span in seen.spans} == {CLIENT, TAP, SCAN}
+    named = {span.name: span for span in seen.spans if span.source == SCAN}
+    assert {"shim", "runc init", "program"} <= set(named), "what lasts long enough is seen by looking"
+    assert 0.3 < named["program"].end - named["program"].start < seen.total
+    assert list(seen.segments) == [name for name, _ in COARSE]
+    assert abs(sum(seen.segments.values()) - seen.total) < 0.001
     assert plot(seen).png.startswith(b"\x89PNG")
+    assert "may not be traced" in series.facts() and "until the program has ended" in series.plot().alt
+
+
+def test_a_tracepoint_that_the_kernel_lacks_is_named(module_context, monkeypatch):
+    monkeypatch.setattr(xray, "EVENTS", (*xray.EVENTS, "sched/no_such_event"))
+    seen = xray.run(module_context, "--network none")
+    assert seen.complete and seen.lacking == ("sched/no_such_event",)
+
+
+def test_lost_trace_events_are_counted(module_context):
+    """A buffer of one page, not read meanwhile, has no room for what a busy machine does."""
+    stream = module_context.observer.stream(
+        "trace", events=["raw_syscalls/sys_enter", "sched/sched_switch"], size_kb=4, rest=1.0
+    )
+    assert stream.next(15)["ready"]
+    module_context.observer.processes()
+    stream.stop()
+    assert stream.result()["lost"] > 0
+
+
+def test_what_the_xray_costs_is_measured_in_pairs(module_context):
+    found = xray.overhead(module_context, n=2)
+    assert len(found.traced) == len(found.untraced) == 2 and found.ratio > 0
+    assert found.facts() == "pairs: 2 · the whole chain was seen in 2 of 2 runs"
 
 
 def test_series_and_zoom(module_context):

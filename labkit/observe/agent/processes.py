@@ -1,6 +1,7 @@
 """Processes of the engine's machine, with their parents, namespaces and control groups."""
 
 import os
+import time
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
@@ -52,4 +53,47 @@ def processes(_request, pids=None):
     return [found for found in map(one, wanted) if found]
 
 
-OPERATIONS = {"processes": processes}
+def _glance(pid):
+    """Parent, start (ticks), name and command line of one process; None when it is gone."""
+    try:
+        stat = _read(f"/proc/{pid}/stat").decode("utf-8", "replace")
+        command = _read(f"/proc/{pid}/cmdline").decode("utf-8", "replace").rstrip("\0").split("\0")
+    except OSError:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    if fields[0] in "ZX":
+        return None  # it has ended; only its number is left
+    return int(fields[1]), int(fields[19]), stat[stat.index("(") + 1 : stat.rindex(")")], command
+
+
+def watch(request, rest=0.001):
+    """Stream the processes that appear, turn into another program and end, by looking again and again.
+
+    Rows are ``[seconds on the monotonic clock, pid, parent, name, command line]``; the command line is
+    None when the process was gone. Those that were there before are left out. What lives shorter than
+    one look takes may be missed. Ends with the count of looks and the longest time between two (s).
+    """
+    before = {name for name in os.listdir("/proc") if name.isdigit()}
+    young, looks, longest, last = {}, 0, 0.0, time.monotonic()
+    request.more({"ready": True})
+    while not request.stopped.is_set():
+        now = time.monotonic()
+        looks, longest, last = looks + 1, max(longest, now - last), now
+        there = {name for name in os.listdir("/proc") if name.isdigit()}
+        before &= there
+        rows = []
+        for pid in sorted((there - before) | set(young)):
+            found = _glance(pid)
+            if found is None:
+                if young.pop(pid, None):
+                    rows.append([now, int(pid), 0, "", None])
+            elif young.get(pid) != found:
+                young[pid] = found
+                rows.append([now, int(pid), found[0], found[2], found[3]])
+        if rows:
+            request.more({"rows": rows})
+        request.stopped.wait(rest)
+    return {"looks": looks, "longest": longest}
+
+
+OPERATIONS = {"processes": processes, "watch": watch}
