@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..engine.dockercli import with_labels
 from ..errors import BadInput, NotPossibleHere
-from ..experiments import benchmark, first, isolation_work, oom
+from ..experiments import benchmark, first, isolation_work, oom, xray
 from ..experiments.context import Context
 from .common import add_engine, add_json, opened, say
 
@@ -71,10 +71,31 @@ def oom_sampler(on: Context, n: int) -> dict:
     }
 
 
+def xray_cost(on: Context, n: int) -> dict:
+    """What the X-ray costs a ``docker run``, and whether it saw the whole chain each time.
+
+    Five pairs a round (50 by default), two on an emulated machine (20); see :func:`xray.overhead`.
+    """
+    found = xray.overhead(on, n * (2 if on.facts.emulated else 5))
+    whole = sum(one.complete for one in found.runs)
+    return {
+        "untraced": _row(found.untraced, unit="s"),
+        "traced": _row(found.traced, unit="s"),
+        "ratio, pair by pair": _row([a / b for a, b in zip(found.traced, found.untraced)], unit="×"),
+        "ratio of the medians": _row([found.ratio], unit="×"),
+        "other": {
+            "the whole chain was seen": f"{whole} of {len(found.runs)}",
+            "links missing": sorted({name for one in found.runs for name in one.missing}),
+            "trace events lost": sum(one.lost for one in found.runs),
+        },
+    }
+
+
 BENCHMARKS: dict[str, Callable[[Context, int], dict]] = {
     "import": import_time,
     "run-against-cli": run_against_cli,
     "oom-sampler": oom_sampler,
+    "xray": xray_cost,
 }
 
 
