@@ -40,7 +40,8 @@ CONTENT.prediction(
     "dockerd is stopped while a container runs (live-restore is on). What becomes of the container?",
     ("It stops too", "It goes on, but what it prints meanwhile is lost", "It goes on, and nothing is lost"),
     2,
-    "The shim is its parent and holds its output. dockerd finds it again when it comes back.",
+    "The shim is its parent and holds its output. dockerd finds it again when it comes back. "
+    "(Lost is only what a container says that ends before then.)",
 )
 CONTENT.prediction(
     "group",

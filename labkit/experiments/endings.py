@@ -38,7 +38,7 @@ class Codes(Result):
     endings: list[Ending]
 
     def facts(self) -> str:
-        rows = [f"{one.code:>4}  {one.command:<46} {one.meaning}" for one in self.endings]
+        rows = [f"{one.code:>4}  {one.command:<51} {one.meaning}" for one in self.endings]
         return "\n".join(["code  docker run …", *rows])
 
 

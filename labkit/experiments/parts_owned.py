@@ -40,6 +40,8 @@ def owned(on: Context) -> OwnedEngine:
 
 #: Writes a number every tenth of a second, to its output and to a file; leaves with code 7 when told.
 _COUNTER = "n=0; until [ -e /leave ]; do n=$((n+1)); echo $n; echo $n > /count; usleep 100000; done; exit 7"
+#: Says something, waits until it is told, says something else, and leaves with code 7.
+_LEAVER = "echo first words; until [ -e /leave ]; do usleep 100000; done; echo last words; exit 7"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class WithoutDaemons(Result):
     ``readings`` are (seconds since its start, count, who was running) as read on the machine;
     ``changes`` are (seconds, who was running from then on), noted when a daemon's end or return was
     seen; ``lines`` is its log in the end, ``count`` how far it had counted when it left.
+
+    A second container ends while both daemons are gone: ``early_code`` and ``early_lines`` are what
+    the engine has of it afterwards. Its last words are lost, and that is how the engine is made: they
+    wait in a named pipe that the shim holds open, and closes when the program has ended
+    (containerd, ``cmd/containerd-shim-runc-v2/process/io.go``, copyPipes).
     """
 
     readings: list[tuple[float, int, str]]
@@ -57,6 +64,8 @@ class WithoutDaemons(Result):
     lines: list[str]
     exit_code: int
     refused: str
+    early_code: int
+    early_lines: list[str]
 
     def _counted(self, who: str) -> bool:
         counts = [count for _, count, running in self.readings if running == who]
@@ -71,12 +80,17 @@ class WithoutDaemons(Result):
         return (
             f"dockerd stopped: the counter goes on: {yes_no(self._counted('containerd'))}\n"
             f"containerd killed as well: the counter goes on: {yes_no(self._counted('nobody'))}\n"
-            f"both back: output complete: {yes_no(self.complete)} · exit code {self.exit_code}, as the program left it"
+            f"both back: output complete: {yes_no(self.complete)} · exit code {self.exit_code}, as the program left it\n"
+            f"another one left while both were gone: its exit code is kept: {yes_no(self.early_code == 7)}"
+            f" · what it said before: {yes_no('first words' in self.early_lines)}"
+            f" · its last words: {yes_no('last words' in self.early_lines)}"
         )
 
 
 def without_daemons(on: Context) -> WithoutDaemons:
     """Let a container count while dockerd is stopped and containerd killed; bring both back, then let it leave.
+
+    Beside it, a second one leaves while both are gone.
 
     Args:
         on: a context on an owned engine.
@@ -89,10 +103,16 @@ def without_daemons(on: Context) -> WithoutDaemons:
     readings: list[tuple[float, int, str]] = []
     refused = ""
     with explained(engine.endpoint):
-        container = on.docker.containers.create(on.image(), ["sh", "-c", _COUNTER], network_mode="none")
-        container.start()
-        container.reload()
-        pid = container.attrs["State"]["Pid"]
+        # Not on.container: while dockerd is gone, its way out could not remove them.
+        made = [
+            on.docker.containers.create(on.image(), ["sh", "-c", program], network_mode="none")
+            for program in (_LEAVER, _COUNTER)
+        ]
+        for one in made:
+            one.start()
+            one.reload()
+        early, container = made
+        early_pid, pid = (one.attrs["State"]["Pid"] for one in made)
     began = time.monotonic()
     changes = [(0.0, "both")]
 
@@ -118,6 +138,7 @@ def without_daemons(on: Context) -> WithoutDaemons:
             read("containerd", 3)
             engine.kill_containerd()
             change("nobody")
+            engine.shell(f"touch /proc/{early_pid}/root/leave")
             read("nobody", 3)
         finally:
             engine.start_containerd()
@@ -130,9 +151,12 @@ def without_daemons(on: Context) -> WithoutDaemons:
             code = container.wait(timeout=120)["StatusCode"]
             count = int(_file(container, "/count"))
             lines = container.logs().decode().split()
+            early_code = early.wait(timeout=120)["StatusCode"]
+            early_lines = early.logs().decode().splitlines()
     finally:
-        on.docker.api.remove_container(container.id, force=True)
-    return WithoutDaemons(on.facts, readings, changes, count, lines, code, refused)
+        for one in made:
+            on.docker.api.remove_container(one.id, force=True)
+    return WithoutDaemons(on.facts, readings, changes, count, lines, code, refused, early_code, early_lines)
 
 
 def _file(container, path: str) -> str:

@@ -149,6 +149,7 @@ def plot_without(run: WithoutDaemons) -> Picture:
             axes.plot([at], [count], marker=markers[who], markersize=10, color=COLOURS["blue"],
                       markeredgecolor=COLOURS["ink"], zorder=4)  # fmt: skip
         axes.set_ylim(bottom=0)
+        axes.set_xlim(0, rows[-1][0] * 1.02)
         axes.set_xlabel("seconds since the container started")
         axes.set_ylabel("what it has counted")
         axes.set_title("A container counts while its daemons are gone", pad=30)
