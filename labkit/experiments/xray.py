@@ -180,8 +180,12 @@ class _Tracer:
             self.rows += chunk.get("rows", ())
         self.end = self._stream.result()
 
-    def between(self, start: float, end: float) -> list[list]:
-        """The rows between two monotonic times of the engine's machine."""
+    def during(self, seen: Seen) -> list[list]:
+        """The rows from the moment when the clocks were compared, before the run, until a little after its end."""
+        if seen.before is None:
+            return []
+        start = seen.before.there
+        end = start + seen.ended - seen.before.here + seen.before.doubt + 0.1
         return [row for row in self.rows if start <= row[0] <= end]
 
 
@@ -200,11 +204,7 @@ def _xray(on: Context, seen: Seen, tracer: _Tracer) -> Xray:
     ]  # fmt: skip
     start = seen.asked("start")
     moments = {"start asked": seen.of(start.began), "client done": whole}
-    rows = (
-        tracer.between(seen.before.there, seen.before.there + seen.ended - seen.before.here + 0.1)
-        if seen.before
-        else []
-    )
+    rows = tracer.during(seen)
     if tracer.why:
         spans += scanned(rows, seen)
         died = [mark.time for mark in marks if mark.name == "die"]

@@ -78,11 +78,15 @@ class Mark:
 
 @dataclass(frozen=True)
 class Clock:
-    """Both clocks of the engine's machine and ours at one moment, as well as a round trip lets us know."""
+    """Both clocks of the engine's machine and ours at one moment, as well as a round trip lets us know.
+
+    ``doubt`` is how much earlier or later (s) ours may have been.
+    """
 
     here: float
     there: float
     wall: float
+    doubt: float = 0.0
 
 
 def clocks(on: Context) -> Clock | None:
@@ -94,7 +98,7 @@ def clocks(on: Context) -> Clock | None:
             there = on.observer.call("clocks")
             took = time.monotonic() - sent
             if took < shortest:
-                shortest, best = took, Clock(sent + took / 2, there["monotonic"], there["wall"])
+                shortest, best = took, Clock(sent + took / 2, there["monotonic"], there["wall"], took / 2)
     except LabError:
         return None
     return best

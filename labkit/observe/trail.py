@@ -98,7 +98,8 @@ class Trail:
             self._group[task] = parent
             return
         self._group[task] = task  # numbers are used again
-        child = Process(task, parent, event.comm, event.time)
+        # The line's own name is looked up when it is read, and on a busy machine forgotten by then ("<...>").
+        child = Process(task, parent, event.fields.get("comm", event.comm), event.time)
         self.processes[task] = child
         if parent in self.processes:
             self.processes[parent].children.append(child)

@@ -92,3 +92,10 @@ def test_system_calls_are_paired_by_task_and_only_ours():
         call(2.2, 900, "sys_exit_unshare"), call(2.5, 103, "sys_exit_unshare"),
     ])  # fmt: skip
     assert [(start, stop) for start, stop, _ in trail.calls("unshare", {103})] == [(2.0, 2.5)]
+
+
+def test_a_parent_whose_name_the_kernel_no_longer_knew_is_found_by_the_events_own():
+    """The kernel keeps the names of the last 128 processes only; others are printed as ``<...>``."""
+    forgotten = [[at, cpu, pid, "<...>", name, {**fields, "comm": comm} if name == "task_newtask" else fields, text]
+                 for at, cpu, pid, comm, name, fields, text in rows()]  # fmt: skip
+    assert Trail(forgotten).root_of(ID).pid == 100
