@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from labkit.commands.run import run_environment
+from labkit.commands.rerun import run_environment
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",  # CI runs as root in a container
