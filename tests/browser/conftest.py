@@ -1,7 +1,12 @@
-"""JupyterLab as `labkit lab` starts it, and a real Chromium in front of it."""
+"""JupyterLab as `labkit lab` starts it, and a real Chromium in front of it.
+
+One server serves all labs. While a lab's widgets are pressed, the next lab's cells already run:
+most of a lab is waiting, and one after the other they would take twice as long.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,10 +15,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
+from pathlib import Path
 
 import pytest
-
-from labkit.commands.rerun import run_environment
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",  # CI runs as root in a container
@@ -24,18 +29,29 @@ CHROMIUM_FLAGS = [
     "--no-first-run",
 ]
 
+#: All cells stay in the page, so that each can be measured.
+WHOLE_NOTEBOOK = {"windowingMode": "none"}
+
+#: Seconds that a whole lab may take, on a busy machine.
+PATIENCE = 600
+
 
 class JupyterServer:
     """One `labkit lab` process; `url` opens the lab it was asked for."""
 
-    def __init__(self, lab: str, state: str):
+    def __init__(self, lab: str, state: Path):
         self.lines: list[str] = []
         self._found = threading.Event()
         self.url = ""
-        environment = run_environment(None, state)
-        environment["JUPYTERLAB_SETTINGS_DIR"] = f"{state}/settings"
+        settings = state / "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(json.dumps(WHOLE_NOTEBOOK))
+        # As a learner has it: solutions are folded away and don't run.
+        environment = {**os.environ, "LABKIT_STATE": str(state), "JUPYTERLAB_SETTINGS_DIR": str(state / "settings")}
+        environment.pop("LABKIT_SOLUTIONS", None)
+        port = os.environ.get("LABKIT_BROWSER_PORT", "8930")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "labkit", "lab", lab, "--no-browser", "--port", "8930"],
+            [sys.executable, "-m", "labkit", "lab", lab, "--no-browser", "--port", port],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
             start_new_session=True,
         )  # fmt: skip
@@ -49,6 +65,23 @@ class JupyterServer:
             if found and not self.url:
                 self.url = found[0]
                 self._found.set()
+
+    def address(self, lab: str) -> str:
+        """Where another lab opens, in a workspace of its own."""
+        base, token = re.fullmatch(r"(http://[^/]+)/\S*token=(\w+)\S*", self.url).groups()
+        return f"{base}/lab/workspaces/lab{lab[:2]}/tree/notebooks/{lab}.ipynb?token={token}"
+
+    def _ask(self, path: str, method: str = "GET"):
+        base, token = re.fullmatch(r"(http://[^/]+)/\S*token=(\w+)\S*", self.url).groups()
+        request = urllib.request.Request(base + path, method=method, headers={"Authorization": f"token {token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def shut_down(self, lab: str) -> None:
+        """End a lab's kernel, as a learner does who is done with it."""
+        for session in self._ask("/api/sessions"):
+            if session["path"].endswith(f"{lab}.ipynb"):
+                self._ask(f"/api/sessions/{session['id']}", "DELETE")
 
     def close(self) -> None:
         """End the server, and with it its kernels."""
@@ -73,29 +106,66 @@ def browser():
         found.close()
 
 
-@pytest.fixture
-def open_lab(browser, tmp_path):
-    """Open a lab in JupyterLab in a fresh browser profile: returns the page, ready for clicks."""
-    opened = []
+class Course:
+    """All labs behind one server: a page per lab, the next one begun ahead of time."""
 
-    def open_it(lab: str, *, width: int = 1280, height: int = 900):
-        server = JupyterServer(lab, str(tmp_path))
-        context = browser.new_context(viewport={"width": width, "height": height})
-        opened.append((server, context))
-        page = context.new_page()
-        page.errors = []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.goto(server.url)
-        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
-        # Cells that are run before the kernel is connected lose their outputs and never run.
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)
-        quiet(page.locator(".jp-Notebook-ExecutionIndicator:not([data-status='idle'])"), 3)
+    def __init__(self, browser, state: Path, order: list[str]):
+        self._browser, self._order = browser, order
+        self._server = JupyterServer(order[0], state)
+        self._pages: dict[str, object] = {}
+
+    def page(self, lab: str):
+        """A lab whose cells have all run, in a fresh browser profile, ready for clicks."""
+        page = self._begun(lab)
+        later = self._order[self._order.index(lab) + 1 :]
+        if later:
+            self._begun(later[0])
+        wait_for_cells(page)
         return page
 
-    yield open_it
-    for server, context in opened:
-        context.close()
-        server.close()
+    def _begun(self, lab: str):
+        if lab not in self._pages:
+            page = self._browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+            page.errors = []
+            page.on("pageerror", lambda error: page.errors.append(str(error)))
+            page.on("console", lambda line: line.type == "error" and page.errors.append(line.text))
+            page.goto(self._server.url if lab == self._order[0] else self._server.address(lab))
+            page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
+            # Cells that are run before the kernel is connected lose their outputs and never run.
+            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)
+            quiet(page.locator(".jp-Notebook-ExecutionIndicator:not([data-status='idle'])"), 3)
+            start_cells(page)
+            self._pages[lab] = page
+        return self._pages[lab]
+
+    def leave(self, lab: str) -> None:
+        """Close a lab's page and end its kernel."""
+        page = self._pages.pop(lab, None)
+        if page is not None:
+            page.context.close()
+            self._server.shut_down(lab)
+
+    def close(self) -> None:
+        """Close all that is still open."""
+        for lab in list(self._pages):
+            self.leave(lab)
+        self._server.close()
+
+
+@pytest.fixture(scope="session")
+def course(browser, tmp_path_factory, request):
+    """The labs that this run tests, in order."""
+    order = [item.callspec.params["lab"] for item in request.session.items if "course" in item.fixturenames]
+    found = Course(browser, tmp_path_factory.mktemp("browser"), list(dict.fromkeys(order)))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def lab_page(course, lab):
+    """The page of the lab that the test names, its cells run; closed at the end, its kernel ended."""
+    yield course.page(lab)
+    course.leave(lab)
 
 
 def quiet(locator, seconds: float, timeout: float = 300.0) -> None:
@@ -107,13 +177,27 @@ def quiet(locator, seconds: float, timeout: float = 300.0) -> None:
             last = time.monotonic()
         if last > patience:
             raise AssertionError(f"still there after {timeout:.0f} s: {locator}")
-        time.sleep(0.1)
+        locator.page.wait_for_timeout(100)
 
 
-def run_all(page, timeout: float = 300.0) -> None:
-    """Run → Run All Cells, and wait until the kernel is idle again."""
+def start_cells(page) -> None:
+    """Run all cells, short of one that closes the lab: its widgets would have no engine left."""
+    closing = page.locator(".jp-CodeCell .jp-InputArea-editor", has_text="lab.close()")
+    what = "Run All Cells"
+    if closing.count():
+        closing.last.scroll_into_view_if_needed()
+        closing.last.click()
+        what = "Run All Above Selected Cell"
     page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    busy = page.locator(".jp-Notebook-ExecutionIndicator[data-status='busy']")
-    busy.first.wait_for(state="attached", timeout=30_000)
-    quiet(busy, 1.5, timeout)  # between two cells the kernel looks idle for a moment
+    page.get_by_role("menuitem", name=what, exact=True).click()
+    busy(page).first.wait_for(state="attached", timeout=30_000)
+
+
+def busy(page):
+    """What JupyterLab shows while the kernel works."""
+    return page.locator(".jp-Notebook-ExecutionIndicator[data-status='busy']")
+
+
+def wait_for_cells(page) -> None:
+    """Wait until the kernel is idle again; between two cells it looks idle for a moment."""
+    quiet(busy(page), 1.5, PATIENCE)
