@@ -41,7 +41,7 @@ def course_map(labs: list[LabEntry], standings: dict[str, Standing], follows: st
 
 
 def _words(standing: Standing, follows: bool) -> str:
-    count = f", {standing.passed} of {len(standing.exercises)} exercises" if standing.state == "begun" else ""
+    count = f" {standing.passed}/{len(standing.exercises)}" if standing.state == "begun" else ""
     return STATES[standing.state][2] + count + (" → next" if follows else "")
 
 

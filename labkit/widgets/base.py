@@ -14,6 +14,8 @@ CSS = """
 .labkit-widget .labkit-title { font-weight: 600; }
 .labkit-widget .labkit-good { color: var(--jp-success-color0, #1b5e20); font-weight: 600; }
 .labkit-widget .labkit-bad { color: var(--jp-error-color1, #b3261e); font-weight: 600; }
+.labkit-widget .labkit-question { margin-top: 8px; }
+.labkit-widget :focus-visible { outline: 2px solid var(--jp-brand-color1, #0072B2); outline-offset: 1px; }
 .labkit-widget .labkit-note { color: var(--jp-ui-font-color2, #616161); }
 .labkit-widget .widget-html-content { line-height: 1.45; white-space: normal; }
 .labkit-widget .widget-radio { width: auto; max-width: 900px; }

@@ -80,7 +80,9 @@ class QuizWidget(LabWidget):
             says.value = words("Right. " if right else "Not quite. ", "good" if right else "bad") + words(question.why)
 
         choices.observe(answered, names="index")
-        return w.VBox([w.HTML(words(f"{number}. {question.prompt}")), choices, says])
+        row = w.VBox([w.HTML(words(f"{number}. {question.prompt}", "title")), choices, says])
+        row.add_class("labkit-question")
+        return row
 
 
 class HintWidget(LabWidget):

@@ -83,5 +83,5 @@ def test_the_map_says_in_words_what_only_this_learner_sees(learner):
     data, metadata = picture._repr_mimebundle_()
     spoken = metadata["image/png"]["alt"]
     assert "00 ○ open → next" in spoken
-    assert f"08 … begun, 1 of {len(load(OOM).exercises)} exercises" in spoken
+    assert f"08 … begun 1/{len(load(OOM).exercises)}" in spoken
     assert "begun" not in data["text/plain"], "the same on every run"
