@@ -29,8 +29,11 @@ CHROMIUM_FLAGS = [
     "--no-first-run",
 ]
 
-#: All cells stay in the page, so that each can be measured.
-WHOLE_NOTEBOOK = {"windowingMode": "none"}
+#: All cells stay in the page, so that each can be measured; nothing is written into the checkout.
+SETTINGS = {
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+}
 
 #: Seconds that a whole lab may take, on a busy machine.
 PATIENCE = 600
@@ -43,9 +46,10 @@ class JupyterServer:
         self.lines: list[str] = []
         self._found = threading.Event()
         self.url = ""
-        settings = state / "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(json.dumps(WHOLE_NOTEBOOK))
+        for name, settings in SETTINGS.items():
+            file = state / "settings" / f"{name}.jupyterlab-settings"
+            file.parent.mkdir(parents=True)
+            file.write_text(json.dumps(settings))
         # As a learner has it: solutions are folded away and don't run.
         environment = {**os.environ, "LABKIT_STATE": str(state), "JUPYTERLAB_SETTINGS_DIR": str(state / "settings")}
         environment.pop("LABKIT_SOLUTIONS", None)

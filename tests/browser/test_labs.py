@@ -10,6 +10,7 @@ import press
 import pytest
 
 from labkit.course import labs
+from labkit.paths import COURSE
 
 
 def errors_shown(page) -> list[str]:
@@ -35,6 +36,8 @@ def keep_pictures(page, lab: str) -> None:
 @pytest.mark.parametrize("lab", press.PRESS)
 def test_lab(lab_page, lab):
     page = lab_page
+    notebook = COURSE / "notebooks" / f"{lab}.ipynb"
+    committed = notebook.read_bytes()
     assert f"{lab}.ipynb" in page.locator(".lm-TabBar-tab.jp-mod-current").inner_text()
     assert page.locator(".jp-Dialog").count() == 0
     assert page.locator(".Toastify__toast").count() == 0
@@ -50,6 +53,7 @@ def test_lab(lab_page, lab):
     assert layout.faults(page) == []
     assert page.locator(".jp-Dialog").count() == 0
     assert page.errors == []
+    assert notebook.read_bytes() == committed, "JupyterLab saved into the checkout"
 
 
 def test_every_lab_is_pressed():
