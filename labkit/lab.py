@@ -147,11 +147,16 @@ class Lab:
     def own(self) -> Lab:
         """This lab on an engine that it owns and may break; started beside the host's when needed.
 
+        One whose machine was killed is thrown away, and a fresh one takes its place.
+
         Raises:
             LabError: it can't be started here; the sentence says why.
         """
         if isinstance(self.engine, OwnedEngine):
             return self
+        if self._owned is not None and not self._owned.engine.alive():
+            close_quietly(self._owned)
+            self._owned = None
         if self._owned is None:
             status = card.Status()
             engine = engines.owned(progress=status.say, images=images.archives)

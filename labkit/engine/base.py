@@ -100,6 +100,10 @@ class OwnedEngine(Engine):
     owned = True
 
     @abstractmethod
+    def alive(self) -> bool:
+        """Whether its machine still runs (dockerd may be stopped all the same)."""
+
+    @abstractmethod
     def shell(self, command: str, *, timeout: float = 60.0, check: bool = True) -> str:
         """Run a shell command as root on the engine's machine (not in a container).
 

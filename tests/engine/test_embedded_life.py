@@ -14,10 +14,11 @@ from pathlib import Path
 import docker
 import pytest
 
+import labkit
 from labkit import images
 from labkit.engine import embedded
 from labkit.engine.embedded import machine, qemu
-from labkit.errors import EngineGone, LabError
+from labkit.errors import EngineGone, LabError, NoEngine
 
 from ..helpers import running, wait_until
 
@@ -59,6 +60,23 @@ def test_killed_qemu_is_told_and_a_fresh_one_starts():
         assert "gone" in repr(first)
     with embedded.start() as second:
         assert second.shell("echo fresh") == "fresh\n"
+
+
+def test_a_lab_beside_the_hosts_engine_gets_a_fresh_one_when_its_own_was_killed():
+    try:
+        lab = labkit.open("06-engine-architecture", engine="host")
+    except NoEngine as reason:
+        pytest.skip(f"needs a host engine: {reason}")
+    try:
+        first = lab.own()
+        assert lab.own() is first
+        os.kill(first.engine.pid(), signal.SIGKILL)
+        wait_until(lambda: not first.engine.alive())
+        second = lab.own()
+        assert second is not first and second.docker.ping()
+    finally:
+        lab.close()
+    wait_until(lambda: not second.engine.alive())
 
 
 OWNER = """

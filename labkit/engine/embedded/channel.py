@@ -75,14 +75,16 @@ class _Port:
                 if time.monotonic() >= deadline:
                     return None
                 if not alive():
-                    raise _gone()
+                    raise gone()
 
 
-def _gone() -> EngineGone:
+def gone() -> EngineGone:
+    """What is said of a machine that has ended."""
     return EngineGone(
         "The embedded engine's machine is gone.",
         cause="QEMU ended: it was killed, or this machine ran out of memory.",
-        next_step="Start a fresh one in a second or two: labkit engine up, or open the lab again.",
+        next_step="Start a fresh one, in a second or two: run the cell with labkit.open(…) or lab.own() again. "
+        "Outside of a lab: labkit engine up",
     )
 
 
@@ -92,7 +94,7 @@ def _open(folder: Path, labels: tuple[str, ...]) -> _Port:
         try:
             port = _Port(folder, label)
         except FileNotFoundError:
-            raise _gone() from None
+            raise gone() from None
         if port.lock(wait=label == labels[-1]):
             return port
         port.close()

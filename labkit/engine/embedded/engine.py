@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...errors import EngineGone, LabError
 from ..base import OwnedEngine
+from . import channel
 from .machine import Machine, client_context, ping
 from .qemu import Shape
 
@@ -117,11 +118,7 @@ class EmbeddedEngine(OwnedEngine):
         deadline = time.monotonic() + limit
         while not answers():
             if not self.alive():
-                raise EngineGone(
-                    "The embedded engine's machine is gone.",
-                    cause="QEMU ended: it was killed, or this machine ran out of memory.",
-                    next_step="Start a fresh one in a second or two: labkit engine up, or open the lab again.",
-                )
+                raise channel.gone()
             if time.monotonic() > deadline:
                 last = self.shell(f"tail -n 3 /var/log/{name}.log", check=False).strip()
                 raise EngineGone(

@@ -201,7 +201,7 @@ class Machine:
                 if not self.alive():
                     break
                 time.sleep(0.01)
-        raise EngineGone("The embedded engine's machine is gone.")
+        raise channel.gone()
 
     def complaint(self) -> str:
         """What QEMU said on its standard error, in one line."""
