@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..errors import BadInput, EngineGone, EngineRefused, LabError, NoEngine, NotPossibleHere
@@ -36,6 +36,24 @@ _ANSWERS: tuple[tuple[str, type[LabError], str, str], ...] = (
     (r"cannot allocate memory|out of memory", NotPossibleHere, "The engine's machine has too little memory free.",
      "Stop what runs beside it, or choose smaller values."),
 )  # fmt: skip
+
+
+# What engines that labkit started itself say when they are gone, by their port on this machine.
+_own: dict[int, Callable[[], LabError | None]] = {}
+
+
+def tell_of(port: int, say: Callable[[], LabError | None]) -> None:
+    """From now on, faults of the engine behind a loopback port are told by ``say``, unless it returns None.
+
+    A sentence for somebody's Docker service is of no use for an engine that labkit started itself.
+    """
+    _own[port] = say
+
+
+def _told_by_itself(endpoint: str, text: str) -> LabError | None:
+    found = re.search(r":(\d+)/?$", endpoint) or re.search(r"port=(\d+)", text)
+    say = _own.get(int(found[1])) if found and ("127.0.0.1" in endpoint or "127.0.0.1" in text) else None
+    return say() if say else None
 
 
 def explain(fault: BaseException, endpoint: str = "") -> LabError:
@@ -83,6 +101,9 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
         requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError, ConnectionError,
         http.client.HTTPException,
     )  # fmt: skip
+    told = _told_by_itself(endpoint, text)
+    if told is not None:
+        return told
     if _has(fault, FileNotFoundError, ConnectionRefusedError) or "Connection refused" in text or "No such file" in text:
         return NoEngine(
             "Nothing answers there.",

@@ -18,6 +18,7 @@ import labkit
 from labkit import images
 from labkit.engine import embedded
 from labkit.engine.embedded import machine, qemu
+from labkit.engine.faults import explained
 from labkit.errors import EngineGone, LabError, NoEngine
 
 from ..helpers import running, wait_until
@@ -58,6 +59,9 @@ def test_killed_qemu_is_told_and_a_fresh_one_starts():
             with pytest.raises(EngineGone, match="fresh"):
                 method()
         assert "gone" in repr(first)
+        # A learner's own call on docker-py ends in the same sentence, not in one about a system's service.
+        with pytest.raises(EngineGone, match="labkit.open"), explained(first.endpoint):
+            docker.DockerClient(**first.client_options(), version="1.40").containers.list()
     with embedded.start() as second:
         assert second.shell("echo fresh") == "fresh\n"
 

@@ -11,6 +11,7 @@ import pytest
 import requests.exceptions
 import urllib3.exceptions
 
+from labkit.engine import faults
 from labkit.engine.faults import GROUP_SENTENCE, explain, explained
 from labkit.errors import BadInput, EngineGone, EngineRefused, LabError, NoEngine, NotPossibleHere
 
@@ -134,6 +135,20 @@ def test_our_own_errors_stay_as_they_are():
     with pytest.raises(BadInput) as caught, explained("unix:///x"):
         raise fault
     assert caught.value is fault
+
+
+def test_an_engine_that_labkit_started_speaks_for_itself(monkeypatch):
+    monkeypatch.setattr(faults, "_own", {})
+    refused = requests.exceptions.ConnectionError("HTTPSConnectionPool(host='127.0.0.1', port=4711): refused")
+    refused.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    faults.tell_of(4711, lambda: EngineGone("Gone."))
+    assert explain(refused).what == "Gone."
+    assert explain(ConnectionResetError(104, "reset"), "tcp://127.0.0.1:4711").what == "Gone."
+    # Not another engine, and not while it says nothing.
+    assert explain(ConnectionResetError(104, "reset"), "tcp://127.0.0.1:4712").what == "The engine stopped answering."
+    assert explain(ConnectionResetError(104, "reset"), "tcp://10.0.0.1:4711").what == "The engine stopped answering."
+    faults.tell_of(4711, lambda: None)
+    assert explain(refused).what == "Nothing answers there."
 
 
 def test_explained_turns_faults_into_sentences_and_keeps_the_cause():

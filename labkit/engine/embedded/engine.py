@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from ...errors import EngineGone, LabError
+from .. import faults
 from ..base import OwnedEngine
 from . import channel
 from .machine import Machine, client_context, ping
@@ -33,6 +34,7 @@ class EmbeddedEngine(OwnedEngine):
         self.emulated = shape.emulated
         self.endpoint = f"tcp://127.0.0.1:{machine.port}"
         self.found_by = "started by labkit"
+        faults.tell_of(machine.port, lambda: None if machine.alive() else channel.gone())
 
     def __repr__(self) -> str:
         return f"<EmbeddedEngine {self.endpoint}{'' if self.alive() else ' (gone)'}>"
