@@ -11,13 +11,14 @@ from contextlib import contextmanager
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 #: Okabe and Ito's palette, told apart with every common colour blindness
 #: (https://jfly.uni-koeln.de/color/). Never the only cue: a marker, hatch or label goes with it.
 COLOURS = {
     "blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "vermilion": "#D55E00",
     "purple": "#CC79A7", "sky": "#56B4E9", "yellow": "#F0E442", "ink": "#1F2933",
-    "grey": "#7B8794", "faint": "#E4E7EB", "paper": "#FFFFFF",
+    "grey": "#5F6C7B", "faint": "#E4E7EB", "paper": "#FFFFFF",
 }  # fmt: skip
 
 #: One colour per layer of the course, the same in every figure.
@@ -32,6 +33,9 @@ MODELS = {
 #: Figure width in inches; at 100 dots an inch this is 920 pixels, a JupyterLab cell at 1280.
 WIDTH = 9.2
 DPI = 100
+
+#: Inches left free above a figure's title.
+ABOVE = 0.12
 
 STYLE = {
     "figure.facecolor": COLOURS["paper"],
@@ -105,7 +109,9 @@ def new_figure(height: float = 4.6, width: float = WIDTH, **options):
         width: inches.
         options: for ``Figure.subplots``.
     """
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    # A strip of paper above the title: in a notebook the figure follows right upon a line of text.
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - ABOVE / height))
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(**options)
 

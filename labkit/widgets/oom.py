@@ -31,7 +31,7 @@ class OomWidget(LabWidget):
         self.swap = w.IntSlider(value=0, min=0, max=128, step=8, description="Swap on top (MiB)", **wide)
         self.grower = w.ToggleButtons(
             options=[("the main process", "main"), ("a child", "child")], description="Who grows",
-            style={"description_width": "130px", "button_width": "140px"},
+            style={"description_width": "130px", "button_width": "140px"}, layout=w.Layout(width="auto"),
         )  # fmt: skip
         self.start = button("Start", "Start a container with these settings", button_style="primary", icon="play")
         self.stop = button("Stop", "docker kill: end it by hand, before the kernel does", icon="stop", disabled=True)
@@ -45,7 +45,7 @@ class OomWidget(LabWidget):
             [
                 w.HTML(words("Grow a process inside a limit", "title")),
                 w.VBox([self.limit, self.growth, self.swap, self.grower]),
-                w.HBox([self.start, self.stop, self.says]),
+                w.HBox([self.start, self.stop, self.says], layout=w.Layout(align_items="center", margin="6px 0")),
                 self.curve,
                 self.verdict,
             ],

@@ -91,7 +91,7 @@ class HintWidget(LabWidget):
     def __init__(self, exercise: Exercise, outcome: Outcome, check_again):
         self._exercise, self._check_again = exercise, check_again
         self._next = outcome.hint
-        self.says = w.HTML(words(outcome.message))
+        self.says = w.HTML()  # the first look's words stand above it
         self.hints = w.HTML()
         self.more = button("Hint", "Show a hint; each press shows a stronger one")
         self.again = button("Check again", "Look at the engine once more")
