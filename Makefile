@@ -4,10 +4,9 @@ VENV ?= .venv
 LAB ?= 00
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
-NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test setup setup-test unit engine notebooks browser lint doctor clean
+.PHONY: help lab test setup setup-test unit engine notebooks browser screenshots lint doctor clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -25,11 +24,13 @@ engine:  ## tests on live engines
 	$(PYTEST) tests/engine
 
 notebooks:  ## re-execute every notebook and compare its outputs
-	state=$$(mktemp -d) && trap 'rm -rf "$$state"' EXIT && \
-	  LABKIT_SOLUTIONS=1 LABKIT_STATE=$$state $(PYTEST) $(NBVAL) notebooks
+	$(BIN)/labkit run --all
 
 browser:  ## the labs in JupyterLab, in Chromium
 	$(PYTEST) tests/browser
+
+screenshots: setup-test  ## the pictures of README.md and docs/, made anew
+	$(BIN)/python tools/screenshots
 
 doctor: setup  ## check every precondition
 	$(BIN)/labkit doctor

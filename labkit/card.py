@@ -47,7 +47,7 @@ def as_html(title: str, facts: EngineFacts, engine: Engine, notes: list[str]) ->
     extra = "".join(f'<div style="margin-top:6px">{html.escape(note)}</div>' for note in notes)
     return (
         f'<div style="{_STYLE}"><div><b>{html.escape(title)}</b> · '
-        f'<span style="color:#009E73;font-weight:600">● live</span></div>'
+        f'<span style="color:var(--jp-success-color0,#1b5e20);font-weight:600">● live</span></div>'
         f'<div style="display:grid;grid-template-columns:max-content 1fr;column-gap:18px">{cells}</div>{extra}</div>'
     )
 

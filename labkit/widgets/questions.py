@@ -115,5 +115,10 @@ class HintWidget(LabWidget):
 
     def _again(self, _=None) -> None:
         outcome = self._check_again()
-        self.says.value = words(outcome.message, "good" if outcome.passed else "")
+        self.says.value = words(_sentence(outcome.message), "good" if outcome.passed else "")
         self.more.disabled = outcome.passed or self._next >= len(self._exercise.hints)
+
+
+def _sentence(message: str) -> str:
+    """A check's message by itself: it was written to stand behind a title and a colon."""
+    return message[:1].upper() + message[1:]

@@ -99,13 +99,18 @@ class JupyterServer:
                 continue
 
 
+def chromium(playwright):
+    """This machine's Chromium."""
+    program = os.environ.get("LABKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    return playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
+
+
 @pytest.fixture(scope="session")
 def browser():
     from playwright.sync_api import sync_playwright
 
-    chromium = os.environ.get("LABKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        found = chromium(playwright)
         yield found
         found.close()
 
