@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import html
+import threading
+from collections.abc import Callable
 
 import ipywidgets as w
+
+from ..errors import LabError
+from ..figures.style import Picture
 
 #: Set once per displayed widget; JupyterLab's own variables follow the light and dark theme.
 CSS = """
@@ -41,12 +46,45 @@ class LabWidget(w.VBox):
         self.add_class("labkit-widget")
         self._text = text
 
+    def beside(self, work: Callable[[], None], starter: w.Button, says: w.HTML) -> None:
+        """Do what a press asks for in a thread of its own, so that the page stays alive.
+
+        Args:
+            work: what to do; a :class:`LabError` in it becomes a sentence in ``says``.
+            starter: the pressed button; it can't be pressed again until the work has ended.
+            says: the widget's line of words.
+        """
+        starter.disabled = True
+
+        def guarded() -> None:
+            try:
+                work()
+            except LabError as fault:
+                says.value = words(str(fault), "bad")
+            finally:
+                starter.disabled = False
+
+        threading.Thread(target=guarded, daemon=True, name=f"labkit-{type(self).__name__}").start()
+
     def __repr__(self) -> str:
         return self._text
 
     def _repr_mimebundle_(self, **options):
         # The text beside the widget must be the same on every run, and whole: ipywidgets cuts its own.
         return {**super()._repr_mimebundle_(**options), "text/plain": self._text}
+
+
+class FigureView(w.Image):
+    """Where a widget shows figures: takes no room before the first one, and says each one in words, too."""
+
+    def __init__(self):
+        super().__init__(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+
+    def show(self, picture: Picture) -> None:
+        """Show a figure in place of the one before."""
+        self.tooltip = picture.alt
+        self.value = picture.png
+        self.layout.display = ""
 
 
 def words(text: str, kind: str = "") -> str:

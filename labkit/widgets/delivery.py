@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-
 import ipywidgets as w
 
-from ..errors import LabError
 from ..experiments import pipeline
 from ..experiments.context import Context
 from ..figures.delivery import STATES, plot_release
 from ..figures.style import COLOURS
 from ..units import show_time
-from .base import LabWidget, button, words
+from .base import FigureView, LabWidget, button, words
 
 __all__ = ["board"]
 
@@ -31,7 +28,7 @@ class BoardWidget(LabWidget):
         self.approve = button("Approve", "A person opens the gate", icon="check", disabled=True)
         self.says = w.HTML(words("Choose, then commit.", "note"))
         self.stages = w.HTML()
-        self.figure = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+        self.figure = FigureView()
         self.run.on_click(lambda _: self._begin(self._run))
         self.approve.on_click(lambda _: self._begin(self._approve))
         self._rows = {name: pipeline.StageRun(name, "skipped") for name in pipeline.STAGES}
@@ -49,16 +46,8 @@ class BoardWidget(LabWidget):
         )
 
     def _begin(self, work) -> None:
-        self.run.disabled = self.approve.disabled = True
-        threading.Thread(target=self._guarded, args=(work,), daemon=True, name="labkit-board").start()
-
-    def _guarded(self, work) -> None:
-        try:
-            work()
-        except LabError as fault:
-            self.says.value = words(str(fault), "bad")
-        finally:
-            self.run.disabled = False
+        self.approve.disabled = True
+        self.beside(work, self.run, self.says)
 
     def _run(self) -> None:
         self._version += 1
@@ -72,8 +61,7 @@ class BoardWidget(LabWidget):
 
     def _end(self, release: pipeline.Release) -> None:
         self._release = release
-        self.figure.value = plot_release(release).png
-        self.figure.layout.display = ""
+        self.figure.show(plot_release(release))
         waits = release.stage("gate").state == "waiting"
         self.approve.disabled = not waits
         if release.released:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 import ipywidgets as w
 
-from ..errors import LabError
 from ..experiments import own_container
 from ..experiments.context import Context
-from .base import LabWidget, button, words
+from .base import FigureView, LabWidget, button, words
 
 __all__ = ["builder"]
 
@@ -25,7 +22,7 @@ class BuilderWidget(LabWidget):
         }
         self.run = button("Run", "Build it with these parts and look from inside", button_style="primary", icon="play")
         self.says = w.HTML(words("Switch parts on, press Run, and see what the program inside can still do.", "note"))
-        self.picture = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+        self.picture = FigureView()
         self.run.on_click(self._start)
         row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
         super().__init__(
@@ -34,21 +31,14 @@ class BuilderWidget(LabWidget):
         )
 
     def _start(self, _=None) -> None:
-        self.run.disabled = True
         self.says.value = words("Building …", "note")
-        threading.Thread(target=self._build, daemon=True, name="labkit-builder-widget").start()
+        self.beside(self._build, self.run, self.says)
 
     def _build(self) -> None:
-        try:
-            built = own_container.build(self._on, *(name for name, toggle in self.toggles.items() if toggle.value))
-            self.picture.value = built.plot().png
-            self.picture.layout.display = ""
-            able = sum(built.can(row) for row in own_container.ROWS)
-            self.says.value = words(f"{able} of {len(own_container.ROWS)} still possible inside.")
-        except LabError as fault:
-            self.says.value = words(str(fault), "bad")
-        finally:
-            self.run.disabled = False
+        built = own_container.build(self._on, *(name for name, toggle in self.toggles.items() if toggle.value))
+        self.picture.show(built.plot())
+        able = sum(built.can(row) for row in own_container.ROWS)
+        self.says.value = words(f"{able} of {len(own_container.ROWS)} still possible inside.")
 
 
 def builder(on: Context) -> BuilderWidget:

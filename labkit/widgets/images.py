@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import ipywidgets as w
 
 from ..engine.faults import explained
@@ -12,7 +10,7 @@ from ..errors import LabError
 from ..experiments import anatomy, layering
 from ..experiments.context import Context
 from ..figures.images import plot_rebuild, plot_shelf, tidy_name
-from .base import LabWidget, button, words
+from .base import FigureView, LabWidget, button, words
 
 __all__ = ["explorer", "puzzle"]
 
@@ -28,7 +26,7 @@ class PuzzleWidget(LabWidget):
                                       style={"description_width": "100px", "button_width": "140px"})  # fmt: skip
         self.build = button("Build twice", "Build, change the file, build again", button_style="primary", icon="play")
         self.says = w.HTML(words("Order the steps, guess what is reused, then build.", "note"))
-        self.figure = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+        self.figure = FigureView()
         self.build.on_click(self._build)
         self._show()
         super().__init__(
@@ -61,20 +59,13 @@ class PuzzleWidget(LabWidget):
         self._show()
 
     def _build(self, _=None) -> None:
-        self.build.disabled = True
         self.says.value = words("Building twice …", "note")
-        threading.Thread(target=self._run, daemon=True, name="labkit-puzzle").start()
+        self.beside(self._run, self.build, self.says)
 
     def _run(self) -> None:
-        try:
-            run = layering.rebuild(self._on, self._order, change=self.change.value)
-            self.figure.value = plot_rebuild(run).png
-            self.figure.layout.display = ""
-            self.says.value = words(f"{run.reused} of {len(run.second.steps) - 1} steps reused.", "good")
-        except LabError as fault:
-            self.says.value = words(str(fault), "bad")
-        finally:
-            self.build.disabled = False
+        run = layering.rebuild(self._on, self._order, change=self.change.value)
+        self.figure.show(plot_rebuild(run))
+        self.says.value = words(f"{run.reused} of {len(run.second.steps) - 1} steps reused.", "good")
 
 
 class ExplorerWidget(LabWidget):
@@ -86,7 +77,7 @@ class ExplorerWidget(LabWidget):
         self.again = button("Look again", "Read the list of images from the engine", icon="refresh")
         self.draw = button("Open", "Save the chosen images, open them, draw their layers", button_style="primary")
         self.says = w.HTML()
-        self.figure = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+        self.figure = FigureView()
         self.again.on_click(self._list)
         self.draw.on_click(self._draw)
         super().__init__(
@@ -110,13 +101,13 @@ class ExplorerWidget(LabWidget):
         if not self.chosen.value:
             self.says.value = words("Choose at least one image.", "note")
             return
-        try:
-            shelf = anatomy.compare(self._on, *self.chosen.value)
-            self.figure.value = plot_shelf(shelf).png
-            self.figure.layout.display = ""
-            self.says.value = words(shelf.facts())
-        except LabError as fault:
-            self.says.value = words(str(fault), "bad")
+        self.says.value = words("Opening the images …", "note")
+        self.beside(self._compare, self.draw, self.says)
+
+    def _compare(self) -> None:
+        shelf = anatomy.compare(self._on, *self.chosen.value)
+        self.figure.show(plot_shelf(shelf))
+        self.says.value = words(shelf.facts())
 
 
 def lab_images(on: Context) -> list[str]:

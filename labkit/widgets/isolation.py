@@ -6,10 +6,9 @@ import threading
 
 import ipywidgets as w
 
-from ..errors import LabError
 from ..experiments import isolation_work, visibility
 from ..experiments.context import Context
-from .base import LabWidget, button, words
+from .base import FigureView, LabWidget, button, words
 
 __all__ = ["namespace_board", "stopwatch"]
 
@@ -28,8 +27,7 @@ class NamespaceWidget(LabWidget):
             "Run", "Start a container with these flags and compare", button_style="primary", icon="play"
         )
         self.says = w.HTML(words("Choose what the container shares with the machine, press Run.", "note"))
-        self.picture = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", min_height="20px"))
-        self.picture.layout.display = "none"
+        self.picture = FigureView()
         self.start.on_click(self._start)
         row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
         super().__init__(
@@ -43,21 +41,14 @@ class NamespaceWidget(LabWidget):
         )
 
     def _start(self, _=None) -> None:
-        self.start.disabled = True
         self.says.value = words("Starting a container …", "note")
-        threading.Thread(target=self._run, daemon=True, name="labkit-namespaces-widget").start()
+        self.beside(self._run, self.start, self.says)
 
     def _run(self) -> None:
-        try:
-            chosen = [name for name, toggle in self.toggles.items() if toggle.value]
-            view = visibility.namespaces(self._on, *chosen)
-            self.picture.value = view.plot().png
-            self.picture.layout.display = ""
-            self.says.value = words(view.facts())
-        except LabError as fault:
-            self.says.value = words(str(fault), "bad")
-        finally:
-            self.start.disabled = False
+        chosen = [name for name, toggle in self.toggles.items() if toggle.value]
+        view = visibility.namespaces(self._on, *chosen)
+        self.picture.show(view.plot())
+        self.says.value = words(view.facts())
 
 
 class StopwatchWidget(LabWidget):
@@ -74,7 +65,7 @@ class StopwatchWidget(LabWidget):
         self.stop = button("Stop", "End now; what was measured is kept", icon="stop", disabled=True)
         self.bar = w.FloatProgress(value=0, min=0, max=1, layout=w.Layout(width="240px"))
         self.says = w.HTML(words("Nothing measured yet.", "note"))
-        self.picture = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+        self.picture = FigureView()
         self.start.on_click(self._start)
         self.stop.on_click(lambda _: self._stopped.set())
         super().__init__(
@@ -89,12 +80,11 @@ class StopwatchWidget(LabWidget):
         )
 
     def _start(self, _=None) -> None:
-        self.start.disabled = True
         self._stopped.clear()
         self.stop.disabled = False
         self.bar.value = 0
         self.says.value = words("Getting ready …", "note")
-        threading.Thread(target=self._run, daemon=True, name="labkit-stopwatch-widget").start()
+        self.beside(self._run, self.start, self.says)
 
     def _progress(self, share: float, text: str) -> None:
         self.bar.value = share
@@ -106,16 +96,12 @@ class StopwatchWidget(LabWidget):
         try:
             name = self.which.value
             result = isolation_work.BENCHMARKS[name](self._on, self.budget.value, progress=self._progress)
-            self.picture.value = result.plot("ecdf" if name == "start-latency" else "plot").png
-            self.picture.layout.display = ""
+            self.picture.show(result.plot("ecdf" if name == "start-latency" else "plot"))
             self.says.value = words(result.facts())
-        except LabError as fault:
-            self.says.value = words(str(fault), "bad")
         except KeyboardInterrupt:
             self.says.value = words("Stopped before anything was measured.", "note")
         finally:
             self.stop.disabled = True
-            self.start.disabled = False
 
 
 def namespace_board(on: Context) -> NamespaceWidget:

@@ -9,7 +9,7 @@ from ..experiments.context import Context
 from ..experiments.lifetime import ACTIONS, Life
 from ..figures.lifetime import state_machine, timeline
 from ..units import show_time
-from .base import LabWidget, button, words
+from .base import FigureView, LabWidget, button, words
 
 __all__ = ["machine"]
 
@@ -33,9 +33,7 @@ class LifeWidget(LabWidget):
         self.buttons = {action: button(action, _HINTS[action]) for action in ACTIONS}
         for action, one in self.buttons.items():
             one.on_click(lambda _, action=action: self.press(action))
-        size = w.Layout(width="100%", max_width="920px")
-        self.states = w.Image(format="png", layout=size)
-        self.events = w.Image(format="png", layout=size)
+        self.states, self.events = FigureView(), FigureView()
         self.says = w.HTML(words("Press create.", "note"))
         rows = list(self.buttons.values())
         super().__init__(
@@ -73,8 +71,8 @@ class LifeWidget(LabWidget):
     def _show(self, status: str) -> None:
         for action, one in self.buttons.items():
             one.disabled = status not in ACTIONS[action]
-        self.states.value = state_machine(status).png
-        self.events.value = timeline(self._life.moments).png
+        self.states.show(state_machine(status))
+        self.events.show(timeline(self._life.moments))
 
 
 def machine(on: Context) -> LifeWidget:

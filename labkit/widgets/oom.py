@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import ipywidgets as w
 
 from ..errors import LabError
@@ -11,7 +9,7 @@ from ..experiments import oom
 from ..experiments.context import Context
 from ..figures.oom import LiveCurve, plot
 from ..units import MIB
-from .base import LabWidget, button, words
+from .base import FigureView, LabWidget, button, words
 
 __all__ = ["live"]
 
@@ -36,7 +34,8 @@ class OomWidget(LabWidget):
         self.start = button("Start", "Start a container with these settings", button_style="primary", icon="play")
         self.stop = button("Stop", "docker kill: end it by hand, before the kernel does", icon="stop", disabled=True)
         self.says = w.HTML(words("Set a limit, press Start, and watch.", "note"))
-        self.curve = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", min_height="120px"))
+        self.curve = FigureView()
+        self.curve.layout.display = ""
         self.curve.value = LiveCurve(self.limit.value * MIB).draw([])
         self.verdict = w.HTML()
         self.start.on_click(self._start)
@@ -53,10 +52,9 @@ class OomWidget(LabWidget):
         )  # fmt: skip
 
     def _start(self, _=None) -> None:
-        self.start.disabled = True
         self.verdict.value = ""
         self.says.value = words("Starting a container …", "note")
-        threading.Thread(target=self._watch, daemon=True, name="labkit-oom-widget").start()
+        self.beside(self._watch, self.start, self.says)
 
     def _stop(self, _=None) -> None:
         self.stop.disabled = True
@@ -84,15 +82,12 @@ class OomWidget(LabWidget):
                     self._run.poll(REDRAW)
                     self.curve.value = curve.draw(self._run.samples)
                 result = self._run.finish()
-            self.curve.value = plot(result).png
+            self.curve.show(plot(result))
             self.says.value = words(result.verdict.explanation)
             self.verdict.value = f"<pre>{result.verdict}</pre>"
-        except LabError as fault:
-            self.says.value = words(str(fault), "bad")
         finally:
             self._run = None
             self.stop.disabled = True
-            self.start.disabled = False
 
 
 def live(on: Context) -> OomWidget:

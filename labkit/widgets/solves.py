@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import ipywidgets as w
 
-from ..errors import LabError
 from ..experiments import machines
 from ..experiments.context import Context
 from ..figures.solves import plot_replicas
-from .base import LabWidget, button, words
+from .base import FigureView, LabWidget, button, words
 
 __all__ = ["scale"]
 
@@ -23,7 +20,7 @@ class ScaleWidget(LabWidget):
         self.most = w.IntSlider(value=2, min=1, max=5, description="Replicas", style={"description_width": "90px"})
         self.go = button("Start and load", "Start the replicas one by one, load them", button_style="primary")
         self.says = w.HTML(words("Choose a number, then start.", "note"))
-        self.figure = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+        self.figure = FigureView()
         self.go.on_click(self._start)
         super().__init__(
             [w.HTML(words("Replicas behind one name", "title")), w.HBox([self.most, self.go]), self.says, self.figure],
@@ -32,20 +29,13 @@ class ScaleWidget(LabWidget):
         )
 
     def _start(self, _=None) -> None:
-        self.go.disabled = True
         self.says.value = words("Starting containers, sending requests …", "note")
-        threading.Thread(target=self._run, daemon=True, name="labkit-scale").start()
+        self.beside(self._run, self.go, self.says)
 
     def _run(self) -> None:
-        try:
-            run = machines.replicas(self._on, self.most.value, n=2)
-            self.figure.value = plot_replicas(run).png
-            self.figure.layout.display = ""
-            self.says.value = words("Done; the replicas are gone again.", "good")
-        except LabError as fault:
-            self.says.value = words(str(fault), "bad")
-        finally:
-            self.go.disabled = False
+        run = machines.replicas(self._on, self.most.value, n=2)
+        self.figure.show(plot_replicas(run))
+        self.says.value = words("Done; the replicas are gone again.", "good")
 
 
 def scale(on: Context) -> ScaleWidget:

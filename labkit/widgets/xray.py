@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import ipywidgets as w
 
-from ..errors import LabError
 from ..experiments import xray
 from ..experiments.context import Context
 from ..figures.xray import plot
-from .base import LabWidget, button, words
+from .base import FigureView, LabWidget, button, words
 
 __all__ = ["live"]
 
@@ -36,7 +33,7 @@ class XrayWidget(LabWidget):
         self.start = button("docker run", "Run a container with these flags, and see through it",
                             button_style="primary", icon="play")  # fmt: skip
         self.says = w.HTML(words("Choose flags and press docker run.", "note"))
-        self.picture = w.Image(format="png", layout=w.Layout(width="100%", max_width="920px", visibility="hidden"))
+        self.picture = FigureView()
         self.start.on_click(self._start)
         self.zoom.observe(self._draw, names="value")
         super().__init__(
@@ -50,9 +47,9 @@ class XrayWidget(LabWidget):
         )  # fmt: skip
 
     def _start(self, _=None) -> None:
-        self.start.disabled = self.zoom.disabled = True
+        self.zoom.disabled = True
         self.says.value = words("Running …", "note")
-        threading.Thread(target=self.run, daemon=True, name="labkit-xray-widget").start()
+        self.beside(self.run, self.start, self.says)
 
     def run(self) -> None:
         """One run with the chosen flags; shows it."""
@@ -64,16 +61,12 @@ class XrayWidget(LabWidget):
             self.zoom.value = None
             self._draw()
             self.says.value = words(self._result.facts())
-        except LabError as fault:
-            self.says.value = words(str(fault), "bad")
         finally:
-            self.start.disabled = False
             self.zoom.disabled = self._result is None
 
     def _draw(self, _=None) -> None:
         if self._result is not None:
-            self.picture.value = plot(self._result, zoom=self.zoom.value).png
-            self.picture.layout.visibility = "visible"
+            self.picture.show(plot(self._result, zoom=self.zoom.value))
 
 
 def live(on: Context) -> XrayWidget:

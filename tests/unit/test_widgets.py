@@ -1,0 +1,59 @@
+"""What all widgets share, without a browser: figures with words, work beside the page, text for where nothing runs."""
+
+from __future__ import annotations
+
+import threading
+
+import ipywidgets as w
+
+from labkit.errors import LabError
+from labkit.figures.style import Picture
+from labkit.widgets.base import FigureView, LabWidget, button, words
+
+
+def test_a_figure_takes_no_room_before_the_first_and_says_itself_in_words():
+    view = FigureView()
+    assert view.layout.display == "none"
+    view.show(Picture(b"png", "A curve that ends at a line.", 920))
+    assert (view.value, view.tooltip, view.layout.display) == (b"png", "A curve that ends at a line.", "")
+
+
+def pressed(work) -> tuple[w.Button, w.HTML]:
+    """Press a button whose work this is, and wait for its end."""
+    starter, says = button("Go", "do it"), w.HTML()
+    before = set(threading.enumerate())
+    LabWidget([starter, says], "Widget").beside(work, starter, says)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    return starter, says
+
+
+def test_a_button_waits_until_its_work_has_ended():
+    go, seen = threading.Event(), []
+    starter, says = button("Go", "do it"), w.HTML()
+    before = set(threading.enumerate())
+    LabWidget([starter, says], "Widget").beside(lambda: go.wait(10) and seen.append(1), starter, says)
+    assert starter.disabled
+    go.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert seen == [1] and not starter.disabled
+
+
+def test_an_error_becomes_a_sentence_and_the_button_works_again():
+    def work():
+        raise LabError("The engine is gone.", next_step="labkit doctor")
+
+    starter, says = pressed(work)
+    assert "The engine is gone." in says.value and "labkit-bad" in says.value
+    assert not starter.disabled
+
+
+def test_the_text_beside_a_widget_is_whole_and_always_the_same():
+    text = "Widget: " + "words " * 60
+    made = LabWidget([button("Go", "do it")], text)
+    assert repr(made) == text and made._repr_mimebundle_()["text/plain"] == text
+
+
+def test_words_are_escaped_and_backticks_are_code():
+    assert words("<b> `a<b`", "note") == '<span class="labkit-note">&lt;b&gt; <code>a&lt;b</code></span>'
