@@ -21,7 +21,7 @@ CONTENT.prediction(
 )
 CONTENT.prediction(
     "life",
-    "A container's main process ends after two seconds. What is left?",
+    "A container's main process ends after one second. What is left?",
     (
         "Nothing: the container is gone",
         "The container, exited, and it can be started again",

@@ -23,15 +23,15 @@ __all__ = ["ACTIONS", "LayerLife", "Life", "Moment", "Walk", "layer", "walk"]
 #: What the engine calls the states (Engine API, ContainerState); ``gone`` is ours, for no container at all.
 STATES = ("gone", "created", "running", "paused", "exited")
 
-#: The buttons, and the states in which the engine takes them.
+#: The buttons, and the states in which they change anything; elsewhere the engine refuses, or has nothing to do.
 ACTIONS = {
     "create": ("gone",),
     "start": ("created", "exited"),
     "pause": ("running",),
     "unpause": ("paused",),
-    "stop": ("running",),
-    "kill": ("running",),
-    "restart": ("created", "running", "exited"),
+    "stop": ("running", "paused"),
+    "kill": ("running", "paused"),
+    "restart": ("created", "running", "paused", "exited"),
     "remove": ("created", "running", "paused", "exited"),
 }
 

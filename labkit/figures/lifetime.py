@@ -26,6 +26,7 @@ _ARROWS = (
     ((6.7, 1.24), (5.4, 1.24), -0.3, "unpause", (6.05, 1.6)),
     ((5.12, 1.24), (5.12, 2.36), 0.0, "stop · kill ·\nits program ends", (5.95, 1.98)),
     ((4.68, 2.36), (4.68, 1.24), 0.0, "start · restart", (3.93, 1.98)),
+    ((7.35, 1.24), (5.52, 2.6), -0.35, "stop · kill", (7.5, 2.3)),
     ((4.28, 2.6), (0.6, 1.24), -0.25, "remove (from any state)", (1.75, 2.72)),
 )
 
@@ -68,11 +69,22 @@ def state_machine(now: str, *, title: str = "") -> Picture:
         return picture(figure, alt)
 
 
-def draw_timeline(axes, moments: list[Moment]) -> None:
+def _rows(moments: list[Moment], end: float) -> list[list[tuple[float, str]]]:
+    """The events in as few rows as they fit with their words beside them."""
+    rows: list[list[tuple[float, str]]] = []
+    free: list[float] = []
+    for at, word in sorted((at, word) for one in moments for at, word in one.events):
+        row = next((number for number, since in enumerate(free) if at >= since), len(free))
+        if row == len(free):
+            rows.append([])
+            free.append(0.0)
+        rows[row].append((at, word))
+        free[row] = at + end * (0.03 + 0.0115 * len(word))
+    return rows
+
+
+def _draw_timeline(axes, moments: list[Moment], rows: list, end: float) -> None:
     """States as a coloured band, the engine's events as marks with their names."""
-    if not moments:
-        return
-    end = max(moments[-1].time + moments[-1].took, *(at for one in moments for at, _ in one.events), 0.1) * 1.06
     done = [one.time + one.took for one in moments] + [end]
     named: set[str] = set()
     for one, start, stop in zip(moments, done, done[1:]):
@@ -80,19 +92,18 @@ def draw_timeline(axes, moments: list[Moment]) -> None:
         axes.barh(0, stop - start, left=start, height=0.5, color=COLOURS[colour], hatch=hatch, edgecolor=COLOURS["ink"],
                   linewidth=0.8, label=None if one.status in named else one.status, zorder=3)  # fmt: skip
         named.add(one.status)
-    levels = [0.95, 1.45, 1.95, 2.45]
-    free = dict.fromkeys(levels, -1e9)
-    for at, word in sorted((at, word) for one in moments for at, word in one.events):
-        level = next((level for level in levels if at >= free[level]), levels[-1])
-        axes.plot([at, at], [0.27, level], color=COLOURS["grey"], linewidth=0.9, zorder=2)
-        axes.plot(
-            [at], [level], marker="D", markersize=6, color=COLOURS["blue"], markeredgecolor=COLOURS["ink"], zorder=5
-        )
-        axes.annotate(word, (at, level), xytext=(6, 0), textcoords="offset points", va="center", fontsize=10)
-        free[level] = at + end * (0.03 + 0.011 * len(word))
+    for number, row in enumerate(rows):
+        level = 0.95 + 0.5 * number
+        for at, word in row:
+            axes.plot([at, at], [0.27, level], color=COLOURS["grey"], linewidth=0.9, zorder=2)
+            axes.plot([at], [level], marker="D", markersize=6, color=COLOURS["blue"], markeredgecolor=COLOURS["ink"],
+                      zorder=5)  # fmt: skip
+            axes.annotate(word, (at, level), xytext=(8, 0), textcoords="offset points", va="center", fontsize=10,
+                          zorder=4, bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"})  # fmt: skip
+    last = 0.95 + 0.5 * (len(rows) - 1)
     axes.set_xlim(0, end * 1.04)
-    axes.set_ylim(2.9, -0.5)
-    axes.set_yticks([0, 1.7], ["state", "engine's\nevents"])
+    axes.set_ylim(last + 0.45, -0.5)
+    axes.set_yticks([0, (0.95 + last) / 2], ["state", "engine's\nevents"])
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("seconds since the first action")
@@ -100,12 +111,21 @@ def draw_timeline(axes, moments: list[Moment]) -> None:
 
 def timeline(moments: list[Moment], *, caption: str = "") -> Picture:
     """The life so far: states and events against time."""
+    title = "A container's life, by the engine's own events"
+    if not moments:
+        with styled():
+            figure, axes = new_figure(1.2)
+            axes.set_axis_off()
+            axes.set_title(title, pad=8)
+            axes.text(0, 0.5, "Nothing has happened yet.", transform=axes.transAxes, color=COLOURS["grey"])
+            return picture(figure, "Timeline of one container: nothing has happened yet.", caption=caption)
+    end = max(moments[-1].time + moments[-1].took, *(at for one in moments for at, _ in one.events), 0.1) * 1.06
+    rows = _rows(moments, end)
     with styled():
-        figure, axes = new_figure(3.6)
-        draw_timeline(axes, moments)
-        axes.set_title("A container's life, by the engine's own events", pad=30)
-        if moments:
-            axes.legend(loc="lower left", ncols=6, bbox_to_anchor=(-0.01, 0.99), borderaxespad=0)
+        figure, axes = new_figure(2.4 + 0.3 * len(rows))
+        _draw_timeline(axes, moments, rows, end)
+        axes.set_title(title, pad=30)
+        axes.legend(loc="lower left", ncols=6, bbox_to_anchor=(-0.01, 0.99), borderaxespad=0)
         words = ", ".join(dict.fromkeys(word for one in moments for _, word in one.events))
         alt = f"Timeline of one container: its state as a coloured band, the engine's events below it: {words}."
         return picture(figure, alt, caption=caption)

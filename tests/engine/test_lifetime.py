@@ -43,6 +43,15 @@ def test_an_action_that_the_state_does_not_allow_is_a_sentence(module_context):
         assert life.possible() == ["start", "restart", "remove"]
 
 
+@pytest.mark.parametrize(("action", "state"), [("kill", "exited"), ("restart", "running"), ("remove", "gone")])
+def test_what_the_engine_takes_of_a_paused_container(module_context, action, state):
+    with lifetime.Life(module_context) as life:
+        for one in ("create", "start", "pause", action):
+            assert one in life.possible()
+            moment = life.press(one)
+        assert moment.status == state
+
+
 def test_a_container_that_is_gone_before_it_is_looked_at(module_context):
     with lifetime.Life(module_context) as life:
         life.press("create")
