@@ -13,6 +13,7 @@ from . import card, exercises, images
 from . import engine as engines
 from .engine import Engine, OwnedEngine, Session
 from .engine.dockercli import run_cli
+from .engine.faults import explained
 from .errors import BadInput, LabError
 from .experiments.context import Context
 from .observe import Observer
@@ -147,14 +148,15 @@ class Lab:
     def own(self) -> Lab:
         """This lab on an engine that it owns and may break; started beside the host's when needed.
 
-        One whose machine was killed is thrown away, and a fresh one takes its place.
+        One that no longer answers (its machine was killed, a daemon did not come back) is thrown away, and a
+        fresh one takes its place.
 
         Raises:
             LabError: it can't be started here; the sentence says why.
         """
-        if isinstance(self.engine, OwnedEngine):
+        if isinstance(self.engine, OwnedEngine) and self._answers():
             return self
-        if self._owned is not None and not self._owned.engine.alive():
+        if self._owned is not None and not self._owned._answers():
             close_quietly(self._owned)
             self._owned = None
         if self._owned is None:
@@ -164,6 +166,13 @@ class Lab:
             self._owned.context.progress = None  # its images are on it
             status.card(f"{self.title()}: an engine of its own", self._owned.facts, engine, [])
         return self._owned
+
+    def _answers(self) -> bool:
+        try:
+            with explained(self.engine.endpoint):
+                return self.docker.ping()
+        except LabError:
+            return False
 
     # Learning: each shows a widget, or prints what is the same on every run.
 

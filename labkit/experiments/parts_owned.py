@@ -5,6 +5,7 @@ Stop dockerd, kill containerd, kill a shim; run runc by hand; be an ordinary use
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -14,8 +15,9 @@ import time
 from dataclasses import dataclass
 
 from ..engine.base import OwnedEngine
+from ..engine.client import remove_container
 from ..engine.faults import explained
-from ..errors import EngineGone, LabError, NotPossibleHere
+from ..errors import EngineGone, LabError, NoEngine, NotPossibleHere
 from ..units import yes_no
 from .context import Context
 from .result import Result
@@ -97,7 +99,7 @@ def without_daemons(on: Context) -> WithoutDaemons:
 
     Raises:
         NotPossibleHere: the engine isn't the lab's own.
-        EngineGone: a daemon did not come back; open a fresh owned engine.
+        EngineGone: a daemon did not come back; ``lab.own()`` gives a fresh engine.
     """
     engine = owned(on)
     readings: list[tuple[float, int, str]] = []
@@ -154,8 +156,10 @@ def without_daemons(on: Context) -> WithoutDaemons:
             early_code = early.wait(timeout=120)["StatusCode"]
             early_lines = early.logs().decode().splitlines()
     finally:
-        for one in made:
-            on.docker.api.remove_container(one.id, force=True)
+        # An engine that did not come back is thrown away with all that is on it; its own sentence is what counts.
+        with contextlib.suppress(EngineGone, NoEngine), explained(engine.endpoint):
+            for one in made:
+                remove_container(one)
     return WithoutDaemons(on.facts, readings, changes, count, lines, code, refused, early_code, early_lines)
 
 

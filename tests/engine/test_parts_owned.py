@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from labkit import engine as engines
+from labkit.engine.embedded.engine import EmbeddedEngine
+from labkit.errors import EngineGone
 from labkit.experiments import parts, parts_owned
+from labkit.lab import Lab
 
 from ..conftest import open_context
 
@@ -81,3 +84,16 @@ def test_the_wiretap_hears_what_dockerd_logs(own):
     # The lab itself looks whether its image is there, past the wiretap.
     logged.remove("GET /images/labkit/busybox:1/json")
     assert sorted(tapped.requests) == sorted(logged)
+
+
+def test_when_dockerd_does_not_come_back_a_fresh_engine_is_offered(engine, monkeypatch):
+    monkeypatch.setattr(EmbeddedEngine._wait, "__defaults__", (10.0,))
+    with Lab("tests", engine) as lab:
+        own = lab.own()
+        own.engine.shell("echo '{ no settings' > /etc/docker/daemon.json")
+        with pytest.raises(EngineGone, match="dockerd was started, but did not answer") as caught:
+            own.parts.without_daemons()
+        assert "daemon.json" in caught.value.cause and "lab.own()" in caught.value.next_step
+        fresh = lab.own()
+        assert fresh is not own and fresh is lab.own()
+        assert fresh.docker.ping()

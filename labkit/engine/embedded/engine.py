@@ -126,7 +126,7 @@ class EmbeddedEngine(OwnedEngine):
                 raise EngineGone(
                     f"{name} was started, but did not answer within {limit:.0f} s.",
                     cause=last,
-                    next_step="Throw this engine away and open a fresh one.",
+                    next_step="Take a fresh engine: own = lab.own(), then run the cell again.",
                     engine=self.endpoint,
                 )
             time.sleep(0.05)
