@@ -44,10 +44,12 @@ class Outcome:
 
 
 def passed(message: str) -> Outcome:
+    """The exercise is done; ``message`` says what was seen."""
     return Outcome(True, message)
 
 
 def not_yet(message: str, hint: int = 0) -> Outcome:
+    """Not done; ``message`` says what was seen instead, ``hint`` is the index of the hint that fits."""
     return Outcome(False, message, hint)
 
 

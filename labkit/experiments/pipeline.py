@@ -16,6 +16,7 @@ from docker.errors import NotFound
 from ..engine.client import remove_container
 from ..engine.faults import explained
 from ..errors import BadInput, LabError
+from ..observe.visitor import Reply
 from ..units import yes_no
 from . import registry as registries
 from .building import build
@@ -295,7 +296,7 @@ def deploy(on: Context, place: str, reference: str, *, patience: float = 60.0) -
         time.sleep(0.05)
 
 
-def call(on: Context, place: str, path: str):
+def call(on: Context, place: str, path: str) -> Reply:
     """An HTTP GET to what runs in a place, from inside its network."""
     container = on.docker.containers.get(on.session.name(place))
     network = place_network(on)

@@ -114,6 +114,40 @@ def test_every_module_says_what_it_is(path):
         assert ast.get_docstring(ast.parse(text))
 
 
+#: In these, every public function and class says what it is. A check's title, in its decorator, is its docstring.
+TOLD = ("engine", "images", "observe", "experiments", "exercises", "figures", "widgets")
+
+
+def public(path: Path) -> list:
+    """A module's own public functions and classes."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    found = [node for node in ast.parse(path.read_text()).body if isinstance(node, kinds)]
+    return [node for node in found if not node.name.startswith("_")]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if path.relative_to(PACKAGE).parts[0] in TOLD and path.name != "main.py"],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_whatever_is_public_says_what_it_is(path):
+    silent = [node.name for node in public(path) if not ast.get_docstring(node) and not node.decorator_list]
+    assert [name for name in silent if name != "main"] == []
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "experiments").glob("*.py")), ids=lambda path: path.stem)
+def test_experiments_have_one_shape(path):
+    """What works on an engine takes the context, as ``on``, before anything else, and says what it returns."""
+    for node in public(path):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        kinds = [ast.unparse(argument.annotation) if argument.annotation else "" for argument in arguments]
+        if "Context" in kinds:
+            assert (arguments[0].arg, kinds[0]) == ("on", "Context"), node.name
+        assert node.returns is not None, node.name
+
+
 def loaded_by(statement: str) -> set[str]:
     code = f"import sys; {statement}; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=COURSE, capture_output=True, text=True, check=True)
