@@ -17,7 +17,7 @@ def widget(page, title: str):
     return found
 
 
-def says(box, words: str) -> None:
+def says(box, words) -> None:
     """Wait until the widget says these words."""
     expect(box).to_contain_text(words, timeout=LONG)
 
@@ -99,7 +99,7 @@ def delivery(page) -> None:
 
 
 def isolation(page) -> None:
-    """02: a flag shares a namespace; a benchmark runs within its budget."""
+    """02: a flag shares a namespace; a benchmark is stopped, and what was measured until then is shown."""
     box = widget(page, "Which namespaces are its own?")
     press(box, "--pid=host")
     press(box, "Run")
@@ -108,9 +108,11 @@ def isolation(page) -> None:
     box.locator("select").select_option("system-calls")
     handle = box.locator(".noUi-handle")
     handle.focus()
-    handle.press("Home")
-    expect(box.locator(".widget-readout")).to_have_text("5")
+    handle.press("End")
+    expect(box.locator(".widget-readout")).to_have_text("120")
     press(box, "Start")
+    expect(box).to_contain_text(re.compile(r": [1-9]\d* of \d"), timeout=LONG)
+    press(box, "Stop")
     draws(box)
 
 
