@@ -96,4 +96,6 @@ def words(text: str, kind: str = "") -> str:
 
 def button(text: str, hint: str, **options) -> w.Button:
     """A button with a tooltip; as wide as its text needs."""
-    return w.Button(description=text, tooltip=hint, layout=w.Layout(width="auto", min_width="96px"), **options)
+    return w.Button(
+        description=text, tooltip=hint, layout=w.Layout(width="auto", min_width="96px", flex="0 0 auto"), **options
+    )

@@ -82,8 +82,8 @@ class BoardWidget(LabWidget):
             colour, _, sign = STATES[stage.state]
             time = show_time(stage.seconds) if stage.seconds else "&nbsp;"
             boxes.append(
-                f'<div style="border:2px solid {COLOURS[colour]};border-radius:6px;padding:4px 8px;min-width:84px;'
-                f'text-align:center"><b>{sign} {stage.name}</b><br><small>{stage.state} {time}</small></div>'
+                f'<div style="border:2px solid {COLOURS[colour]};border-radius:6px;padding:4px;min-width:96px;'
+                f'box-sizing:border-box;flex:1;text-align:center"><b>{sign} {stage.name}</b><br><small>{stage.state} {time}</small></div>'
             )
         self.stages.value = f'<div style="display:flex;flex-wrap:wrap;gap:6px;margin:6px 0">{"".join(boxes)}</div>'
 
