@@ -18,7 +18,7 @@ from ..engine.faults import explained
 from ..units import yes_no
 from .context import Context
 from .result import Result
-from .shop import Shop
+from .shop import Shop, count_served
 
 __all__ = ["Machines", "Replicas", "RollOut", "machines", "replicas", "roll_out"]
 
@@ -148,12 +148,8 @@ class Replicas(Result):
     answered: dict[int, int]
 
     def facts(self) -> str:
-        middle = {number: statistics.median(rates) for number, rates in self.per_second.items()}
-        return (
-            f"one name, {max(middle)} replicas behind it, all answered: "
-            f"{yes_no(all(count == number for number, count in self.answered.items()))}\n"
-            f"more replicas, more answers a second: {yes_no(middle[max(middle)] > middle[1])}"
-        )
+        rows = [f"{count} of {number}" for number, count in self.answered.items()]
+        return f"one name, and replicas behind it that answered: {', '.join(rows)}"
 
 
 def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
@@ -181,7 +177,7 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
                 starts.append(time.perf_counter() - began)
                 batches = [visitor.load(["http://shop:8000/catalogue"], count, workers=8, timeout=60) for _ in range(n)]
                 per_second[number] = [batch.per_second for batch in batches]
-                answered[number] = len({row[3] for batch in batches for row in batch.good})
+                answered[number] = count_served(visitor, "http://shop:8000/catalogue", batches, "shop", number)
     finally:
         shop.close()
     return Replicas(on.facts, starts, per_second, work, answered)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass
 
 from .. import images
 from ..errors import LabError
-from ..images.archive import sha256
 from ..units import yes_no
-from .anatomy import anatomy, sample_tag
+from .anatomy import Anatomy, anatomy, sample_tag
 from .building import build
 from .context import Context
 from .registry import Push, Registry
 from .result import Result
 
-__all__ = ["BrokenPush", "Matched", "TwoPushes", "broken_push", "matched", "two_pushes"]
+__all__ = ["BrokenPush", "Everywhere", "Matched", "TwoPushes", "broken_push", "everywhere", "matched", "two_pushes"]
 
 #: The app's own code in its second version.
 SECOND = '#!/bin/sh\n. /lib/greeting.sh\ngreet\necho "second version"\n'
@@ -23,14 +21,17 @@ SECOND = '#!/bin/sh\n. /lib/greeting.sh\ngreet\necho "second version"\n'
 
 @dataclass(frozen=True)
 class TwoPushes(Result):
-    """Two versions of one app, pushed one after the other; ``new`` is what only the second one has."""
+    """Two versions of one app, pushed one after the other.
+
+    ``missing``: the second one's blobs that the registry did not have before its push, from its own disk.
+    """
 
     first: Push
     second: Push
-    new: int
+    missing: list[str]
 
     def facts(self) -> str:
-        exactly = len(self.second.uploaded) == self.new
+        exactly = sorted(self.second.uploaded) == sorted(self.missing)
         return f"{self.first}\n{self.second}\nexactly the new blobs were uploaded: {yes_no(exactly)}"
 
 
@@ -42,43 +43,90 @@ def two_pushes(on: Context, registry: Registry, repository: str = "shop") -> Two
     one = sample_tag(on, "1")
     two = sample_tag(on, "2", app__sh=SECOND)
     first = registry.push(one, repository, "1")
+    before = registry.stored().sizes
     second = registry.push(two, repository, "2")
-    new = len(set(second.sizes) - set(first.sizes))
-    return TwoPushes(on.facts, first, second, new)
+    return TwoPushes(on.facts, first, second, [blob for blob in second.sizes if blob not in before])
 
 
 @dataclass(frozen=True)
 class Matched(Result):
-    """An image's blobs fetched from the registry, hashed here, and compared with engine and manifest."""
+    """An image's blobs fetched from the registry, hashed, and compared with engine and manifest.
+
+    ``identity``: the engine's image ID is a digest of the registry's, too. It is the configuration's in
+    the classic image store, the manifest's in containerd's.
+    """
 
     digests: bool
     diff_ids: bool
+    identity: bool
     layers: int
 
     def facts(self) -> str:
         return (
-            f"{self.layers} layers fetched over HTTP\n"
+            f"{self.layers} layers and a configuration fetched over HTTP\n"
             f"SHA-256 of each blob is its digest in the manifest: {yes_no(self.digests)}\n"
-            f"SHA-256 of each unpacked blob is the engine's diffID: {yes_no(self.diff_ids)}"
+            f"SHA-256 of each unpacked layer is the engine's diffID: {yes_no(self.diff_ids)}\n"
+            f"the engine's image ID is a digest there, too: {yes_no(self.identity)}"
         )
 
 
 def matched(on: Context, registry: Registry, repository: str, tag: str, image: str) -> Matched:
-    """Fetch every layer of an image from the registry and recompute its names.
+    """Fetch every blob of an image from the registry and recompute its names.
 
     Args:
         image: the same image on the engine.
     """
-    rows = registry.manifest(repository, tag)["layers"]
-    blobs = [registry.blob(repository, row["digest"]) for row in rows]
-    opened = [gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob for blob in blobs]
-    engine = [layer.diff_id for layer in anatomy(on, image).layers]
+    inspected = on.docker.api.inspect_image(image)
+    return _matched(on, registry, repository, tag, inspected["Id"], inspected["RootFS"]["Layers"])
+
+
+def _matched(on: Context, registry: Registry, repository: str, tag: str, image_id: str, diff_ids: list[str]) -> Matched:
+    manifest = registry.manifest(repository, tag)
+    named = [row["digest"] for row in (manifest["config"], *manifest["layers"])]
+    hashed = [registry.hashed(repository, digest) for digest in named]
+    config, *layers = hashed
     return Matched(
         on.facts,
-        [sha256(blob) for blob in blobs] == [row["digest"] for row in rows],
-        [sha256(data) for data in opened] == engine,
-        len(rows),
+        [stored for stored, _ in hashed] == named,
+        [opened for _, opened in layers] == diff_ids,
+        image_id in (config[0], registry.digest(repository, tag)),
+        len(layers),
     )
+
+
+@dataclass(frozen=True)
+class Everywhere(Result):
+    """Images whose names were recomputed from the engine's archive and from the registry's blobs, by reference."""
+
+    archives: dict[str, Anatomy]
+    fetched: dict[str, Matched]
+
+    def facts(self) -> str:
+        engine = all(all(opened.checks.values()) for opened in self.archives.values())
+        registry = all(row.digests and row.diff_ids and row.identity for row in self.fetched.values())
+        layers = sum(row.layers for row in self.fetched.values())
+        return (
+            f"{len(self.archives)} images, {layers} layers\n"
+            f"every name recomputed is the engine's: {yes_no(engine)}\n"
+            f"every name recomputed is the registry's: {yes_no(registry)}"
+        )
+
+
+def everywhere(on: Context, registry: Registry, *images: str, repository: str = "every") -> Everywhere:
+    """Open each image as the engine saves it, push it, fetch it back, and recompute all its names on both ways.
+
+    Args:
+        images: references on the engine; both versions of the sample app and their base by default.
+        repository: where they are pushed to, as tags 1, 2, 3 …
+    """
+    images = images or (sample_tag(on, "1"), sample_tag(on, "2", app__sh=SECOND), on.image())
+    archives, fetched = {}, {}
+    for number, image in enumerate(images, 1):
+        opened = archives[image] = anatomy(on, image)
+        registry.push(image, repository, str(number))
+        diff_ids = [layer.diff_id for layer in opened.layers]
+        fetched[image] = _matched(on, registry, repository, str(number), opened.image_id, diff_ids)
+    return Everywhere(on.facts, archives, fetched)
 
 
 @dataclass(frozen=True)

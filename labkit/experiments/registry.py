@@ -151,6 +151,14 @@ class Registry:
         self._expect(reply, digest)
         return reply.body
 
+    def hashed(self, repository: str, digest: str) -> tuple[str, str]:
+        """Fetch a blob and hash it: SHA-256 as stored, and of the unpacked bytes where it is gzip."""
+        url = f"{self.base}/v2/{repository}/blobs/{digest}"
+        status, stored, opened = self._on.visitor(self.network).digest(url)
+        if status != 200:
+            raise LabError(f"The registry answered {status} for {digest}.")
+        return stored, opened
+
     def delete(self, repository: str, reference: str) -> None:
         """Delete a manifest by tag or digest; every tag that stands for it goes with it."""
         digest = reference if reference.startswith("sha256:") else self.digest(repository, reference)
@@ -165,9 +173,7 @@ class Registry:
     def _expect(self, reply: Reply, what: str, status: int = 200) -> None:
         if reply.status == status:
             return
-        codes = []
-        if reply.body:
-            codes = [f"{error['code']} ({error['message']})" for error in reply.json().get("errors", [])]
+        codes = _codes(reply)
         if reply.status == 404:
             raise NotPossibleHere(
                 f"The registry has no {what}.",
@@ -189,12 +195,12 @@ class Registry:
         began = time.perf_counter()
         with explained(self._on.session.engine.endpoint):
             api.tag(image, name, tag)
-            digest = ""
             for line in api.push(name, tag=tag, stream=True, decode=True):
                 if "error" in line:
                     raise LabError(f"The push failed: {line['error']}.", engine=self._on.session.engine.endpoint)
-                digest = line.get("aux", {}).get("Digest", digest)
         seconds = time.perf_counter() - began
+        # Asked of the registry: an engine with containerd's store does not tell it.
+        digest = self.digest(repository, tag)
         blobs = self._blobs_of(repository, digest)
         uploaded = [found for found in self.uploads() if found in blobs]
         already = [blob for blob in blobs if blob not in uploaded]
@@ -245,13 +251,13 @@ class Registry:
 
     def uploads(self) -> list[str]:
         """Digests of the blobs that came in completely since the last push began, from the log."""
-        done = [re.search(r'"PUT \S+digest=sha256%3A([0-9a-f]{64})\S* HTTP/[\d.]+" 201', line)
+        done = [re.search(r'"PUT \S+digest=sha256(?:%3A|:)([0-9a-f]{64})\S* HTTP/[\d.]+" 201', line)
                 for line in self.log()[self._log_from :]]  # fmt: skip
         return ["sha256:" + found[1] for found in done if found]
 
     def mounted(self) -> list[str]:
         """Digests of blobs that the engine had linked from another repository of this registry, from the log."""
-        done = [re.search(r'"POST \S+mount=sha256%3A([0-9a-f]{64})\S* HTTP/[\d.]+" 201', line)
+        done = [re.search(r'"POST \S+mount=sha256(?:%3A|:)([0-9a-f]{64})\S* HTTP/[\d.]+" 201', line)
                 for line in self.log()[self._log_from :]]  # fmt: skip
         return ["sha256:" + found[1] for found in done if found]
 
@@ -316,6 +322,14 @@ class Registry:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _codes(reply: Reply) -> list[str]:
+    """The errors that an answer names, in words: JSON where the path is the API's, plain text elsewhere."""
+    try:
+        return [f"{error['code']} ({error['message']})" for error in reply.json().get("errors", [])]
+    except ValueError:
+        return [line for line in [reply.text().strip()] if line]
 
 
 def _quietly(action) -> None:

@@ -58,8 +58,26 @@ def test_deployment_needs_nobody(on):
         pipeline.run(on, mode="sometimes")
 
 
-def test_exercise_caught_finds_the_failing_version(on):
-    assert lab01.caught(on).passed  # the broken version of the first test is still on the engine
+def test_exercise_caught_wants_a_failing_version_8_of_the_learners_own(on):
+    # The broken version of the first test and a good version 8 are on the engine: neither is an answer.
+    outcome = lab01.caught(on)
+    assert (outcome.passed, outcome.hint) == (False, 0) and "in the registry" in outcome.message
+    files = pipeline.tea("8")
+    files["app.py"] = files["app.py"].replace("PRICE = 4", "PRICE = 5")
+    assert pipeline.run(on, files).stage("test").state == "failed"
+    assert lab01.caught(on).passed
+
+
+def test_the_requests_behind_one_are_counted_in_its_answer(on):
+    run = shop.latency(on, n=1)
+    assert {name: rows["checkout"] for name, rows in run.hops.items()} == {
+        "monolith": 1, "layered": 4, "microservices": 4,
+    }  # fmt: skip
+    assert run.hops["microservices"]["catalogue"] == 2
+
+
+def test_every_copy_of_the_scaled_piece_answers(on):
+    assert shop.scaling(on, 2, n=1).served == {1: 1, 2: 2}
 
 
 def test_each_cell_of_the_blast_radius_is_what_the_code_needs(on):

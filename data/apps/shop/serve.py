@@ -2,6 +2,7 @@
 
 PIECES names the modules here (``front,catalogue``). WHERE names the host of every other piece
 (``cart=logic,store=data``). The pieces themselves don't know which is which.
+Each answer names the containers that it took, one a request: its own first, then those it asked.
 """
 
 import http.client
@@ -17,11 +18,13 @@ PIECES = os.environ["PIECES"].split(",")
 WHERE = dict(pair.split("=") for pair in os.environ.get("WHERE", "").split(",") if pair)
 WORK = float(os.environ.get("WORK", "0"))
 busy = threading.Lock()
+took_part = threading.local()
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         piece, _, path = self.path.lstrip("/").partition("/")
+        took_part.names = [socket.gethostname()]
         try:
             # The outside asks for an endpoint; the pieces ask each other by name.
             value, status = (ask(piece, path), 200) if piece in PIECES else (ask("front", piece), 200)
@@ -30,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Served-By", socket.gethostname())
+        self.send_header("X-Served-By", " ".join(took_part.names))
         self.end_headers()
         self.wfile.write(body)
 
@@ -51,6 +54,7 @@ def ask(piece, path):
         reply = connection.getresponse()
         if reply.status != 200:
             raise OSError(f"{piece} answered {reply.status}")
+        took_part.names += reply.getheader("X-Served-By").split()
         return json.loads(reply.read())
     finally:
         connection.close()
