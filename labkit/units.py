@@ -48,3 +48,14 @@ def show_time(seconds: float) -> str:
 def yes_no(value: bool) -> str:
     """``yes`` or ``no``, as facts are printed."""
     return "yes" if value else "no"
+
+
+def at_least_one(**values: int) -> None:
+    """Refuse counts below one, by their names.
+
+    Raises:
+        BadInput: one of them is no whole number, or less than one.
+    """
+    for name, value in values.items():
+        if not isinstance(value, int) or value < 1:
+            raise BadInput(f"{name}={value!r} is no count.", next_step=f"Ask for at least {name}=1.")

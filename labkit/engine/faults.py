@@ -72,12 +72,14 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
     import requests.exceptions
 
     text = str(fault)
-    if isinstance(fault, docker.errors.APIError):
-        said = (fault.explanation or text).strip()
+    if isinstance(fault, (docker.errors.APIError, docker.errors.ImageLoadError)):
+        said = (getattr(fault, "explanation", None) or text).strip()
         for pattern, kind, cause, next_step in _ANSWERS:
             if re.search(pattern, said):
                 return kind(f"The engine refused: {said}.", cause=cause, next_step=next_step, engine=endpoint)
-        return LabError(f"The engine answered {fault.status_code}: {said}.", engine=endpoint)
+        status = getattr(fault, "status_code", None)
+        words = f"answered {status}" if status else "could not load the image"
+        return LabError(f"The engine {words}: {said}.", engine=endpoint)
     if _has(fault, PermissionError) or "PermissionError" in text or "Permission denied" in text:
         return EngineRefused(
             "Permission denied: this user may not open the engine's socket.",

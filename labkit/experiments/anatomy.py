@@ -24,7 +24,7 @@ from docker.errors import ImageNotFound
 from docker.types import Mount
 
 from ..engine.faults import explained
-from ..errors import LabError
+from ..errors import LabError, NotPossibleHere
 from ..images.archive import sha256
 from ..units import yes_no
 from .building import Build, build
@@ -140,6 +140,23 @@ def has_image(on: Context, reference: str) -> bool:
         return False
 
 
+def require_image(on: Context, image: str) -> dict:
+    """An image of the engine, inspected.
+
+    Raises:
+        NotPossibleHere: the engine has none of that name.
+    """
+    with explained(on.session.engine.endpoint):
+        try:
+            return on.docker.api.inspect_image(image)
+        except ImageNotFound:
+            raise NotPossibleHere(
+                f"The engine has no image {image}.",
+                next_step="Build it first, or look which there are: lab.docker.images.list()",
+                engine=on.session.engine.endpoint,
+            ) from None
+
+
 def sample_tag(on: Context, tag: str = "1", **changed: str) -> str:
     """The sample app's reference; built first where the engine lacks it."""
     name = f"{on.session.name('hello')}:{tag}"
@@ -153,11 +170,11 @@ def anatomy(on: Context, image: str) -> Anatomy:
         image: a reference or ID on this engine.
 
     Raises:
-        LabError: the engine has no such image, or saved something that is no image archive.
+        NotPossibleHere: the engine has no such image.
+        LabError: it saved something that is no image archive.
     """
-    api = on.docker.api
+    api, inspected = on.docker.api, require_image(on, image)
     with explained(on.session.engine.endpoint), tempfile.TemporaryFile() as saved:
-        inspected = api.inspect_image(image)
         for chunk in api.get_image(image):
             saved.write(chunk)
         saved.seek(0)

@@ -11,14 +11,15 @@ import io
 import re
 import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from docker.errors import APIError, DockerException
 
-from ..engine.client import build_labels
+from .. import images
+from ..engine.client import labels_line
 from ..engine.faults import explained
-from ..errors import LabError
+from ..errors import BadInput, LabError
 from ..images.archive import EPOCH
 from .context import Context
 from .result import Result
@@ -90,18 +91,22 @@ def build(
         arguments: build arguments (``--build-arg``).
 
     Raises:
+        BadInput: no Dockerfile, one that the engine can't read, or a base or name that there can't be.
         LabError: a step failed; the sentence names the step and what it wrote.
     """
-    recipe = files["Dockerfile"]
-    for base in re.findall(r"^FROM (labkit/\S+)", recipe if isinstance(recipe, str) else recipe.decode(), re.M):
+    recipe = _recipe(files)
+    for base in re.findall(r"^FROM (labkit/\S+)", recipe, re.M):
+        if base not in images.RECIPES:
+            raise BadInput(f"There is no image {base}.", next_step=f"Begin with FROM {' or '.join(images.RECIPES)}.")
         on.image(base)
+    files = {**files, "Dockerfile": f"{recipe}\n{labels_line(on.docker.lab_labels)}\n"}
     reader = _Reader()
     began = time.perf_counter()
-    with explained(on.session.engine.endpoint):
+    with explained(on.session.engine.endpoint), _readable(recipe):
         stream = on.docker.api.build(
             fileobj=context_archive(files, mtime=mtime), custom_context=True, tag=tag, nocache=not cache,
             cache_from=[cache] if isinstance(cache, str) else None,
-            rm=True, forcerm=True, network_mode="none", buildargs=dict(arguments or {}), decode=True,
+            rm=True, forcerm=True, network_mode="none", buildargs=dict(arguments or {}), decode=True, labelled=True,
         )  # fmt: skip
         try:
             for line in stream:
@@ -111,24 +116,73 @@ def build(
             raise
         if reader.error:
             _forget(on, reader)
-            # The last steps are the lab's labels, which nobody wrote.
-            total = int(reader.total or 0) - len(build_labels(on.docker.lab_labels))
+            total = int(reader.total or 1) - 1  # the last step is the lab's labels, which nobody wrote
             raise LabError(
                 f"The build failed at step {len(reader.steps) + 1} of {total}: {reader.instruction}.",
                 cause=_cause(reader),
-                next_step="Change that line, or a file it uses, and build again: the steps before it are in the cache.",
+                next_step=_next_step(reader),
                 engine=on.session.engine.endpoint,
             )
         image = on.docker.api.inspect_image(tag)["Id"]
-    # The client adds the session's labels as a last step of its own.
+    # The session's labels are a last step of our own.
     steps = [step for step in reader.finished() if not step.instruction.startswith("LABEL labkit.")]
     return Build(on.facts, tag, image, steps, time.perf_counter() - began)
+
+
+def _recipe(files: Mapping[str, str | bytes]) -> str:
+    if "Dockerfile" not in files:
+        raise BadInput(
+            "There is no Dockerfile among the files.",
+            next_step="Add one: files['Dockerfile'] = 'FROM labkit/busybox:1\\n…'",
+        )
+    recipe = files["Dockerfile"]
+    recipe = recipe if isinstance(recipe, str) else recipe.decode()
+    if not re.search(r"^\s*FROM\s", recipe, re.M | re.I):
+        raise BadInput(
+            "The Dockerfile has no FROM.", next_step="Its first instruction names the base: FROM labkit/busybox:1"
+        )
+    return recipe
+
+
+@contextlib.contextmanager
+def _readable(recipe: str) -> Iterator[None]:
+    """What the engine can't read is refused before any step: then the sentence shows the line."""
+    try:
+        yield
+    except APIError as fault:
+        found = re.search(r"parse error (?:on |at )?line (\d+): (.*)", fault.explanation or "")
+        if not found:
+            raise
+        line = [*recipe.splitlines(), ""][int(found[1]) - 1].strip()
+        raise BadInput(
+            f"The Dockerfile can't be read: line {found[1]}: {line}.",
+            cause=f"The engine says: {found[2].strip().rstrip('.')}.",
+            next_step="Change that line, and build again.",
+        ) from fault
+    except DockerException as fault:
+        if "invalid tag" not in str(fault):
+            raise
+        raise BadInput(
+            f"This is no name for an image: {str(fault).removeprefix('invalid tag ')}.",
+            next_step="Write a name in lowercase letters, then : and a tag: shop:1",
+        ) from fault
+
+
+_FULL = "no space left on device"
 
 
 def _cause(reader: _Reader) -> str:
     # The engine colours what a step wrote to its standard error.
     wrote = re.sub(r"\x1b\[[0-9;]*m", "", reader.output).strip().splitlines()
-    return " ".join([*(["It wrote: " + wrote[-1] + "."] if wrote else []), f"The engine says: {reader.error}."])
+    # The last line, unless a full disk was told before it.
+    line = next((line for line in wrote if _FULL in line.lower()), wrote[-1] if wrote else "")
+    return " ".join([*([f"It wrote: {line}."] if line else []), f"The engine says: {reader.error}."])
+
+
+def _next_step(reader: _Reader) -> str:
+    if _FULL in (reader.output + reader.error).lower():
+        return "The disk that holds the engine's images is full: see docker system df, then labkit clean --all"
+    return "Change that line, or a file it uses, and build again: the steps before it are in the cache."
 
 
 class _Reader:

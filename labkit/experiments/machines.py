@@ -15,7 +15,7 @@ from docker.models.containers import Container
 from .. import engine as engines
 from ..engine.client import remove_container
 from ..engine.faults import explained
-from ..units import yes_no
+from ..units import at_least_one, yes_no
 from .context import Context
 from .result import Result
 from .shop import Shop, count_served
@@ -75,6 +75,7 @@ def machines(on: Context, *, n: int = 5) -> Machines:
     memory is its process's resident set on the notebook's machine then: pages of the snapshot that nobody has
     touched yet don't count, so it grows with use. n each, warm, one at a time.
     """
+    at_least_one(n=n)
     seconds, memory, vm_seconds, vm_memory, emulated = [], [], [], [], True
     image = on.image()
     with explained(on.session.engine.endpoint):
@@ -124,6 +125,7 @@ def roll_out(on: Context, *, n: int = 5) -> RollOut:
     from . import pipeline
     from .building import build
 
+    at_least_one(n=n)
     n = min(n, 2) if on.facts.emulated else n
     tags = {version: build(on, f"{on.session.name('tea')}:v{version}", pipeline.tea(version)).tag for version in "12"}
     forward, back, versions = [], [], []
@@ -155,12 +157,13 @@ class Replicas(Result):
 def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
     """Start replicas of one service behind one name, and load them.
 
-    Method: each request keeps a replica busy for ``work`` seconds (0.03; emulated 0.3). A start is timed
+    Method: each request keeps a replica busy for ``work`` seconds (0.02; emulated 0.3). A start is timed
     from create to the replica's own first answer. At 1, 2 … ``most`` replicas, eight workers in the visitor
     send a batch to the *name*, each on a connection of its own; good answers by the batch's time; n batches
     (emulated: 2).
     """
-    work, count = (0.3, 16) if on.facts.emulated else (0.03, 18)
+    at_least_one(most=most, n=n)
+    work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
     n = min(n, 2) if on.facts.emulated else n
     shop = Shop(on, "monolith")
     starts, per_second, answered = [], {}, {}

@@ -168,7 +168,8 @@ class _Run:
     def smoke(self) -> str:
         reply = call(self.on, "staging", "/price?count=10")
         if reply.status != 200 or reply.json()["total"] != 36:
-            raise LabError(f"staging answered {reply.status or reply.error} to /price")
+            said = reply.text().strip() if reply.status == 200 else reply.status or reply.error
+            raise LabError(f"ten cups should cost 36; staging answered {said}")
         return "it answers, and rightly"
 
 
@@ -301,6 +302,8 @@ def call(on: Context, place: str, path: str) -> Reply:
     container = on.docker.containers.get(on.session.name(place))
     network = place_network(on)
     address = container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
+    if not address:  # what has ended has none
+        return Reply(0, {}, b"", 0.0, f"{place} is {container.status}")
     return on.visitor(network).get(f"http://{address}:8000{path}", timeout=10)
 
 

@@ -18,7 +18,8 @@ from ..engine.faults import explained
 from ..images.archive import CREATED, layer_from_files, sha256
 from ..units import yes_no
 from .context import Context
-from .registry import OCI_INDEX, OCI_MANIFEST, Registry
+from .registry import Registry
+from .registry_api import OCI_INDEX, OCI_MANIFEST
 from .result import Result
 
 __all__ = ["OneName", "Refusal", "force", "program", "publish"]

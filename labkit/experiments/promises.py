@@ -16,7 +16,7 @@ from ..engine import EngineFacts, Session
 from ..engine.client import remove_container
 from ..engine.faults import explained
 from ..observe import Observer
-from ..units import yes_no
+from ..units import at_least_one, yes_no
 from .anatomy import sample_tag
 from .building import build
 from .context import Context
@@ -78,7 +78,8 @@ def environments(on: Context, *, n: int | None = None) -> Environments:
     Ann's machine has Python and lives in one time zone; Bob's has no Python and lives in another. Both
     are containers here, on one kernel: what differs is the userland.
     """
-    n = n or (2 if on.facts.emulated else 5)
+    n = (2 if on.facts.emulated else 5) if n is None else n
+    at_least_one(n=n)
     on.image(images.PYTHON)
     places = {
         "Ann's machine": (images.PYTHON, {"TZ": "CET-1"}),
@@ -179,6 +180,7 @@ def conflict(on: Context, *, n: int = 5) -> Conflict:
     Shared: one container, into which the old app's library is installed and then the new app's, as on
     one machine; then both run. Own: an image for each; both run at the same time. n rounds of both.
     """
+    at_least_one(n=n)
     shared = {app: [] for app in _APPS}
     own = {app: [] for app in _APPS}
     tags = {}
@@ -192,12 +194,15 @@ def conflict(on: Context, *, n: int = 5) -> Conflict:
     )
     with explained(on.session.engine.endpoint):
         for _ in range(n):
-            words = _answer(on, images.BUSYBOX, ["sh", "-c", script + runs])[0].split()
-            for app, word in zip(_APPS, words):
-                shared[app].append(word == "good")
-            with contextlib.ExitStack() as both:
-                started = {app: both.enter_context(on.container(tag, None, network_mode="none"))
+            with contextlib.ExitStack() as all_three:
+                one = all_three.enter_context(
+                    on.container(images.BUSYBOX, ["sh", "-c", script + runs], network_mode="none")
+                )
+                started = {app: all_three.enter_context(on.container(tag, None, network_mode="none"))
                            for app, tag in tags.items()}  # fmt: skip
+                one.wait(timeout=60)
+                for app, word in zip(_APPS, one.logs().decode().split()):
+                    shared[app].append(word == "good")
                 for app, container in started.items():
                     own[app].append(container.wait(timeout=60)["StatusCode"] == 0)
     return Conflict(on.facts, shared, own)
@@ -246,6 +251,7 @@ def set_up(on: Context, *, n: int = 5) -> SetUp:
     from create to exit, n times (emulated: 2). Forgotten steps: all of it in one go but that step, in
     a new container for each.
     """
+    at_least_one(n=n)
     n = 2 if on.facts.emulated else n
     by_hand, steps, run = "", [], []
     with explained(on.session.engine.endpoint):

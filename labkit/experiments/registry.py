@@ -7,28 +7,23 @@ to that port (127.0.0.0/8 needs no TLS), and HTTP requests are made from inside 
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
 from dataclasses import dataclass
 
+from docker.errors import NotFound
+
 from .. import images
 from ..engine.client import remove_container
 from ..engine.faults import explained
 from ..errors import BadInput, LabError, NotPossibleHere
-from ..images.archive import sha256
-from ..observe.visitor import Reply
+from .anatomy import require_image
 from .context import Context
+from .registry_api import RegistryAPI, named
 from .result import Result
 
 __all__ = ["BlobsStored", "Push", "Registry", "start"]
-
-MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-ANY_MANIFEST = ", ".join((MANIFEST, OCI_MANIFEST, INDEX, OCI_INDEX))
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ class BlobsStored(Result):
         return f"{len(self.sizes)} blobs"
 
 
-class Registry:
+class Registry(RegistryAPI):
     """A running registry. Close it, or leave it to the lab; use it as a context manager if you like.
 
     ``address`` is what references begin with, as the engine sees it: ``127.0.0.1:32770``.
@@ -113,75 +108,6 @@ class Registry:
     def __repr__(self) -> str:
         return f"<registry {self.container.name}>"
 
-    # The HTTP API, word for word.
-
-    def request(self, method: str, path: str, *, headers: dict | None = None, body: bytes = b"") -> Reply:
-        """One HTTP request to the registry, such as ``("GET", "/v2/_catalog")``."""
-        url = path if path.startswith("http") else self.base + path
-        visitor = self._on.visitor(self.network)
-        return visitor.request(method, url, headers=headers, body=body, timeout=30)
-
-    def get(self, path: str, *, accept: str = ANY_MANIFEST) -> Reply:
-        """A GET; ``accept`` says which kinds of manifest the asker understands."""
-        return self.request("GET", path, headers={"Accept": accept})
-
-    # What one asks most, by name.
-
-    def catalogue(self) -> list[str]:
-        """The repositories it has: ``GET /v2/_catalog``."""
-        return self._json("/v2/_catalog")["repositories"] or []
-
-    def tags(self, repository: str) -> list[str]:
-        """The tags of a repository: ``GET /v2/NAME/tags/list``; empty where it has none left."""
-        return sorted(self._json(f"/v2/{repository}/tags/list").get("tags") or [])
-
-    def manifest(self, repository: str, reference: str) -> dict:
-        """A manifest or index by tag or digest: ``GET /v2/NAME/manifests/REFERENCE``."""
-        return self._json(f"/v2/{repository}/manifests/{reference}")
-
-    def digest(self, repository: str, tag: str) -> str:
-        """The digest that a tag stands for now: ``HEAD``, header ``Docker-Content-Digest``."""
-        reply = self.request("HEAD", f"/v2/{repository}/manifests/{tag}", headers={"Accept": ANY_MANIFEST})
-        self._expect(reply, f"{repository}:{tag}")
-        return reply.headers["docker-content-digest"]
-
-    def blob(self, repository: str, digest: str) -> bytes:
-        """A blob's bytes: ``GET /v2/NAME/blobs/DIGEST``."""
-        reply = self.get(f"/v2/{repository}/blobs/{digest}")
-        self._expect(reply, digest)
-        return reply.body
-
-    def hashed(self, repository: str, digest: str) -> tuple[str, str]:
-        """Fetch a blob and hash it: SHA-256 as stored, and of the unpacked bytes where it is gzip."""
-        url = f"{self.base}/v2/{repository}/blobs/{digest}"
-        status, stored, opened = self._on.visitor(self.network).digest(url)
-        if status != 200:
-            raise LabError(f"The registry answered {status} for {digest}.")
-        return stored, opened
-
-    def delete(self, repository: str, reference: str) -> None:
-        """Delete a manifest by tag or digest; every tag that stands for it goes with it."""
-        digest = reference if reference.startswith("sha256:") else self.digest(repository, reference)
-        reply = self.request("DELETE", f"/v2/{repository}/manifests/{digest}")
-        self._expect(reply, f"{repository}@{digest}", 202)
-
-    def _json(self, path: str) -> dict:
-        reply = self.get(path)
-        self._expect(reply, path)
-        return reply.json()
-
-    def _expect(self, reply: Reply, what: str, status: int = 200) -> None:
-        if reply.status == status:
-            return
-        codes = _codes(reply)
-        if reply.status == 404:
-            raise NotPossibleHere(
-                f"The registry has no {what}.",
-                cause=("It says: " + ", ".join(codes) + ".") if codes else "",
-                next_step="Look at catalogue() and tags(): a name or a digest may be misspelt, or was never pushed.",
-            )
-        raise LabError(f"The registry answered {reply.status or reply.error} for {what}: {', '.join(codes)}.")
-
     # Through the engine.
 
     def push(self, image: str, repository: str, tag: str = "latest") -> Push:
@@ -190,6 +116,8 @@ class Registry:
         Raises:
             LabError: the engine has no such image, or the push failed.
         """
+        named(repository, tag)
+        require_image(self._on, image)
         api, name = self._on.docker.api, f"{self.address}/{repository}"
         self._mark()
         began = time.perf_counter()
@@ -197,7 +125,7 @@ class Registry:
             api.tag(image, name, tag)
             for line in api.push(name, tag=tag, stream=True, decode=True):
                 if "error" in line:
-                    raise LabError(f"The push failed: {line['error']}.", engine=self._on.session.engine.endpoint)
+                    raise self._refused("push", line["error"])
         seconds = time.perf_counter() - began
         # Asked of the registry: an engine with containerd's store does not tell it.
         digest = self.digest(repository, tag)
@@ -229,11 +157,36 @@ class Registry:
         return last
 
     def pull(self, repository: str, reference: str = "latest", *, platform: str | None = None) -> str:
-        """Let the engine pull by tag or digest; returns the reference that it has then."""
+        """Let the engine pull by tag or digest; returns the reference that it has then.
+
+        Raises:
+            NotPossibleHere: the registry has no such image, or none for that platform.
+        """
+        self.digest(repository, reference)  # an unknown one is told in the registry's words
         name = f"{self.address}/{repository}"
         with explained(self._on.session.engine.endpoint):
-            self._on.docker.api.pull(name, tag=reference, platform=platform)
+            for line in self._on.docker.api.pull(name, tag=reference, platform=platform, stream=True, decode=True):
+                if "error" in line:
+                    raise self._refused("pull", line["error"])
         return f"{name}@{reference}" if reference.startswith("sha256:") else f"{name}:{reference}"
+
+    def _refused(self, what: str, words: str) -> LabError:
+        endpoint = self._on.session.engine.endpoint
+        if "no matching manifest" in words or "no match for platform" in words:
+            return NotPossibleHere(
+                f"The {what} failed: {words}.",
+                cause="The name is there, but not for that platform.",
+                next_step="registry.manifest(repository, tag) lists the platforms; choose one of them.",
+                engine=endpoint,
+            )
+        if "connection refused" in words:
+            return LabError(
+                f"The {what} failed: {words}.",
+                cause="The registry's container was stopped or removed.",
+                next_step="Start one again: lab.registry.start(). What it stored is gone with it.",
+                engine=endpoint,
+            )
+        return LabError(f"The {what} failed: {words}.", engine=endpoint)
 
     def _blobs_of(self, repository: str, digest: str) -> dict[str, int]:
         manifest = self.manifest(repository, digest)
@@ -267,31 +220,6 @@ class Registry:
         names = self.container.exec_run(["ls", folder]).output.decode().split()
         return ["sha256:" + name for name in names if re.fullmatch(r"[0-9a-f]{64}", name)]
 
-    # By hand: what a client does when it pushes.
-
-    def put_blob(self, repository: str, data: bytes) -> str:
-        """Upload a blob: POST for a place, PUT with the digest; returns the digest."""
-        digest = sha256(data)
-        place = self.request("POST", f"/v2/{repository}/blobs/uploads/")
-        self._expect(place, "an upload", 202)
-        target = place.headers["location"]
-        join = "&" if "?" in target else "?"
-        done = self.request(
-            "PUT", f"{target}{join}digest={digest}", headers={"Content-Type": "application/octet-stream"}, body=data
-        )
-        self._expect(done, digest, 201)
-        return digest
-
-    def put_manifest(self, repository: str, reference: str, manifest: dict) -> str:
-        """Store a manifest or index under a tag or its digest (``reference=""``); returns the digest."""
-        data = json.dumps(manifest).encode()
-        done = self.request(
-            "PUT", f"/v2/{repository}/manifests/{reference or sha256(data)}",
-            headers={"Content-Type": manifest["mediaType"]}, body=data,
-        )  # fmt: skip
-        self._expect(done, f"{repository}:{reference}", 201)
-        return sha256(data)
-
     def stored(self) -> BlobsStored:
         """Every blob in its storage, with its size in bytes: read from its own disk."""
         command = ["sh", "-c", "cd /var/lib/registry/docker/registry/v2/blobs/sha256 && wc -c */*/data"]
@@ -324,17 +252,7 @@ class Registry:
         self.close()
 
 
-def _codes(reply: Reply) -> list[str]:
-    """The errors that an answer names, in words: JSON where the path is the API's, plain text elsewhere."""
-    try:
-        return [f"{error['code']} ({error['message']})" for error in reply.json().get("errors", [])]
-    except ValueError:
-        return [line for line in [reply.text().strip()] if line]
-
-
 def _quietly(action) -> None:
-    from docker.errors import NotFound
-
     try:
         action()
     except NotFound:
@@ -355,20 +273,36 @@ def start(on: Context, *, port: int | None = None) -> Registry:
         BadInput: not a port.
         NotPossibleHere: another program holds the port.
     """
-    if port is not None and not 0 < port < 65536:
+    if port is not None and not (isinstance(port, int) and 0 < port < 65536):
         raise BadInput(f"{port!r} is not a port.", next_step="Leave it out: the engine chooses a free one.")
     with _lock:
         found = _running.get(on.session.id)
-        if found is None or (port and not found.address.endswith(f":{port}")) or not _lives(found):
-            if found is not None:
-                found.close()
-            found = _running[on.session.id] = Registry(on, port)
+        if found is not None and not _lives(found):
+            found.close()
+            found = None
+        if found is None or (port and not found.address.endswith(f":{port}")):
+            before, found = found, _start(on, port)
+            if before is not None:  # only now: a port that is taken costs nobody a registry
+                before.close()
+            _running[on.session.id] = found
         return found
 
 
-def _lives(registry: Registry) -> bool:
-    from docker.errors import NotFound
+def _start(on: Context, port: int | None) -> Registry:
+    try:
+        return Registry(on, port, f"registry-{port}" if port else "registry")
+    except NotPossibleHere as fault:
+        if "port" not in fault.cause:
+            raise
+        raise NotPossibleHere(
+            f"The registry can't listen on port {port}: it is in use.",
+            cause=fault.what,
+            next_step="Choose another port, or let the engine choose one: lab.registry.start()",
+            engine=on.session.engine.endpoint,
+        ) from fault
 
+
+def _lives(registry: Registry) -> bool:
     try:
         registry.container.reload()
         return registry.container.status == "running"

@@ -16,6 +16,8 @@ from .. import images
 from ..engine.client import remove_container
 from ..engine.faults import explained
 from ..errors import BadInput, LabError
+from ..observe.visitor import Reply
+from ..units import at_least_one
 from .building import build
 from .context import Context
 from .result import Result
@@ -99,8 +101,6 @@ class Shop:
         """An endpoint of the shop, asked at its entrance."""
         visitor, address = self._on.visitor(self.network), self.address(self.entrance)
         if not address:  # a stopped container has none
-            from ..observe.visitor import Reply
-
             return Reply(0, {}, b"", 0.0, "the entrance is stopped: it has no address")
         return visitor.get(f"http://{address}:8000/{endpoint}", timeout=timeout)
 
@@ -194,7 +194,8 @@ def latency(on: Context, *, n: int | None = None) -> Latency:
     Method: one request at a time from a container inside the shop's network, each on a connection
     of its own, timed there from connect to the last byte; one round to warm up, then n rounds.
     """
-    n = n or (5 if on.facts.emulated else 30)
+    n = (5 if on.facts.emulated else 30) if n is None else n
+    at_least_one(n=n)
     seconds, hops = {}, {}
     for architecture in ARCHITECTURES:
         shop = deploy(on, architecture)
@@ -293,11 +294,12 @@ class Scaling(Result):
 def scaling(on: Context, copies: int = 3, *, n: int = 5) -> Scaling:
     """Add copies of one piece, the catalogue, which can serve one request at a time; leave the rest alone.
 
-    Method: the catalogue holds a lock for ``work`` seconds a request (0.03 s; emulated 0.3 s). Eight
+    Method: the catalogue holds a lock for ``work`` seconds a request (0.02 s; emulated 0.3 s). Eight
     workers in the visitor ask the entrance for the catalogue; good answers divided by the time from
     the first request to the last answer. n batches at each number of copies, after one warm-up request.
     """
-    work, count = (0.3, 16) if on.facts.emulated else (0.03, 18)
+    at_least_one(copies=copies, n=n)
+    work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
     n = min(n, 2) if on.facts.emulated else n
     shop = deploy(on, "microservices")
     remove_container(shop.containers.pop("catalogue"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .. import images
 from ..engine.faults import explained
-from ..units import MIB, yes_no
+from ..units import MIB, at_least_one, yes_no
 from .anatomy import sample_tag
 from .building import build
 from .context import Context
@@ -134,7 +134,8 @@ def copy_up(on: Context, sizes: tuple[int, ...] = (1, 8, 32), *, n: int | None =
         sizes: file sizes in MiB.
         n: rounds.
     """
-    n = n or (2 if on.facts.emulated else 5)
+    n = (2 if on.facts.emulated else 5) if n is None else n
+    at_least_one(n=n)
     made = "; ".join(f"dd if=/dev/zero of=/data/{size} bs=1M count={size} 2>/dev/null" for size in sizes)
     tag = f"{on.session.name('copyup')}:1"
     build(on, tag, {"Dockerfile": f"FROM {images.PYTHON}\nRUN mkdir /data; {made}\n"})

@@ -38,7 +38,9 @@ def plot_release(release: Release) -> Picture:
             width = end * 0.12 if stage.state == "waiting" else max(stage.seconds, end * 0.004)
             axes.barh(row, width, left=stage.began, height=0.62, color=COLOURS[colour], hatch=hatch,
                       edgecolor=COLOURS["ink"], linewidth=1)  # fmt: skip
-            words = f"{sign} {show_time(stage.seconds)}" if stage.state != "waiting" else f"{sign} {stage.words}"
+            # A gate takes no time of the machine's: who opened it is what counts.
+            timed = stage.state != "waiting" and stage.name != "gate"
+            words = f"{sign} {_brief(stage.seconds)}" if timed else f"{sign} {stage.words}"
             if stage.state == "failed":
                 words = f"{sign} failed after {show_time(stage.seconds)}"
             late = stage.began + width > end * 0.75
@@ -55,6 +57,10 @@ def plot_release(release: Release) -> Picture:
         words = "; ".join(f"{stage.name} {stage.state}" for stage in release.stages)
         caption = f"n = 1 run, built without the cache\n{machine_line(release.engine)}"
         return picture(figure, f"Gantt chart of the pipeline's stages: {words}.", caption=caption)
+
+
+def _brief(seconds: float) -> str:
+    return show_time(seconds) if seconds >= 0.0001 else "< 0.1 ms"
 
 
 @draws(Latency)
@@ -86,13 +92,13 @@ def plot_latency(run: Latency) -> Picture:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("milliseconds a request, seen from outside the shop")
         axes.set_title("One request from outside, and the requests behind it", pad=12)
-        alt = (
-            "Request times by endpoint and architecture, medians marked. The monolith answers with one HTTP request, "
-            "layers take three or four, microservices two, and four for a checkout."
+        alt = "Request times by endpoint and architecture, medians marked. HTTP requests behind one: " + "; ".join(
+            f"{architecture} {', '.join(f'{endpoint} {count}' for endpoint, count in hops.items())}"
+            for architecture, hops in run.hops.items()
         )
         caption = (f"n = {run.n} requests each, one at a time, warm; the slowest 3 % may lie outside the axis"
                    f"\n{machine_line(run.engine)}")  # fmt: skip
-        return picture(figure, alt, caption=caption)
+        return picture(figure, alt + ".", caption=caption)
 
 
 @draws(BlastRadius)
@@ -195,8 +201,8 @@ def plot_scaling(run: Scaling) -> Picture:
         axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 0.985), borderaxespad=0)
         n = len(run.per_second[copies[0]])
         alt = (
-            "Line chart of answers a second against the number of copies of the catalogue, below a dashed line that "
-            "shows what the bottleneck allows. More copies answer more requests."
+            "Line chart of answers a second against the number of copies of the catalogue, beside a dashed line that "
+            "shows what the bottleneck allows."
         )
         caption = f"n = {n} batches at each number, eight requests at a time, warm\n{machine_line(run.engine)}"
         return picture(figure, alt, caption=caption)

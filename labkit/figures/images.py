@@ -6,6 +6,7 @@ import statistics
 import textwrap
 
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import FuncFormatter
 
 from ..experiments.anatomy import Anatomy, Shelf
 from ..experiments.layering import Rebuild
@@ -169,6 +170,7 @@ def plot_copy_up(run: CopyUp) -> Picture:
         sizes = sorted(run.first)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xticks([size / MIB for size in sizes], [show_size(size) for size in sizes])
         axes.set_xlim(sizes[0] / MIB / 1.5, sizes[-1] / MIB * 2)
         axes.set_xlabel("size of the file in the image")
@@ -177,8 +179,8 @@ def plot_copy_up(run: CopyUp) -> Picture:
         axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 0.985), borderaxespad=0)
         n = len(next(iter(run.first.values())))
         alt = (
-            "Two lines on log scales against file size. The first write of one byte grows with the size of the file, "
-            "because the whole file is copied; the second write stays low and flat."
+            "Two lines on log scales against the size of the file: the first write of one byte, for which the whole "
+            "file is copied up, and the second, which finds it there. Every round as a mark."
         )
         return picture(figure, alt, caption=f"n = {n} rounds, each in a new container, medians written beside the marks"
                        f"\n{machine_line(run.engine)}")  # fmt: skip

@@ -140,7 +140,7 @@ def plot_replicas(run: Replicas) -> Picture:
         axes.set_title("From one to many")
         axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 0.985), borderaxespad=0)
         n = len(run.per_second[numbers[0]])
-        alt = "Line chart of answers a second against the number of replicas behind one name; more replicas, more answers."
+        alt = "Line chart of answers a second against the number of replicas behind one name, beside what they could give."
         caption = f"n = {n} batches at each number, eight requests at a time\n{machine_line(run.engine)}"
         return picture(figure, alt, caption=caption)
 

@@ -29,6 +29,17 @@ def test_a_dockerfile_with_an_error_stops_at_the_build(on):
     assert "RUN cat /no/such/file" in release.stage("build").words
 
 
+def test_an_app_that_ends_at_once_and_one_that_counts_wrongly_are_told(on):
+    files = pipeline.tea("4")
+    files["app.py"] = files["app.py"].replace("    ThreadingHTTPServer", '    raise SystemExit("no licence")\n    T')
+    assert pipeline.run(on, files).stage("staging").words == "staging ended at once: no licence"
+    files = pipeline.tea("5")
+    files["app.py"] = files["app.py"].replace("total(count), ", "1, ")
+    release = pipeline.run(on, files, mode="deployment")
+    assert release.stage("smoke").words.startswith("ten cups should cost 36; staging answered")
+    assert release.stage("production").state == "skipped" and release.production == ""
+
+
 def test_exercises_say_what_is_missing_before_anything_is_released(on):
     assert lab01.release(on).hint == 0
     assert lab01.copies(on).hint == 0

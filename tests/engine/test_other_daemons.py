@@ -3,117 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 
 import pytest
 
 from labkit import engine as engines
-from labkit.errors import EngineGone, LabError, NoEngine
+from labkit.errors import EngineGone, NoEngine
 from labkit.experiments import oom
 
 from ..conftest import open_context
-
-
-class Daemon:
-    """A dockerd with folders, socket and containerd of its own, in a network namespace of its own.
-
-    Without that it would change the machine's network: with ``--bridge=none`` a starting dockerd
-    deletes ``docker0``, whoever made it.
-    """
-
-    def __init__(self, folder: str):
-        self.folder = folder
-        self.endpoint = f"unix://{folder}/docker.sock"
-        self.log = open(f"{folder}/log", "wb")
-        with open(f"{folder}/daemon.json", "w") as settings:
-            settings.write("{}")  # instead of the host's own /etc/docker/daemon.json
-        # Not dockerd's child: it would be killed with it, and a start after that takes long.
-        with open(f"{folder}/containerd.toml", "w") as settings:
-            settings.write('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
-        self.containerd = self._spawn(
-            "containerd", "--config", f"{folder}/containerd.toml", "--root", f"{folder}/containerd",
-            "--state", f"{folder}/run", "--address", f"{folder}/containerd.sock",
-        )  # fmt: skip
-        self._wait(lambda: os.path.exists(f"{folder}/containerd.sock"), self.containerd)
-        self.start()
-
-    def _spawn(self, *command: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            ["unshare", "--net", *command], stdout=self.log, stderr=self.log, start_new_session=True
-        )
-
-    def _wait(self, ready, process: subprocess.Popen) -> None:
-        patience = time.monotonic() + 60
-        while not ready():
-            if process.poll() is not None or time.monotonic() > patience:
-                with open(f"{self.folder}/log") as log:
-                    raise AssertionError(f"the second engine did not start: {log.read()[-2000:]}")
-            time.sleep(0.1)
-
-    def start(self) -> None:
-        self.process = self._spawn(
-            "dockerd", "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec",
-            "--pidfile", f"{self.folder}/pid", "-H", self.endpoint, "--bridge=none", "--iptables=false",
-            "--ip6tables=false", "--ip-forward=false", "--config-file", f"{self.folder}/daemon.json",
-            "--containerd", f"{self.folder}/containerd.sock",
-            "--cgroup-parent", f"/labkit-{os.path.basename(self.folder)}",
-        )  # fmt: skip
-        self._wait(self._answers, self.process)
-
-    def _answers(self) -> bool:
-        try:
-            engines.find(self.endpoint).close()
-        except LabError:
-            return False
-        return True
-
-    def kill(self) -> None:
-        """SIGKILL for dockerd alone: its containers live on."""
-        self.process.kill()
-        self.process.wait()
-
-    def end(self) -> None:
-        """All of it: a dockerd that is asked nicely takes its containers with it."""
-        if self.process.poll() is not None:
-            self.start()
-        for process in (self.process, self.containerd):
-            process.terminate()
-            process.wait(60)
-        self.log.close()
+from .daemons import second_daemon
 
 
 @pytest.fixture(scope="module")
 def daemon():
     if os.geteuid() != 0:
         pytest.skip("only root can start a second dockerd")
-    before = interfaces()
-    folder = tempfile.mkdtemp(prefix="labkit-dockerd-")
-    made = Daemon(folder)
-    yield made
-    made.end()
-    assert before & {"docker0", "lo", "eth0"} <= interfaces(), "the machine's own network is untouched"
-    for mount in reversed(_mounts_below(folder)):
-        subprocess.run(["umount", mount], check=True)
-    shutil.rmtree(folder)
-    for place in ("/sys/fs/cgroup", *(f"/sys/fs/cgroup/{name}" for name in os.listdir("/sys/fs/cgroup"))):
-        left = f"{place}/labkit-{os.path.basename(folder)}"
-        if os.path.isdir(left):
-            os.rmdir(left)
-
-
-def interfaces() -> set[str]:
-    """The machine's network interfaces."""
-    return set(os.listdir("/sys/class/net"))
-
-
-def _mounts_below(folder: str) -> list[str]:
-    with open("/proc/mounts") as lines:
-        return [line.split()[1] for line in lines if line.split()[1].startswith(folder + "/")]
+    with second_daemon() as made:
+        yield made
 
 
 @pytest.fixture

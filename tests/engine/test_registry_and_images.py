@@ -72,17 +72,60 @@ def test_an_index_serves_the_engines_own_platform_and_the_kernel_refuses_the_oth
     assert refusal.ran or "exec format" in refusal.words
 
 
-def test_faults_are_sentences(on, store):
-    with pytest.raises(NotPossibleHere, match="MANIFEST_UNKNOWN"):
+def test_unknown_names_are_told_in_the_registrys_words(on, store):
+    unknown = "sha256:" + "0" * 64
+    for ask in (store.manifest, store.blob, store.hashed, store.pull, store.digest, store.delete):
+        with pytest.raises(NotPossibleHere, match="The registry has no many@sha256:0000") as fault:
+            ask("many", unknown)
+        assert "catalogue() and tags()" in fault.value.next_step
+    with pytest.raises(NotPossibleHere, match="has no many:no-such-tag. It says: MANIFEST_UNKNOWN"):
         store.manifest("many", "no-such-tag")
-    with pytest.raises(NotPossibleHere, match="has no"):
-        store.blob("many", "sha256:" + "0" * 64)
-    with pytest.raises(BadInput, match="not a port"):
-        registry.start(on, port=0)
-    files = {"Dockerfile": "FROM labkit/busybox:1\nRUN echo fine\nRUN cat /no/such/file\n"}
+    with pytest.raises(NotPossibleHere, match="has no repository nobody. It says: NAME_UNKNOWN"):
+        store.tags("nobody")
+    with pytest.raises(NotPossibleHere, match="The engine has no image no-such:1"):
+        store.push("no-such:1", "many")
+
+
+def test_a_platform_that_the_name_does_not_have(on, store):
+    with pytest.raises(NotPossibleHere, match="The pull failed: no match") as fault:
+        store.pull("many", "1", platform="linux/riscv64")
+    assert "not for that platform" in fault.value.cause
+
+
+def test_a_dockerfile_with_an_error_shows_the_line(on):
+    def made(*lines, tag="bad-{}:1", **files):
+        recipe = "\n".join(["FROM labkit/busybox:1", *lines, ""])
+        return building.build(on, tag.format(on.session.id), {"Dockerfile": recipe, **files})
+
     with pytest.raises(LabError, match="step 3 of 3: RUN cat /no/such/file") as fault:
-        building.build(on, on.session.name("bad") + ":1", files)
+        made("RUN echo fine", "RUN cat /no/such/file")
     assert "No such file" in fault.value.cause
+    with pytest.raises(LabError, match="step 2 of 2: COPY nothing.txt /") as fault:
+        made("COPY nothing.txt /")
+    assert "not found" in fault.value.cause or "not exist" in fault.value.cause
+    with pytest.raises(BadInput, match="line 2: RAN echo fine") as fault:
+        made("RAN echo fine")
+    assert "unknown instruction: RAN" in fault.value.cause
+    with pytest.raises(BadInput, match="no name for an image: 'Bad Name'"):
+        made(tag="Bad Name")
+    for files, words in (({}, "no Dockerfile"), ({"Dockerfile": "RUN x\n"}, "no FROM"),
+                         ({"Dockerfile": "FROM labkit/none:1\n"}, "no image labkit/none:1")):  # fmt: skip
+        with pytest.raises(BadInput, match=words):
+            building.build(on, "bad:1", files)
+    assert on.docker.api.images(filters={"dangling": True, "label": f"labkit.session={on.session.id}"}) == []
+
+
+def test_a_port_that_is_taken_costs_nobody_a_registry(on, store):
+    # Taken on the engine's machine, wherever that is: by a container of ours.
+    with on.container(on.image(), ["sleep", "600"], ports={"80/tcp": ("127.0.0.1", None)}) as holder:
+        holder.reload()
+        port = int(holder.ports["80/tcp"][0]["HostPort"])
+        with pytest.raises(NotPossibleHere, match=f"can't listen on port {port}: it is in use"):
+            registry.start(on, port=port)
+    assert registry.start(on) is store and "many" in store.catalogue()
+    for wrong in (0, 65536, "5000"):
+        with pytest.raises(BadInput, match="not a port"):
+            registry.start(on, port=wrong)
 
 
 def test_a_port_in_use_is_told_and_leaves_nothing(on, store):
