@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 
 from .. import images
 from ..engine.client import remove_container
@@ -165,9 +165,14 @@ class Registry(RegistryAPI):
         self.digest(repository, reference)  # an unknown one is told in the registry's words
         name = f"{self.address}/{repository}"
         with explained(self._on.session.engine.endpoint):
-            for line in self._on.docker.api.pull(name, tag=reference, platform=platform, stream=True, decode=True):
-                if "error" in line:
-                    raise self._refused("pull", line["error"])
+            try:
+                for line in self._on.docker.api.pull(name, tag=reference, platform=platform, stream=True, decode=True):
+                    if "error" in line:
+                        raise self._refused("pull", line["error"])
+            except APIError as fault:  # with containerd's store, the refusal comes before the stream
+                if "no match" in (fault.explanation or ""):
+                    raise self._refused("pull", fault.explanation) from fault
+                raise
         return f"{name}@{reference}" if reference.startswith("sha256:") else f"{name}:{reference}"
 
     def _refused(self, what: str, words: str) -> LabError:
