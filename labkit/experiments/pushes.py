@@ -148,7 +148,7 @@ class BrokenPush(Result):
         )
 
 
-def broken_push(on: Context, registry: Registry, repository: str = "broken", *, megabytes: int = 12) -> BrokenPush:
+def broken_push(on: Context, registry: Registry, repository: str = "broken", *, megabytes: int = 16) -> BrokenPush:
     """Break off a push when its first blob is in, then push again.
 
     The image has small layers and one of random bytes, which can't be compressed and so takes longest.
