@@ -41,6 +41,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
         "experiments.visibility",
         "experiments.isolation",
         "experiments.isolation_work",
+        "experiments.isolation_disk",
+        "experiments.gvisor",
         "experiments.two_engines",
         "figures.isolation",
         "widgets.isolation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..experiments.context import Context
 from ..experiments.visibility import NAMESPACES
 from .model import LabContent, Outcome, not_yet, passed
-from .state import containers
+from .state import machine_namespaces, namespaces_of, running
 
 CONTENT = LabContent("02-isolation-models")
 
@@ -74,21 +74,6 @@ CONTENT.ask(
 )
 
 
-def _running(on: Context) -> list[dict]:
-    return [row for row in containers(on) if row["State"]["Status"] == "running"]
-
-
-def _spaces(on: Context, rows: list[dict]) -> dict[str, dict[str, str]]:
-    """Namespaces of each container's main process, as the engine's machine has them."""
-    found = {row["pid"]: row["namespaces"] for row in on.observer.processes([row["State"]["Pid"] for row in rows])}
-    return {row["Id"]: found.get(row["State"]["Pid"], {}) for row in rows}
-
-
-def _machine(on: Context) -> dict[str, str]:
-    done = on.observer.call("plain", script="for n in /proc/self/ns/*; do echo ${n##*/} $(readlink $n); done")
-    return dict(line.split() for line in done["output"].splitlines() if len(line.split()) == 2)
-
-
 @CONTENT.exercise(
     "shared-network",
     "Two containers, one network",
@@ -97,10 +82,10 @@ def _machine(on: Context) -> dict[str, str]:
     'First `a = lab.docker.containers.run("labkit/busybox:1", ["sleep", "600"], detach=True)`, then the second with `network_mode=f"container:{a.id}"`.',
 )
 def shared_network(on: Context) -> Outcome:
-    rows = _running(on)
+    rows = running(on)
     if len(rows) < 2:
         return not_yet(f"{len(rows)} of your containers run; it takes two.", 0)
-    spaces, machine = _spaces(on, rows), _machine(on)
+    spaces, machine = namespaces_of(on, rows), machine_namespaces(on)
     for left in spaces:
         for right in spaces:
             if left >= right or spaces[left].get("net") != spaces[right].get("net"):
@@ -123,10 +108,10 @@ def shared_network(on: Context) -> Outcome:
     '`lab.docker.containers.run("labkit/busybox:1", ["sleep", "600"], pid_mode="host", detach=True)`',
 )
 def only_pid(on: Context) -> Outcome:
-    rows = _running(on)
+    rows = running(on)
     if not rows:
         return not_yet("none of your containers runs.", 0)
-    spaces, machine = _spaces(on, rows), _machine(on)
+    spaces, machine = namespaces_of(on, rows), machine_namespaces(on)
     seeing = [own for own in spaces.values() if own.get("pid") == machine.get("pid")]
     if not seeing:
         return not_yet("none of your running containers is in the machine's pid namespace.", 1)
@@ -144,7 +129,7 @@ def only_pid(on: Context) -> Outcome:
     '`…run("labkit/busybox:1", ["sleep", "600"], detach=True, network_mode="none", read_only=True, cap_drop=["ALL"], user="1000")`',
 )
 def tight(on: Context) -> Outcome:
-    rows = _running(on)
+    rows = running(on)
     if not rows:
         return not_yet("none of your containers runs.", 0)
     missing: list[str] = []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..experiments.context import Context
-from .lab02 import _machine, _running, _spaces
 from .model import LabContent, Outcome, not_yet, passed
+from .state import machine_namespaces, namespaces_of, running
 
 CONTENT = LabContent("05-container-history")
 
@@ -81,11 +81,11 @@ CONTENT.ask(
     '`lab.docker.containers.run("labkit/busybox:1", ["sleep", "600"], detach=True, pid_mode="host", network_mode="host", ipc_mode="host", uts_mode="host")`',
 )
 def nineteen_seventy_nine(on: Context) -> Outcome:
-    rows = _running(on)
+    rows = running(on)
     if not rows:
         return not_yet("none of your containers runs.", 0)
-    machine, best = _machine(on), ["pid", "net", "ipc", "uts"]
-    for own in _spaces(on, rows).values():
+    machine, best = machine_namespaces(on), ["pid", "net", "ipc", "uts"]
+    for own in namespaces_of(on, rows).values():
         if own.get("mnt") == machine.get("mnt"):
             continue
         apart = [name for name in ("pid", "net", "ipc", "uts") if own.get(name) != machine.get(name)]
@@ -105,7 +105,7 @@ def nineteen_seventy_nine(on: Context) -> Outcome:
     'The command: `["sh", "-c", "printf \'::respawn:httpd -f\\n::respawn:syslogd -n\\n\' > /etc/inittab; exec init"]`, and `detach=True`.',
 )
 def system(on: Context) -> Outcome:
-    rows = _running(on)
+    rows = running(on)
     if not rows:
         return not_yet("none of your containers runs.", 0)
     processes = on.observer.processes()
@@ -133,7 +133,7 @@ def system(on: Context) -> Outcome:
     '`…run("labkit/busybox:1", ["sleep", "600"], detach=True, mem_limit="32m", pids_limit=20, nano_cpus=500_000_000)`',
 )
 def limits(on: Context) -> Outcome:
-    rows = _running(on)
+    rows = running(on)
     if not rows:
         return not_yet("none of your containers runs.", 0)
     closest: list[str] = ["memory", "processes", "processor"]

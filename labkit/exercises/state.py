@@ -21,6 +21,23 @@ def containers(on: Context) -> list[dict]:
         return [on.docker.api.inspect_container(identifier) for identifier in made]
 
 
+def running(on: Context) -> list[dict]:
+    """Those of :func:`containers` that run."""
+    return [row for row in containers(on) if row["State"]["Status"] == "running"]
+
+
+def namespaces_of(on: Context, rows: list[dict]) -> dict[str, dict[str, str]]:
+    """Namespaces of each container's main process, as the engine's machine has them."""
+    found = {row["pid"]: row["namespaces"] for row in on.observer.processes([row["State"]["Pid"] for row in rows])}
+    return {row["Id"]: found.get(row["State"]["Pid"], {}) for row in rows}
+
+
+def machine_namespaces(on: Context) -> dict[str, str]:
+    """The namespaces that a plain process of the engine's machine is in."""
+    done = on.observer.call("plain", script="for n in /proc/self/ns/*; do echo ${n##*/} $(readlink $n); done")
+    return dict(line.split() for line in done["output"].splitlines() if len(line.split()) == 2)
+
+
 def oom_killed(on: Context, container: dict) -> bool:
     """Whether the OOM killer struck in a container: by the engine's own event, or its flag.
 

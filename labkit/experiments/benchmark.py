@@ -201,6 +201,8 @@ def measure(
     try:
         for subject in subjects:
             if subject.warm:
+                if progress:
+                    progress(0.0, f"{subject.label}: once to warm up")
                 one(subject)
         for number in range(max(subject.n for subject in subjects)):
             for subject in subjects:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..engine import OwnedEngine
 from ..errors import BadInput, LabError
 from ..units import show_size, size, yes_no
 from .context import Context
+from .lxc import owned_engine
 from .result import Result
 
 __all__ = [
@@ -244,7 +246,7 @@ join() { echo $1 > /sys/fs/cgroup$OWN/by-hand/cgroup.procs; }
 }
 
 _TRIALS = r"""
-counter() { awk -v name="$1" '$1 == name { print $2 }' $2 2>/dev/null || true; }
+counter() { sed -n "s/^$1 //p" $2 2>/dev/null || true; }
 mkfifo /tmp/gate 2>/dev/null || true
 run() { sh -c 'read -r _ < /tmp/gate; eval "$0"' "$1" > /tmp/out 2>&1 & job=$!; join $job; echo > /tmp/gate; wait $job; status=$?; }
 run 'dd if=/dev/zero of=/dev/null bs=$((2 * MEMORY)) count=1'
@@ -284,8 +286,9 @@ class GroupRun(Result):
 
     def facts(self) -> str:
         return (
-            f"takes twice the memory: killed: {yes_no(self.killed)} · starts 60 processes: refused: {yes_no(self.forks_refused)}"
-            f" · keeps the processor busy: made to wait: {yes_no(self.throttled > 0)}"
+            f"takes twice the memory: killed: {yes_no(self.killed)}\n"
+            f"starts 60 processes: refused: {yes_no(self.forks_refused)}\n"
+            f"keeps the processor busy: made to wait: {yes_no(self.throttled > 0)}"
         )
 
 
@@ -297,7 +300,9 @@ def own_group(on: Context) -> str:
     return text.removesuffix("/main")
 
 
-def group_by_hand(on: Context, memory: str | int = "16m", *, pids: int = 20, cpu: float = 0.2) -> GroupRun:
+def group_by_hand(
+    on: Context, memory: str | int = "16m", *, pids: int = 20, cpu: float = 0.2, own: object = None
+) -> GroupRun:
     """Make a control group below the workshop's own with mkdir and echo, and run three programs in it.
 
     One takes twice the memory, one starts 60 processes, one keeps the processor busy for a second or
@@ -308,11 +313,14 @@ def group_by_hand(on: Context, memory: str | int = "16m", *, pids: int = 20, cpu
         memory: the limit, such as ``"16m"``.
         pids: how many processes the group may have.
         cpu: processors, such as 0.2.
+        own: a lab on an owned engine, such as ``lab.own()``: as root on its machine, not in a workshop.
 
     Raises:
-        BadInput: a limit that can't be.
+        BadInput: a limit that can't be, or the other engine isn't owned.
         LabError: the machine doesn't let the workshop write control groups.
     """
+    if own is not None:
+        on, engine = owned_engine(own)
     limit, version = size(memory), on.facts.cgroup_version
     if limit < 1024**2 or limit > on.facts.memory // 4:
         raise BadInput(f"{show_size(limit)} is no sensible limit here.", next_step="Try memory='16m'.")
@@ -320,19 +328,17 @@ def group_by_hand(on: Context, memory: str | int = "16m", *, pids: int = 20, cpu
         raise BadInput(
             "cpu must be between 0.01 and the machine's processors, pids at least 5.", next_step="Try cpu=0.2, pids=20."
         )
-    own = own_group(on)
-    stat = f"/sys/fs/cgroup/cpu{own}/by-hand/cpu.stat" if version == 1 else f"/sys/fs/cgroup{own}/by-hand/cpu.stat"
-    try:
-        text = on.workshop.shell(
-            f"{_GROUP[version]}{_TRIALS}",
-            OWN=own,
-            MEMORY=str(limit),
-            PIDS=str(pids),
-            CPU=str(int(cpu * 100_000)),
-            STAT=stat,
-        )
-    finally:
-        remove_groups(on)
+    group = "/labkit-lab" if own is not None else own_group(on)
+    stat = f"/sys/fs/cgroup/cpu{group}/by-hand/cpu.stat" if version == 1 else f"/sys/fs/cgroup{group}/by-hand/cpu.stat"
+    values = {"OWN": group, "MEMORY": limit, "PIDS": pids, "CPU": int(cpu * 100_000), "STAT": stat}
+    script = f"{_GROUP[version]}{_TRIALS}"
+    if own is not None:
+        text = _as_root(engine, group, script, values)
+    else:
+        try:
+            text = on.workshop.shell(script, **{name: str(value) for name, value in values.items()})
+        finally:
+            remove_groups(on)
     found = dict(
         line.split(maxsplit=1)
         for line in text.splitlines()
@@ -348,6 +354,17 @@ def group_by_hand(on: Context, memory: str | int = "16m", *, pids: int = 20, cpu
         int(found.get("throttled", "0") or 0),
         version,
     )
+
+
+def _as_root(engine: OwnedEngine, group: str, script: str, values: dict) -> str:
+    """The same on an owned engine's machine; its control groups are version 2's."""
+    root = f"/sys/fs/cgroup{group}"
+    given = "".join(f"export {name}={_quote(str(value))}; " for name, value in values.items())
+    folders = f"rmdir {root}/by-hand {root}/main {root} 2>/dev/null"
+    try:
+        return engine.shell(f"mkdir -p {root}; {given}{script}", timeout=120)
+    finally:
+        engine.shell(f"for try in 1 2 3 4 5 6 7 8; do {folders}; test -d {root} || break; sleep 0.5; done", check=False)
 
 
 def remove_groups(on: Context) -> None:

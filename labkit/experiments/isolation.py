@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from docker.models.containers import Container
 
@@ -39,9 +40,9 @@ mkdir -p /bundle/rootfs/bin /bundle/rootfs/proc /bundle/rootfs/dev /bundle/rootf
 cd /bundle; test -f rootfs/bin/busybox || cp /usr/bin/busybox rootfs/bin/
 test -f config.json || /usr/bin/runc spec
 python3 - "$@" <<'END'
-import json
+import json, os
 config = json.load(open("/bundle/config.json"))
-config["process"] |= {"terminal": False, "args": ["/bin/busybox", "true"]}
+config["process"] |= {"terminal": False, "args": json.loads(os.environ["ARGUMENTS"])}
 rows = [line.split(":", 2) for line in open("/proc/self/cgroup").read().split()]
 own = next(path for _, names, path in rows if names in ("", "memory"))
 config["linux"]["cgroupsPath"] = own + "/bundle"
@@ -50,9 +51,9 @@ END
 """
 
 
-def bundle(on: Context) -> None:
-    """Make a bundle in the workshop, ready for ``runc run --bundle /bundle``."""
-    on.workshop.shell(_BUNDLE)
+def bundle(on: Context, command: Sequence[str] = ("/bin/busybox", "true")) -> None:
+    """Make a bundle in the workshop that runs a command, ready for ``runc run --bundle /bundle``."""
+    on.workshop.shell(_BUNDLE, ARGUMENTS=json.dumps(list(command)))
 
 
 def _docker_once(on: Context, image: str, network: str) -> float:
@@ -104,7 +105,7 @@ def start_latency(on: Context, budget: float = 30.0, *, n: int = 10, progress: P
         ]  # fmt: skip
         series, seconds, interrupted = measure(subjects, budget, progress=progress)
     method = (
-        "Timed: from asking until the end of `true` is known; docker run over the API on a bridge network, without the "
+        "From asking until the end of `true` is known; docker run over the API on a bridge network, without the "
         "removal; VM from starting QEMU to its first program's first line. Warm, in turn."
     )
     return Benchmark(on.facts, "start-latency", "Time to start", "s", method, series, budget, seconds, interrupted,
@@ -191,12 +192,13 @@ def density(
     """How many idle instances fit into an amount of memory.
 
     Method: instances are started one after the other and their shares of memory added up, as in
-    :func:`memory`, until the next would not fit, ``most`` have been started, or the time is up. Where it
-    stopped early, the number that would fit is reckoned from those that ran, and the figure says so.
-    It never uses more of the machine than ``space``.
+    :func:`memory`, until the next would not fit, enough have been started (100 plain processes, ``most``
+    containers, a quarter of it virtual machines), or the time is up. Each one that ran gives a value: how
+    many of its size fit. It never uses more of the machine than ``space``. n: 100, ``most``, ``most`` / 4.
 
     Raises:
-        BadInput: more space than half of what the machine has free, or too little for anything.
+        BadInput: more space than half of what the machine has free, or too little for one of each; a
+            budget that is over before one of each was started.
     """
     room, began = size(space), time.monotonic()
     budget = check_budget(budget)
@@ -207,51 +209,65 @@ def density(
             cause="The test stops at its budget, never at the machine's end.",
             next_step=f"Ask for space='{max(1, free // 4 // MIB)}m' or less.",
         )
-    vm_emulated, counts, reckoned = accelerator() == "tcg", {}, []
+    shares: dict[str, list[float]] = {}
 
-    def fit(label: str, started: list[float]) -> None:
-        each = statistics.mean(started) * MIB
-        counts[label] = max(int(room // each), 0)
-        if sum(started) * MIB + each <= room:
-            reckoned.append(f"{label} (from {len(started)} that ran)")
-        if progress:
-            progress(len(counts) / 3, f"{label}: {counts[label]}")
+    def fill(label: str, wanted: int, start: Callable[[contextlib.ExitStack], float], until: float) -> None:
+        """Start instances until the next would not fit; ``start`` returns the share of a fresh one in MiB."""
+        found = shares.setdefault(label, [])
+        with contextlib.ExitStack() as stack:
+            while len(found) < wanted and (not found or time.monotonic() - began < budget * until):
+                if found and (sum(found) + statistics.mean(found)) * MIB > room:
+                    return
+                if time.monotonic() - began > budget:
+                    raise BadInput(f"A budget of {budget:g} s was over before one {label} was started.",
+                                   next_step=f"Ask for budget={round(budget * 3 + 10)}.")  # fmt: skip
+                found.append(start(stack))
+                if found[0] * MIB > room:
+                    raise BadInput(f"One {label} takes {show_size(int(found[0] * MIB))}: more than the {show_size(room)} there are.",
+                                   next_step=f"Ask for space='{round(found[0] * 2) + 1}m'.")  # fmt: skip
+                if progress:
+                    progress((len(shares) - 1 + len(found) / wanted) / 3, f"{label}: {len(found)} started")
 
-    pids = on.observer.call("crowd", command=["/usr/bin/busybox", "sleep", "600"], count=100)
+    def container(stack: contextlib.ExitStack) -> float:
+        return _share_of(on, stack.enter_context(on.container(on.image(), ["sleep", "600"], network_mode="none")))
+
+    def machine(stack: contextlib.ExitStack) -> float:
+        return stack.enter_context(SmallVM(progress=on.progress)).memory() / MIB
+
+    wanted, interrupted = {PLAIN: 100, DOCKER: most, VM: max(1, most // 4)}, False
     try:
-        time.sleep(0.2)
-        shares = on.observer.call("memory_of", pids=pids)
-    finally:
-        on.observer.call("crowd", command=[], count=0)
-    fit(PLAIN, [value / MIB for value in shares.values()])
-    started: list[float] = []
-    with explained(on.session.engine.endpoint), contextlib.ExitStack() as stack:
-        while len(started) < most and time.monotonic() - began < budget * 0.6:
-            container = stack.enter_context(on.container(on.image(), ["sleep", "600"], network_mode="none"))
-            share = _share_of(on, container)
-            if (sum(started) + share) * MIB > room:
-                break
-            started.append(share)
-    if started:
-        fit(DOCKER, started)
-    machines: list[float] = []
-    with contextlib.ExitStack() as stack:
-        while len(machines) < 3:
-            share = stack.enter_context(SmallVM(progress=on.progress)).memory() / MIB
-            if (sum(machines) + share) * MIB > room:
-                break
-            machines.append(share)
-            if time.monotonic() - began > budget:
-                break
-    counts.setdefault(VM, 0)
-    if machines:
-        fit(VM, machines)
+        shares[PLAIN] = _crowd_shares(on, wanted[PLAIN])
+        with explained(on.session.engine.endpoint):
+            fill(DOCKER, wanted[DOCKER], container, 0.6)
+        fill(VM, wanted[VM], machine, 1.0)
+    except KeyboardInterrupt:
+        if not shares:
+            raise
+        interrupted = True
     models = {PLAIN: "bare metal", DOCKER: "container", VM: "virtual machine"}
-    series = [
-        Series(label, models[label], [float(count)], 1, vm_emulated if label == VM else on.facts.emulated)
-        for label, count in counts.items()
-    ]
-    method = f"Idle instances whose shares of memory add up to at most {show_size(room)}."
+    series, reckoned = [], []
+    for label, each in shares.items():
+        if not each:
+            continue
+        full = (sum(each) + statistics.mean(each)) * MIB > room
+        if not full:
+            reckoned.append(f"{label} (from {len(each)} that ran)")
+        emulated = accelerator() == "tcg" if label == VM else on.facts.emulated
+        values = [float(room // (share * MIB)) for share in each]
+        series.append(Series(label, models[label], values, len(each) if full else wanted[label], emulated))
+    method = (
+        f"How many idle instances' shares of memory add up to at most {show_size(room)}: a value for each that ran."
+    )
     note = f"Reckoned: {', '.join(reckoned)}." if reckoned else ""
     return Benchmark(on.facts, "density", f"Instances in {show_size(room)}", "instances", method, series, budget,
-                     time.monotonic() - began, less_is_better=False, note=note, clear_order=True)  # fmt: skip
+                     time.monotonic() - began, interrupted, less_is_better=False, note=note, clear_order=True)  # fmt: skip
+
+
+def _crowd_shares(on: Context, count: int) -> list[float]:
+    """MiB of each of many plain processes that sleep side by side."""
+    pids = on.observer.call("crowd", command=["/usr/bin/busybox", "sleep", "600"], count=count)
+    try:
+        time.sleep(0.2)
+        return [value / MIB for value in on.observer.call("memory_of", pids=pids).values()]
+    finally:
+        on.observer.call("crowd", command=[], count=0)

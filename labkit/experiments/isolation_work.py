@@ -1,4 +1,4 @@
-"""The models of isolation once they run: processor, system calls, network, disk.
+"""The models of isolation once they run: processor, system calls, network (the disk: isolation_disk).
 
 As in :mod:`labkit.experiments.isolation`, with the same programs in a plain process, in a container
 and in a small virtual machine.
@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from docker.models.containers import Container
 
-from ..engine.embedded.small import SmallVM
+from ..engine.embedded.small import accelerator, borrowed
 from ..engine.faults import explained
 from ..errors import LabError
-from ..paths import cache_dir
-from ..units import MIB
 from .benchmark import Benchmark, Series, Subject, check_budget, measure
 from .context import Context
-from .isolation import VM, Progress, bridge, density, memory, start_latency
+from .isolation import VM, Progress, bridge
 
-__all__ = ["BENCHMARKS", "cpu", "disk", "network", "system_calls"]
+__all__ = ["cpu", "network", "system_calls"]
 
 
 # Timed where it runs, by the clock of that kernel: getting there costs more than the work itself, and
@@ -57,11 +55,13 @@ def _three_places(
     *,
     n: int,
     progress: Progress | None,
+    more: dict[str, dict] | None = None,
 ) -> Benchmark:
     """The same script as a plain process, in a container and in a virtual machine.
 
     ``script`` has a ``%d`` for how often; where the processor is emulated that is an eighth of ``count``.
-    ``value`` makes the benchmark's unit of the seconds for one.
+    ``value`` makes the benchmark's unit of the seconds for one. ``more`` are other containers, their
+    options by label.
     """
 
     def subject(label: str, model: str, run: Callable[[str], str], emulated: bool) -> Subject:
@@ -69,13 +69,12 @@ def _three_places(
         return Subject(label, model, lambda: value(timed(run, script % often) / often), n=n, emulated=emulated)
 
     with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
-        box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], network_mode="none"))
-        vm = stack.enter_context(SmallVM(devices=True, progress=on.progress))
-        places = [
-            subject("plain process", "bare metal", lambda text: _by_observer(on, text), on.facts.emulated),
-            subject("container", "container", lambda text: _in(box, text), on.facts.emulated),
-            subject(VM, "virtual machine", lambda text: vm.run(text, timeout=120), vm.emulated),
-        ]
+        vm = stack.enter_context(borrowed(progress=on.progress))
+        places = [subject("plain process", "bare metal", lambda text: _by_observer(on, text), on.facts.emulated)]
+        for label, options in {"container": {}, **(more or {})}.items():
+            box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], network_mode="none", **options))
+            places.append(subject(label, "container", functools.partial(shell_in, box), on.facts.emulated))
+        places.append(subject(VM, "virtual machine", functools.partial(vm.run, timeout=120), vm.emulated))
         series, seconds, interrupted = measure(places, benchmark.budget, progress=progress)
     return dataclasses.replace(benchmark, series=series, seconds=seconds, interrupted=interrupted)
 
@@ -84,7 +83,8 @@ def _by_observer(on: Context, script: str) -> str:
     return on.observer.call("run", timeout=130, script=script, limit=120)["output"]
 
 
-def _in(box: Container, script: str) -> str:
+def shell_in(box: Container, script: str) -> str:
+    """Run a shell script in a container that runs; its output, errors mixed in."""
     return box.exec_run(["sh", "-c", script]).output.decode()
 
 
@@ -106,17 +106,19 @@ def cpu(on: Context, budget: float = 20.0, *, n: int = 5, progress: Progress | N
 def system_calls(on: Context, budget: float = 20.0, *, n: int = 5, progress: Progress | None = None) -> Benchmark:
     """What one system call costs in each model.
 
-    Method: ``dd`` copies 600,000 single bytes (an eighth where the processor is emulated) from /dev/zero
+    Method: ``dd`` copies 400,000 single bytes (an eighth where the processor is emulated) from /dev/zero
     to /dev/null, two system calls each; the time is divided by their number. Timed inside, by that
-    kernel's own clock, from the start to the end of dd. Warm, n = 5, in turn.
+    kernel's own clock, from the start to the end of dd. One container has the engine's usual seccomp
+    filter, another none: the difference is what the filter costs. Warm, n = 5, in turn.
     """
     script = "dd if=/dev/zero of=/dev/null bs=1 count=%d 2>/dev/null"
     method = (
-        "dd copies 600,000 single bytes (an eighth of it where emulated), two system calls each; timed inside, "
-        "start to end. Warm, in turn."
+        "dd copies 400,000 single bytes (an eighth of it where emulated), two system calls each; timed inside, "
+        "start to end; one container without its seccomp filter. Warm, in turn."
     )
     empty = Benchmark(on.facts, "system-calls", "Time per system call", "µs", method, [], check_budget(budget), 0.0)
-    return _three_places(on, empty, script, 600_000, lambda s: s / 2 * 1e6, n=n, progress=progress)
+    more = {"container, no filter": {"security_opt": ["seccomp=unconfined"]}}
+    return _three_places(on, empty, script, 400_000, lambda s: s / 2 * 1e6, n=n, progress=progress, more=more)
 
 
 def _pings(text: str) -> list[float]:
@@ -138,84 +140,41 @@ def network(on: Context, budget: float = 20.0, *, n: int = 20, progress: Progres
     """
     check_budget(budget)
     n = min(n, max(1, int(float(budget) / 3 / 0.06)))
-    began, rows = time.monotonic(), []
-
-    def add(label: str, model: str, text: str, emulated: bool) -> None:
-        values = _pings(text)[1:]
-        if not values:
-            raise LabError(f"No answer to ping ({label}).", cause=text.strip()[-200:])
-        rows.append(Series(label, model, values, n, emulated))
-        if progress:
-            progress(len(rows) / 3, label)
-
+    began, rows, interrupted = time.monotonic(), [], False
     ping = f"ping -c {n + 1} -i 0.05"
-    add(
-        "plain process, loopback",
-        "bare metal",
-        on.workshop.shell(f"ip link set lo up; {ping} 127.0.0.1"),
-        on.facts.emulated,
-    )
-    with explained(on.session.engine.endpoint):
-        with bridge(on) as net:
-            with on.container(on.image(), ["sleep", "600"], network=net) as left:
-                with on.container(on.image(), ["sleep", "600"], network=net) as right:
-                    right.reload()
-                    address = right.attrs["NetworkSettings"]["Networks"][net]["IPAddress"]
-                    text = left.exec_run(["sh", "-c", f"{ping} {address}"]).output.decode()
-            add("container to container", "container", text, on.facts.emulated)
-    with SmallVM(devices=True, progress=on.progress) as vm:
-        add("virtual machine to its gateway", "virtual machine", vm.run(f"{ping} 10.0.2.2"), vm.emulated)
+
+    def loopback() -> str:
+        return on.workshop.shell(f"ip link set lo up; {ping} 127.0.0.1")
+
+    def across() -> str:
+        options = {"command": ["sleep", "600"], "image": on.image()}
+        with explained(on.session.engine.endpoint), bridge(on) as net:
+            with on.container(network=net, **options) as left, on.container(network=net, **options) as right:
+                right.reload()
+                address = right.attrs["NetworkSettings"]["Networks"][net]["IPAddress"]
+                return shell_in(left, f"{ping} {address}")
+
+    def machine() -> str:
+        with borrowed(progress=on.progress) as vm:
+            return vm.run(f"{ping} 10.0.2.2")
+
+    here, there = on.facts.emulated, accelerator() == "tcg"
+    places = [("plain process, loopback", "bare metal", loopback, here), ("container to container", "container", across, here),
+              ("virtual machine to its gateway", "virtual machine", machine, there)]  # fmt: skip
+    try:
+        for label, model, pinged, emulated in places:
+            text = pinged()
+            values = _pings(text)[1:]
+            if not values:
+                raise LabError(f"No answer to ping ({label}).", cause=text.strip()[-200:])
+            rows.append(Series(label, model, values, n, emulated))
+            if progress:
+                progress(len(rows) / 3, label)
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        interrupted = True
     method = "busybox ping, 56 bytes, 50 ms apart, the first not counted: loopback; across the engine's bridge; through a virtual card."
-    return Benchmark(on.facts, "network", "Round trip", "µs", method, rows, budget, time.monotonic() - began)
-
-
-def disk(
-    on: Context, budget: float = 30.0, *, n: int = 3, size_mib: int = 96, progress: Progress | None = None
-) -> Benchmark:
-    """Writing a file, forced to the disk.
-
-    Method: ``dd`` writes 96 MiB and waits until they are on the disk (fsync). Container: into its
-    writable layer. Volume: into a volume, which is a folder of the machine. Virtual machine: to a
-    virtio disk that is a file of the notebook's machine, whose QEMU passes the flush on. Timed inside,
-    by that kernel's own clock, from the start to the end of dd. Warm, n = 3, in turn.
-    """
-    write = f"dd if=/dev/zero of=%s bs=1M count={size_mib} conv=fsync 2>/dev/null"
-    image = Path(cache_dir("small-vm"), f"disk-{on.session.id}")
-    with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
-        stack.callback(lambda: image.unlink(missing_ok=True))
-        with open(image, "wb") as handle:
-            handle.truncate((size_mib + 1) * MIB)
-        volume = on.docker.volumes.create(on.session.name("bench"))
-        stack.callback(lambda: volume.remove(force=True))
-        options = {"network_mode": "none", "volumes": {volume.name: {"bind": "/volume", "mode": "rw"}}}
-        box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], **options))
-        vm = stack.enter_context(SmallVM(devices=True, disk=image, progress=on.progress))
-
-        def subject(label: str, model: str, run: Callable[[str], str], place: str, emulated: bool) -> Subject:
-            return Subject(label, model, lambda: size_mib / timed(run, write % place), n=n, emulated=emulated)
-
-        here = on.facts.emulated
-        subjects = [
-            subject("volume", "bare metal", lambda text: _in(box, text), "/volume/file", here),
-            subject("container's own layer", "container", lambda text: _in(box, text), "/file", here),
-            subject(
-                "virtual machine", "virtual machine", lambda text: vm.run(text, timeout=120), "/dev/vda", vm.emulated
-            ),
-        ]
-        series, seconds, interrupted = measure(subjects, budget, progress=progress)
-    method = f"dd writes {size_mib} MiB and waits for the disk (fsync); timed inside, start to end. Warm, in turn."
     return Benchmark(
-        on.facts, "disk", "Writing to disk", "MiB/s", method, series, budget, seconds, interrupted, less_is_better=False
-    )  # fmt: skip
-
-
-#: For ``labkit bench NAME``: each takes (on, budget) and returns a :class:`Benchmark`.
-BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
-    "start-latency": start_latency,
-    "memory": memory,
-    "density": density,
-    "cpu": cpu,
-    "system-calls": system_calls,
-    "network": network,
-    "disk": disk,
-}
+        on.facts, "network", "Round trip", "µs", method, rows, budget, time.monotonic() - began, interrupted
+    )

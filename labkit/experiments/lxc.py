@@ -94,10 +94,10 @@ class Comparison(Result):
 
     def facts(self) -> str:
         return (
-            f"LXC: process 1 is init: {yes_no('init' in self.lxc[0].command)} · services under it: {', '.join(self.services())}"
-            f" · web server answers: {yes_no(self.lxc_answers)} · commands: {self.lxc_setup}\n"
+            f"LXC: process 1 is init: {yes_no('init' in self.lxc[0].command)} · under it: {', '.join(self.services())}"
+            f" · web answers: {yes_no(self.lxc_answers)} · commands: {self.lxc_setup}\n"
             f"Docker: process 1 is the application: {yes_no('httpd' in self.docker[0].command)} · processes: {len(self.docker)}"
-            f" · web server answers: {yes_no(self.docker_answers)} · commands: {self.docker_setup}"
+            f" · web answers: {yes_no(self.docker_answers)} · commands: {self.docker_setup}"
         )
 
 
@@ -127,7 +127,9 @@ def system_container(engine: OwnedEngine) -> Iterator[None]:
             try:
                 engine.shell(command, timeout=90)
             except LabError as fault:
-                log = engine.shell(f"grep -E 'ERROR|WARN' /tmp/{NAME}.log | cut -c1-300 | head -n 3", check=False)
+                log = engine.shell(
+                    f"grep -E 'ERROR|WARN' /tmp/{NAME}.log 2>/dev/null | cut -c1-300 | head -n 3", check=False
+                )
                 raise LabError(
                     f"LXC stopped at this step: {command} ({why.rstrip(',')}).",
                     cause=f"Its log says: {log.strip()}" if log.strip() else fault.cause,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import dataclass
 
 from .. import images
-from ..engine.client import remove_container
 from ..engine.faults import explained
-from ..errors import LabError
 from ..units import yes_no
 from .context import Context
 from .isolation import bundle
@@ -37,8 +36,8 @@ class BelowDocker(Result):
 
     def facts(self) -> str:
         return (
-            f"{self.tool}: it ran: {yes_no('hello' in self.output)} · namespaces of its own: {', '.join(self.namespaces)}"
-            f" · dockerd answered meanwhile: {yes_no(self.dockerd)} · Docker knows this container: {yes_no(self.known)}"
+            f"{self.tool}: it ran: {yes_no('hello' in self.output)} · namespaces of its own: {', '.join(self.namespaces)}\n"
+            f"dockerd answered meanwhile: {yes_no(self.dockerd)} · Docker knows this container: {yes_no(self.known)}"
         )
 
 
@@ -59,13 +58,7 @@ def runc_alone(on: Context) -> BelowDocker:
     Raises:
         LabError: runc refused; the sentence has its words.
     """
-    bundle(on)
-    arguments = json.dumps(["/bin/busybox", "sh", "-c", _HELLO.replace("readlink", "/bin/busybox readlink")])
-    on.workshop.shell(
-        'cd /bundle; python3 -c \'import json, os; c = json.load(open("config.json"));'
-        ' c["process"]["args"] = json.loads(os.environ["ARGUMENTS"]); json.dump(c, open("config.json", "w"), indent=1)\'',
-        ARGUMENTS=arguments,
-    )
+    bundle(on, ["/bin/busybox", "sh", "-c", _HELLO.replace("readlink", "/bin/busybox readlink")])
     outside = on.workshop.shell(_HELLO)
     try:
         output = on.workshop.shell("/usr/bin/runc run --bundle /bundle by-hand")
@@ -81,7 +74,7 @@ def runc_alone(on: Context) -> BelowDocker:
 def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
     """Stop dockerd on an owned engine, then import an image and run it with containerd's own ``ctr``.
 
-    The image's archive is put on the engine's machine first; dockerd is started again at the end.
+    The image is saved as an archive first; dockerd is started again at the end.
 
     Args:
         on: the lab's own context.
@@ -92,11 +85,9 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
         LabError: containerd refused; the sentence says why.
     """
     context, engine = owned_engine(other)
-    archive = images.make(
-        images.BUSYBOX, {"x86_64": "amd64", "aarch64": "arm64"}.get(context.facts.architecture, "amd64")
-    )
     folder = "/tmp/labkit-ctr"
-    _put(context, archive.read_bytes(), folder)
+    # On its machine, because the archive must lie where ctr runs.
+    engine.shell(f"mkdir -p {folder}; docker -H unix:///run/docker.sock save {context.image()} -o {folder}/image.tar")
     name = f"docker.io/{images.BUSYBOX}"
     steps = [
         f"ctr image import {folder}/image.tar",
@@ -110,9 +101,9 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
         for step in steps:
             text = engine.shell(step, timeout=90)
             output = text if "hello" in text else output
-            log.append(
-                f"$ {step.split(' /bin/sh')[0]}\n{text.strip().splitlines()[0] if text.strip() else ''}".rstrip()
-            )
+            # The image's digest goes with the distribution that it was made from.
+            first = re.sub("sha256:[0-9a-f]+", "sha256:…", text.strip().partition("\n")[0])
+            log.append(f"$ {step.split(' /bin/sh')[0]}\n{first}".rstrip())
         outside = engine.shell(_HELLO)
     finally:
         engine.shell(f"ctr image rm {name}; rm -rf {folder}", check=False)
@@ -129,25 +120,3 @@ def _answers(context: Context) -> bool:
         return bool(context.docker.ping())
     except Exception:  # noqa: BLE001 - whatever way it fails, dockerd did not answer
         return False
-
-
-def _put(context: Context, data: bytes, folder: str) -> None:
-    """A file onto an owned engine's machine: through a container that has the folder mounted."""
-    import io
-    import tarfile
-
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        info = tarfile.TarInfo("image.tar")
-        info.size = len(data)
-        tar.addfile(info, io.BytesIO(data))
-    with explained(context.session.engine.endpoint):
-        container = context.docker.containers.create(
-            context.image(), ["sleep", "60"], network_mode="none", volumes={folder: {"bind": "/put", "mode": "rw"}}
-        )
-        try:
-            container.start()
-            if not container.put_archive("/put", buffer.getvalue()):
-                raise LabError("The image could not be put onto the engine's machine.")
-        finally:
-            remove_container(container)

@@ -98,7 +98,7 @@ def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5
     own = Path("/proc/sys/kernel/random/boot_id")
     return TwoEngines(
         on.facts, "two-engines", "The same container on two engines", "s",
-        "Timed: create, start and wait of `true` over the API, without a network. Warm, in turn.",
+        "Create, start and wait of `true` over the API, without a network. Warm, in turn.",
         series, budget, seconds, interrupted, inside=other.facts, outer_boot=own.read_text().strip() if own.exists() else "",
         inner_boot=boot, inner_kernel=kernel, machine_memory=other.facts.memory,
     )  # fmt: skip

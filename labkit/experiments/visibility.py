@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..engine.embedded.small import SmallVM
+from ..engine.embedded.small import borrowed
 from ..errors import BadInput, LabError, NotPossibleHere
 from ..units import yes_no
 from .context import Context
@@ -115,9 +115,8 @@ class Matrix(Result):
             boot = self.same("boot", place, "plain process")
             sees = boot and self.same("ns pid", place, "plain process")
             return (
-                f"{place}: same kernel as the machine: {yes_no(self.same('kernel', place, 'plain process'))}"
-                f" · same boot: {yes_no(boot)}"
-                f" · sees the machine's processes: {yes_no(sees)} · has a host name of its own: "
+                f"{place}: the machine's kernel: {yes_no(self.same('kernel', place, 'plain process'))}"
+                f" · its boot: {yes_no(boot)} · sees its processes: {yes_no(sees)} · a host name of its own: "
                 f"{yes_no(not self.same('hostname', place, 'plain process'))}"
             )
 
@@ -137,7 +136,7 @@ def matrix(on: Context) -> Matrix:
     """
     columns = {"plain process": _plain(on), "container": _in_container(on)}
     try:
-        with SmallVM(devices=True, progress=on.progress) as vm:
+        with borrowed(progress=on.progress) as vm:
             columns["virtual machine"] = _parse(vm.run(_SCRIPT))
             return Matrix(on.facts, columns, vm.emulated)
     except LabError as fault:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ..experiments.benchmark import Benchmark, Published, Series, published
+from ..experiments.gvisor import Sandbox
 from ..experiments.result import draws, machine_line
 from ..experiments.visibility import NAMESPACES, ROWS, Matrix, NamespaceView
 from ..units import show_size, show_time
@@ -111,21 +114,32 @@ def _name(row: Series) -> str:
     return row.label + (" (emulated)" if row.emulated else "")
 
 
-def _caption(result: Benchmark) -> str:
-    emulated = any(row.emulated for row in result.series)
+#: What emulation means for the numbers, by unit.
+_EMULATED = {
+    "MiB": "Emulated: QEMU also holds the code that it translates; with KVM or HVF it takes less.",
+    "instances": "Emulated: QEMU also holds the code that it translates; with KVM or HVF more would fit.",
+}
+
+
+def _caption(result: Benchmark, *more: Series) -> str:
     lines = [_wrap("Method: " + result.method)]
     lines += [_wrap(result.note)] if result.note else []
-    counts = " · ".join(f"{row.label}: n = {row.n}{' (partial)' if row.partial else ''}" for row in result.series)
-    lines.append(_wrap(f"{counts} · budget {result.budget:g} s, took {result.seconds:.0f} s"))
-    if emulated:
-        lines.append("Emulated: that processor is software here; with KVM or HVF it would be several times faster.")
+    # What belongs together stays on one line.
+    counts = [f"{row.label}:~n~=~{row.n}{'~(partial)' if row.partial else ''}" for row in (more or result.series)]
+    counts.append(f"budget~{result.budget:g}~s, took~{result.seconds:.0f}~s")
+    if result.interrupted:
+        counts.append("interrupted: partial")
+    lines.append(_wrap(" · ".join(counts).replace("~", "\N{NO-BREAK SPACE}")))
+    if any(row.emulated for row in result.series):
+        fast = "Emulated: that processor is software here; with KVM or HVF it would be several times faster."
+        lines.append(_EMULATED.get(result.unit, fast))
     return "\n".join([*lines, machine_line(result.engine)])
 
 
-def _wrap(text: str, width: int = 128) -> str:
+def _wrap(text: str, width: int = 124) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(text, width))
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
 
 
 @draws(Benchmark, "ecdf")
@@ -138,7 +152,7 @@ def plot_ecdf(result: Benchmark, *, others: bool = True) -> Picture:
     """
     found = published(result.name) if others else []
     with styled():
-        figure, axes = new_figure(5.4 + (1.1 if found else 0))
+        figure, axes = new_figure(5.4 + (1.4 if found else 0))
         for row in result.series:
             colour, marker, _ = LOOK[row.model]
             values = sorted(row.values)
@@ -147,17 +161,19 @@ def plot_ecdf(result: Benchmark, *, others: bool = True) -> Picture:
                       linestyle="--" if row.emulated else "-")  # fmt: skip
             axes.plot(values, shares, linestyle="none", marker=marker, markersize=6, color=COLOURS[colour], zorder=4,
                       label=f"{_name(row)}: {value_text(row.median, result.unit)}")  # fmt: skip
-        low = -0.62 if found else 0
+        low = -0.12 - 0.095 * len(found) if found else 0
+        values = [value for row in result.series for value in row.values]
+        middle = (min(values) * max(values)) ** 0.5
         for number, item in enumerate(sorted(found, key=lambda item: item.value)):
-            height = -0.12 - 0.095 * (number % 5)
+            height = -0.12 - 0.095 * number
             axes.plot([item.value], [height], marker="*", markersize=12, color=COLOURS["grey"], linestyle="none",
                       label="published, other machines" if number == 0 else None)  # fmt: skip
-            axes.annotate(f"{item.label} ({item.source})", (item.value, height), xytext=(-9, 0), textcoords="offset points",
-                          va="center", ha="right", fontsize=8.5, color=COLOURS["grey"])  # fmt: skip
+            right = item.value < middle
+            axes.annotate(f"{item.label} ({item.source})", (item.value, height), xytext=(9 if right else -9, 0),
+                          textcoords="offset points", va="center", ha="left" if right else "right", fontsize=9.5,
+                          color=COLOURS["grey"])  # fmt: skip
         axes.set_xscale("log")
         if found:
-            least = min([item.value for item in found] + [min(row.values) for row in result.series])
-            axes.set_xlim(left=least / 6)
             axes.axhline(0, color=COLOURS["grey"], linewidth=1)
         axes.xaxis.set_major_formatter(lambda value, _: show_time(value) if result.unit == "s" else f"{value:g}")
         axes.set_ylim(low, 1.05)
@@ -171,6 +187,45 @@ def plot_ecdf(result: Benchmark, *, others: bool = True) -> Picture:
             f"{', '.join(row.label for row in result.ordered())}, from left to right."
         )
         return picture(figure, alt, caption=_caption(result))
+
+
+def _draw_rows(axes, rows: list[Series], unit: str) -> list[str]:
+    """One row of marks for each series, its median as a line with its value; returns the rows' names."""
+    for number, row in enumerate(rows):
+        colour, marker, _ = LOOK[row.model]
+        if row.n > 1:
+            axes.plot(
+                [*row.spread], [number, number], color=COLOURS[colour], linewidth=9, alpha=0.25, solid_capstyle="butt"
+            )
+            axes.plot([row.median] * 2, [number - 0.3, number + 0.3], color=COLOURS["ink"], linewidth=2.5)
+        axes.plot(row.values, [number] * row.n, linestyle="none", marker=marker, markersize=8, alpha=0.65,
+                  color=COLOURS[colour], markerfacecolor="none" if row.emulated else COLOURS[colour])  # fmt: skip
+        axes.annotate(value_text(row.median, unit), (max(row.values), number), xytext=(10, 0),
+                      textcoords="offset points", va="center", fontweight="bold")  # fmt: skip
+    return [_name(row) for row in rows]
+
+
+@draws(Sandbox)
+def plot_sandbox(result: Sandbox) -> Picture:
+    """runc beside gVisor: time to start, and time per system call."""
+    calls = [dataclasses.replace(row, label=f"{row.label}, call") for row in result.calls]
+    panels = [(result.series, "s", "Time to start"), (result.calls, "µs", "Time per system call")]
+    with styled():
+        figure, both = new_figure(4.3, ncols=2, gridspec_kw={"wspace": 0.08})
+        for axes, (rows, unit, title) in zip(both, panels):
+            names = _draw_rows(axes, rows, unit)
+            axes.set_yticks(range(len(rows)), [name.replace(" (", "\n(") for name in names])
+            axes.set_ylim(len(rows) - 0.4, -0.6)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+            axes.xaxis.set_minor_formatter(lambda value, _: "")
+            values = [value for row in rows for value in row.values] or [1.0]
+            axes.set_xlim(min(values) / 2, max(values) * 8)
+            axes.grid(axis="y", visible=False)
+            axes.set_xlabel(f"{unit}, less is better (logarithmic)")
+            axes.set_title(title, pad=10)
+        alt = "Two dot charts with runc beside gVisor: the time to start, and the time that one system call takes."
+        return picture(figure, alt, caption=_caption(result, *result.series, *calls))
 
 
 @draws(Benchmark)
@@ -189,19 +244,7 @@ def plot_dots(result: Benchmark, *, others: bool = True, log: bool | None = None
     with styled():
         count = len(rows) + len(found)
         figure, axes = new_figure(0.62 * len(rows) + 0.42 * len(found) + 2.6)
-        names = []
-        for number, row in enumerate(rows):
-            colour, marker, _ = LOOK[row.model]
-            low, high = row.spread
-            axes.plot(
-                [low, high], [number, number], color=COLOURS[colour], linewidth=9, alpha=0.25, solid_capstyle="butt"
-            )
-            axes.plot(row.values, [number] * row.n, linestyle="none", marker=marker, markersize=8, alpha=0.65,
-                      color=COLOURS[colour], markerfacecolor="none" if row.emulated else COLOURS[colour])  # fmt: skip
-            axes.plot([row.median] * 2, [number - 0.3, number + 0.3], color=COLOURS["ink"], linewidth=2.5)
-            axes.annotate(value_text(row.median, result.unit), (max(row.values), number), xytext=(10, 0),
-                          textcoords="offset points", va="center", fontweight="bold")  # fmt: skip
-            names.append(_name(row))
+        names = _draw_rows(axes, rows, result.unit)
         for number, item in enumerate(found, len(rows)):
             axes.plot([item.value], [number], marker="*", markersize=13, color=COLOURS["grey"], linestyle="none")
             axes.annotate(value_text(item.value, item.unit), (item.value, number), xytext=(10, 0),

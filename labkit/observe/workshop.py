@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from .. import debian
+from ..engine.faults import explained
 from ..engine.session import Session
 from ..errors import LabError
 from ..images.archive import layer_from_folder
@@ -33,25 +34,36 @@ _TOOLS = {
     "util-linux": ("usr/bin/unshare", "usr/bin/nsenter"),
 }
 
-_DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+#: Programs that only some experiments need, and that some distributions lack.
+EXTRA = {"runsc": ("usr/bin/runsc",)}
+
+DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def tools(arch: str, *, progress=None) -> bytes:
-    """A tar of the tools, made from Debian packages once and kept in the cache.
+def tools(arch: str, wanted: dict[str, tuple[str, ...]] | None = None, *, name: str = "tools", progress=None) -> bytes:
+    """A tar of programs, made from Debian packages once and kept in the cache.
+
+    Args:
+        arch: Debian's name of the engine's architecture.
+        wanted: files (as patterns) by package; what every workshop has when None.
+        name: of the tar in the cache.
+        progress: called with a line of text at each step.
 
     Raises:
         NotPossibleHere: no package client here, and nothing in the cache.
+        LabError: this distribution has no such package, or it is out of reach.
     """
-    target = cache_dir("workshop") / f"tools-{arch}-1.tar"
+    wanted = wanted or _TOOLS
+    target = cache_dir("workshop") / f"{name}-{arch}-1.tar"
     if target.exists():
         return target.read_bytes()
-    debs = [deb for deb in debian.fetch(list(_TOOLS), arch=arch, progress=progress)
-            if debian.package_name(deb) in _TOOLS]  # fmt: skip
+    debs = [deb for deb in debian.fetch(list(wanted), arch=arch, progress=progress)
+            if debian.package_name(deb) in wanted]  # fmt: skip
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         root, chosen = Path(folder, "root"), Path(folder, "chosen")
         debian.unpack(debs, root)
         debian.merge_usr(root)
-        for pattern in [pattern for patterns in _TOOLS.values() for pattern in patterns]:
+        for pattern in [pattern for patterns in wanted.values() for pattern in patterns]:
             for path in root.glob(pattern):
                 # The image's /sbin and /usr/sbin differ by distribution: all programs go to /usr/bin.
                 place = chosen / str(path.relative_to(root)).replace("usr/sbin", "usr/bin")
@@ -71,7 +83,8 @@ class Workshop(Observer):
 
     def __init__(self, session: Session, arch: str, *, progress=None):
         super().__init__(session)
-        self._tools = tools(_DEBIAN_ARCH.get(arch, arch), progress=progress)
+        self._arch, self._progress = DEBIAN_ARCH.get(arch, arch), progress
+        self._tools = tools(self._arch, progress=progress)
 
     def _prepare(self, api) -> None:
         api.put_archive(self.container_id, "/", self._tools)
@@ -87,6 +100,17 @@ class Workshop(Observer):
         # It must find its own control group by the name that the machine uses.
         config["CgroupnsMode"] = "host"
         return config
+
+    def add(self, package: str) -> None:
+        """Put a program of :data:`EXTRA` into the workshop.
+
+        Raises:
+            NotPossibleHere, LabError: as for :func:`tools`.
+        """
+        data = tools(self._arch, {package: EXTRA[package]}, name=package, progress=self._progress)
+        self.shell("true")  # starts it
+        with explained(self._session.engine.endpoint):
+            self._session.docker.api.put_archive(self.container_id, "/", data)
 
     def shell(self, script: str, *, timeout: float = 60.0, check: bool = True, **environment: str) -> str:
         """Run a shell script in the workshop; returns its output, errors mixed in.

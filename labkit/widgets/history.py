@@ -26,7 +26,12 @@ class BuilderWidget(LabWidget):
         self.run.on_click(self._start)
         row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
         super().__init__(
-            [w.HTML(words("Build your own container", "title")), row, w.HBox([self.run, self.says]), self.picture],
+            [
+                w.HTML(words("Build your own container", "title")),
+                row,
+                w.HBox([self.run, self.says], layout=w.Layout(align_items="center")),
+                self.picture,
+            ],
             f"Widget: a switch each for {', '.join(own_container.PARTS)}, and Run.",
         )
 

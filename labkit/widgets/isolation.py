@@ -6,7 +6,7 @@ import threading
 
 import ipywidgets as w
 
-from ..experiments import isolation_work, visibility
+from ..experiments import isolation_disk, visibility
 from ..experiments.context import Context
 from .base import FigureView, LabWidget, button, words
 
@@ -34,7 +34,7 @@ class NamespaceWidget(LabWidget):
             [
                 w.HTML(words("Which namespaces are its own?", "title")),
                 row,
-                w.HBox([self.start, self.says]),
+                w.HBox([self.start, self.says], layout=w.Layout(align_items="center")),
                 self.picture,
             ],
             "Widget: a toggle each for --pid, --network, --ipc, --uts, --cgroupns and --userns=host, and Run.",
@@ -57,9 +57,9 @@ class StopwatchWidget(LabWidget):
     def __init__(self, on: Context):
         self._on = on
         self._stopped = threading.Event()
-        self.which = w.Dropdown(options=list(isolation_work.BENCHMARKS), description="Measure",
+        self.which = w.Dropdown(options=list(isolation_disk.BENCHMARKS), description="Measure",
                                 style={"description_width": "80px"}, layout=w.Layout(width="260px"))  # fmt: skip
-        self.budget = w.IntSlider(value=20, min=5, max=120, step=5, description="Budget (s)",
+        self.budget = w.IntSlider(value=40, min=10, max=240, step=10, description="Budget (s)",
                                   style={"description_width": "80px"}, layout=w.Layout(width="360px"))  # fmt: skip
         self.start = button("Start", "Measure within the budget", button_style="primary", icon="play")
         self.stop = button("Stop", "End now; what was measured is kept", icon="stop", disabled=True)
@@ -72,7 +72,7 @@ class StopwatchWidget(LabWidget):
             [
                 w.HTML(words("Measure it yourself", "title")),
                 w.HBox([self.which, self.budget], layout=w.Layout(flex_flow="row wrap")),
-                w.HBox([self.start, self.stop, self.bar]),
+                w.HBox([self.start, self.stop, self.bar], layout=w.Layout(align_items="center")),
                 self.says,
                 self.picture,
             ],
@@ -95,7 +95,7 @@ class StopwatchWidget(LabWidget):
     def _run(self) -> None:
         try:
             name = self.which.value
-            result = isolation_work.BENCHMARKS[name](self._on, self.budget.value, progress=self._progress)
+            result = isolation_disk.BENCHMARKS[name](self._on, self.budget.value, progress=self._progress)
             self.picture.show(result.plot("ecdf" if name == "start-latency" else "plot"))
             self.says.value = words(result.facts())
         except KeyboardInterrupt:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.engine.embedded.small import SmallVM
-from labkit.errors import BadInput, LabError
+from labkit import figures  # noqa: F401 - results draw themselves with it
+from labkit.errors import BadInput
 from labkit.exercises.lab02 import CONTENT
-from labkit.experiments import isolation, isolation_work, visibility
+from labkit.experiments import gvisor, isolation, isolation_disk, isolation_work, visibility
 
 FOREVER = ["sleep", "600"]
 
@@ -29,10 +29,9 @@ def test_the_matrix(module_context):
     seen = visibility.matrix(module_context)
     assert list(seen.columns) == ["plain process", "container", "virtual machine"]
     assert seen.facts().splitlines() == [
-        "container: same kernel as the machine: yes · same boot: yes · sees the machine's processes: no"
-        " · has a host name of its own: yes",
-        "virtual machine: same kernel as the machine: no · same boot: no · sees the machine's processes: no"
-        " · has a host name of its own: yes",
+        "container: the machine's kernel: yes · its boot: yes · sees its processes: no · a host name of its own: yes",
+        "virtual machine: the machine's kernel: no · its boot: no · sees its processes: no"
+        " · a host name of its own: yes",
     ]
     assert seen.columns["container"]["pid"] == "1"
 
@@ -51,18 +50,6 @@ def test_an_unknown_namespace_is_refused(module_context):
         visibility.namespaces(module_context, "time")
 
 
-def test_a_small_machine_runs_commands_and_says_when_they_fail():
-    with SmallVM() as machine:
-        assert machine.run("echo one; echo two") == "one\ntwo"
-        long = "; ".join(f"echo line {number}" for number in range(800))
-        assert machine.run(long).splitlines()[-1] == "line 799"
-        with pytest.raises(LabError, match="failed"):
-            machine.run("exit 3")
-        pid = machine.pid
-    with pytest.raises(ProcessLookupError):
-        __import__("os").kill(pid, 0)
-
-
 def test_starts_are_in_order(lab_context):
     result = isolation.start_latency(lab_context, budget=240, n=2)
     assert [row.label for row in result.ordered()] == ["plain process", "runc alone", "docker run", "virtual machine"]
@@ -74,11 +61,76 @@ def test_density_keeps_to_half_of_what_is_free(lab_context):
         isolation.density(lab_context, space=lab_context.facts.memory)
 
 
-@pytest.mark.parametrize("name", ["system-calls", "network"])
+@pytest.mark.parametrize("space, what", [("1m", "docker run"), ("16m", "virtual machine")])
+def test_density_names_what_does_not_fit(lab_context, space, what):
+    with pytest.raises(BadInput, match=f"One {what} takes"):
+        isolation.density(lab_context, budget=120, space=space, most=2)
+
+
+def test_density_is_in_order_and_stops_at_its_space(lab_context):
+    seen = []
+    result = isolation.density(
+        lab_context, budget=240, space="256m", most=4, progress=lambda share, text: seen.append(share)
+    )
+    assert [row.label for row in result.ordered()] == ["virtual machine", "docker run", "plain process"]
+    assert result.find("docker run").n == 4 and seen == sorted(seen) and seen[-1] <= 1
+    # More than its space was never in use.
+    for row in result.series:
+        assert row.n <= max(row.values)
+
+
+def interrupting(after: int):
+    """Progress that interrupts at its ``after``-th call, as Stop does."""
+    calls = []
+
+    def progress(share, text):
+        calls.extend([text] if share else [])
+        if len(calls) == after:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("measure, labels", [
+    (isolation.density, ["plain process", "docker run"]),
+    (isolation_work.network, ["plain process, loopback", "container to container"]),
+    (isolation.start_latency, ["plain process", "runc alone"]),
+])  # fmt: skip
+def test_an_interrupt_keeps_what_was_measured(lab_context, measure, labels):
+    result = measure(lab_context, 240, progress=interrupting(2))
+    assert [row.label for row in result.series] == labels and result.partial
+    assert "partial" in result.facts() and result.plot().png
+
+
+@pytest.mark.parametrize("name", ["cpu", "network", "disk", "random-read"])
 def test_three_places_are_measured(lab_context, name):
-    result = isolation_work.BENCHMARKS[name](lab_context, 240, n=2)
+    result = isolation_disk.BENCHMARKS[name](lab_context, 240, n=2)
     assert [row.model for row in result.series] == ["bare metal", "container", "virtual machine"]
     assert all(value > 0 for row in result.series for value in row.values)
+
+
+def test_system_calls_are_measured_with_and_without_a_filter(lab_context):
+    result = isolation_work.system_calls(lab_context, 240, n=1)
+    assert [row.label for row in result.series] == [
+        "plain process",
+        "container",
+        "container, no filter",
+        "virtual machine",
+    ]
+
+
+def test_gvisor_answers_for_itself_and_asks_more_of_each_call(lab_context):
+    result = gvisor.gvisor(lab_context, 240, n=2)
+    assert result.facts() == "the machine's kernel answers inside: with runc: yes · with gVisor: no"
+    plain, sandboxed = (row.median for row in result.calls)
+    assert sandboxed > 3 * plain
+
+
+@pytest.mark.parametrize("measure", [isolation.start_latency, isolation.memory, isolation_work.cpu, gvisor.gvisor])
+def test_a_budget_too_small_names_a_larger_one(lab_context, measure):
+    with pytest.raises(BadInput) as caught:
+        measure(lab_context, 0.001)
+    assert "too small for one run" in caught.value.what and "budget=" in caught.value.next_step
 
 
 def test_shared_network(lab_context, run):

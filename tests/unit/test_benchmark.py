@@ -9,7 +9,7 @@ import pytest
 
 from labkit.errors import BadInput
 from labkit.experiments.benchmark import Benchmark, Series, Subject, measure, published, record
-from labkit.experiments.isolation_work import BENCHMARKS
+from labkit.experiments.isolation_disk import BENCHMARKS
 from labkit.paths import data_file
 
 from .test_isolation_figures import FACTS
@@ -69,6 +69,15 @@ def test_an_interrupt_keeps_what_was_measured():
     series, _, interrupted = measure([steady("a", 1.0), steady("b", 2.0)], 10, progress=progress)
     assert interrupted and sum(row.n for row in series) == 5
     assert "partial" in result(series, interrupted=True).facts()
+
+
+def test_the_warm_run_can_be_stopped_too():
+    def progress(share, text):
+        assert text == "a: once to warm up"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure([steady("a", 1.0)], 10, progress=progress)
 
 
 def test_an_interrupt_before_the_first_value_stays_an_interrupt():

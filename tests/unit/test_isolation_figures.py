@@ -10,12 +10,14 @@ from labkit import figures  # noqa: F401 - signs the figures up
 from labkit.engine import EngineFacts
 from labkit.errors import BadInput, LabError
 from labkit.experiments.benchmark import Benchmark, Series
+from labkit.experiments.gvisor import Sandbox
 from labkit.experiments.history import GroupRun, Jail, NamespaceStep, NamespaceSteps, Walk, group_script
 from labkit.experiments.lxc import STEPS, Comparison, Process, lxc_steps
 from labkit.experiments.own_container import PARTS, ROWS, Built, runtime
 from labkit.experiments.timeline import EVENTS, Timeline
 from labkit.experiments.visibility import NAMESPACES, Matrix, NamespaceView
 from labkit.experiments.visibility import ROWS as SEEN
+from labkit.figures import isolation, style
 from labkit.figures.history import layers, side_by_side
 from labkit.figures.isolation import others_chart, value_text
 
@@ -39,6 +41,12 @@ BENCH = Benchmark(
         Series("plain process", "bare metal", [1.0, 1.1], 2), Series("docker run", "container", [4.0, 5.0], 3),
         Series("virtual machine", "virtual machine", [180.0], 1, True),
     ], 10.0, 3.0,
+)  # fmt: skip
+SANDBOX = Sandbox(
+    FACTS, "gvisor", "Time to start", "s", "how", [
+        Series("runc alone", "runc", [0.1, 0.2], 2), Series("gVisor alone", "gVisor", [0.3, 0.5], 2, True),
+    ], 10.0, 3.0, calls=[Series("runc alone", "runc", [0.7], 1), Series("gVisor alone", "gVisor", [38.0], 1, True)],
+    kernels={"machine": "6.1", "runc alone": "6.1", "gVisor alone": "4.4.0"},
 )  # fmt: skip
 JAIL = Jail(
     FACTS,
@@ -64,7 +72,7 @@ GROUP = GroupRun(FACTS, 2**24, True, True, 7, 2)
 @pytest.mark.parametrize(
     "drawn",
     [
-        MATRIX.plot, SPACES.plot, BENCH.plot, lambda: BENCH.plot("ecdf"), JAIL.plot, STEP.plot, GROUP.plot, LXC.plot,
+        MATRIX.plot, SPACES.plot, BENCH.plot, lambda: BENCH.plot("ecdf"), SANDBOX.plot, JAIL.plot, STEP.plot, GROUP.plot, LXC.plot,
         lambda: LXC.plot("table"), BUILT.plot, Timeline(FACTS, EVENTS).plot, layers, others_chart,
     ],
 )  # fmt: skip
@@ -75,7 +83,43 @@ def test_draws_a_png_with_words(drawn):
 
 
 def test_words_of_a_measured_figure_hold_no_measured_number():
-    assert not re.search(r"\d", BENCH.plot().alt) and not re.search(r"\d", BENCH.plot("ecdf").alt)
+    for drawn in (BENCH.plot(), BENCH.plot("ecdf"), SANDBOX.plot()):
+        assert not re.search(r"\d", drawn.alt)
+
+
+def texts(monkeypatch, draw) -> str:
+    """All that stands on a figure."""
+    found = []
+
+    def keep(figure, alt, *, caption=""):
+        found.extend([caption, *(text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text")))])
+        return style.picture(figure, alt, caption=caption)
+
+    monkeypatch.setattr(isolation, "picture", keep)
+    draw()
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("draw", [BENCH.plot, lambda: BENCH.plot("ecdf"), SANDBOX.plot, MATRIX.plot])
+def test_emulated_numbers_say_so_on_the_figure(monkeypatch, draw):
+    assert "emulated" in texts(monkeypatch, draw).lower()
+
+
+@pytest.mark.parametrize("draw", [BENCH.plot, lambda: BENCH.plot("ecdf"), SANDBOX.plot])
+def test_a_measured_figure_states_method_rounds_and_machine(monkeypatch, draw):
+    text = texts(monkeypatch, draw).replace("\N{NO-BREAK SPACE}", " ")
+    assert "Method: how" in text and "n = 2" in text and "6.0.0-test" in text
+
+
+def test_published_figures_stand_on_the_figure_with_their_source(monkeypatch):
+    text = texts(monkeypatch, BENCH.plot)
+    for name in ("Docker", "Tinyx VM", "Debian VM"):
+        assert f"{name}, one of 1000 ★ LightVM, SOSP 2017" in text
+    assert "published by others" in text
+
+
+def test_gvisor_facts():
+    assert SANDBOX.facts() == "the machine's kernel answers inside: with runc: yes · with gVisor: no"
 
 
 def test_side_by_side_names_the_parts():
@@ -85,10 +129,9 @@ def test_side_by_side_names_the_parts():
 def test_a_matrix_tells_a_shared_kernel_from_one_of_its_own():
     container, machine = MATRIX.facts().splitlines()
     assert container == (
-        "container: same kernel as the machine: yes · same boot: yes · sees the machine's processes: no"
-        " · has a host name of its own: yes"
+        "container: the machine's kernel: yes · its boot: yes · sees its processes: no · a host name of its own: yes"
     )
-    assert "same kernel as the machine: no · same boot: no" in machine
+    assert "the machine's kernel: no · its boot: no" in machine
 
 
 def test_a_container_that_shares_pid_sees_the_machines_processes():
