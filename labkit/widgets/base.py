@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import ipywidgets as w
+from traitlets import Unicode
 
 from ..errors import LabError
 from ..figures.style import Picture
@@ -76,6 +77,9 @@ class LabWidget(w.VBox):
 
 class FigureView(w.Image):
     """Where a widget shows figures: takes no room before the first one, and says each one in words, too."""
+
+    #: ipywidgets 8.1 looks at the length of this before it shows any tooltip; its own Image has none.
+    description = Unicode("").tag(sync=True)
 
     def __init__(self):
         super().__init__(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))

@@ -50,7 +50,8 @@ def test_lab(lab_page, lab):
         press.quiz(page)
     finally:
         keep_pictures(page, lab)
-    assert layout.faults(page) == []
+    faults = layout.faults(page)
+    assert not faults, "\n".join(["what looks wrong:", *faults])
     assert page.locator(".jp-Dialog").count() == 0
     assert page.errors == []
     assert notebook.read_bytes() == committed, "JupyterLab saved into the checkout"

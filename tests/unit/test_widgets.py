@@ -15,6 +15,7 @@ def test_a_figure_takes_no_room_before_the_first_and_says_itself_in_words():
     view = FigureView()
     assert view.layout.display == "none"
     view.show(Picture(b"png", "A curve that ends at a line.", 920))
+    assert view.description == "", "ipywidgets in the browser needs it there to show a tooltip"
     assert (view.value, view.tooltip, view.layout.display) == (b"png", "A curve that ends at a line.", "")
 
 
