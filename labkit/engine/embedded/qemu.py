@@ -13,17 +13,21 @@ SHELL_PORTS = ("labkit.1", "labkit.2", "labkit.3")
 
 #: The kernel's command line. ``norandmaps``: QEMU translates code by the address it runs at, so each
 #: program placed at a new random address would be translated anew (measured: a `docker run` takes 2.1 s
-#: with it and 5.5 s without). Mitigations guard tenants from each other; this machine has one.
+#: with it and 5.5 s without). Mitigations and hardening guard tenants from each other; this machine has one.
+#: ``rcu_expedited``: namespaces and network cards are made and unmade without waiting for timer ticks.
 KERNEL_ARGUMENTS = (
     "root=/dev/vda rw norandmaps mitigations=off apparmor=0 lsm=capability random.trust_cpu=on"
     " swapaccount=1 panic=-1 nowatchdog audit=0 page_alloc.shuffle=0"
+    " init_on_alloc=0 hardened_usercopy=off randomize_kstack_offset=off rcupdate.rcu_expedited=1"
 )
 
 
 #: The emulated x86 processor: all that an emulator does well, without what it does badly. Wide vectors
 #: are computed one helper call at a time, and fast string moves byte by byte; without both, programs
 #: choose plain code, which is translated once (measured: a quarter less processor time per `docker run`).
-EMULATED_PROCESSOR = "max,-avx2,-avx,-f16c,-fma,-erms,-fsrm"
+#: Without five-level page tables and the guards of memory access, an address is looked up in fewer steps
+#: (measured with the kernel's hardening switched off as above: 2.51 s became 2.33 s, 8 pairs of 8 faster).
+EMULATED_PROCESSOR = "max,-avx2,-avx,-f16c,-fma,-erms,-fsrm,-la57,-smap,-pku,-mpx"
 
 
 @dataclass(frozen=True)
