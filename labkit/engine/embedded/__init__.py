@@ -57,7 +57,23 @@ def prepare(
     found = host.find_qemu()
     folder = builder.build(images=images, progress=progress, force=force)
     shape = _shape(folder, found, memory, cpus, progress)
+    try:
+        return folder, shape, snapshot.ensure(folder, found, shape, progress=progress)
+    except EngineGone:
+        if store.intact(folder, thorough=True):
+            raise
+        images = _discard(folder, images, progress)
+    folder = builder.build(images=images, progress=progress)
     return folder, shape, snapshot.ensure(folder, found, shape, progress=progress)
+
+
+def _discard(folder: Path, images: Images, progress: Progress | None) -> Images:
+    """Have a damaged build made anew at the next chance; returns the images that it shall hold."""
+    if progress:
+        progress("The engine's files are damaged: making them anew")
+    images = images or builder.archives(folder)
+    store.unseal(folder)
+    return images
 
 
 def build(
@@ -114,13 +130,14 @@ def start(
         running_machine = snapshot.resume(folder, found, shape, saved, port=port)
     except EngineGone:
         # Sizes and times were right; now look at the contents before anybody is blamed.
-        if store.intact(folder, thorough=True) and store.intact(saved, thorough=True):
+        whole = store.intact(folder, thorough=True)
+        if whole and store.intact(saved, thorough=True):
             raise
-        if progress:
-            progress("The engine's files are damaged: making them anew")
         store.unseal(saved)
-        if not store.intact(folder, thorough=True):
-            store.unseal(folder)
+        if not whole:
+            images = _discard(folder, images, progress)
+        elif progress:
+            progress("The engine's snapshot is damaged: making it anew")
         folder, shape, saved = prepare(images=images, progress=progress, memory=memory, cpus=cpus)
         running_machine = snapshot.resume(folder, found, shape, saved, port=port)
     return EmbeddedEngine(running_machine, shape, folder)

@@ -50,6 +50,12 @@ def current() -> Path | None:
     return max(found, key=lambda folder: (folder / store.MANIFEST).stat().st_mtime, default=None)
 
 
+def archives(folder: Path) -> list[Path]:
+    """The image archives that a build was made with, as far as they are still in the cache."""
+    names = (store.manifest(folder) or {}).get("images", ())
+    return [path for path in (cache_dir("images") / name for name in names) if path.exists()]
+
+
 def _target(images: Sequence[Path]) -> Path:
     return home() / f"{recipe()}-{store.key([store.file_digest(path) for path in images])[:8]}"
 
@@ -78,20 +84,20 @@ def build(*, images: Images = None, progress: Progress | None = None, force: boo
     host.find_qemu()  # before anything is downloaded
     if callable(images):
         store.require_space(home(), SPACE)
-    archives = list(images(progress=progress) if callable(images) else images or ())
-    target = _target(archives)
+    wanted = list(images(progress=progress) if callable(images) else images or ())
+    target = _target(wanted)
     started = time.time()
     with store.locked(home(), lambda: say("Waiting for another build to finish")):
         if store.intact(target) and (not force or (target / store.MANIFEST).stat().st_mtime > started):
             return target
         store.require_space(home(), SPACE)
         with store.made_aside(target) as aside:
-            _make(aside, archives, say)
+            _make(aside, wanted, say)
         _clear_old(target)
     return target
 
 
-def _make(folder: Path, archives: Sequence[Path], say: Progress) -> None:
+def _make(folder: Path, images: Sequence[Path], say: Progress) -> None:
     begun = time.monotonic()
     arch = debian.architecture()
     must, optional = packages.wanted(arch)
@@ -99,7 +105,7 @@ def _make(folder: Path, archives: Sequence[Path], say: Progress) -> None:
     say(f"Unpacking {len(debs)} packages")
     root, server = folder / "root", folder / "server"
     keys.make(folder / "keys", server)
-    release = rootfs.make(debs, root, server, archives)
+    release = rootfs.make(debs, root, server, images)
     table = initramfs.trim_modules(root, release)
     (folder / "initrd").write_bytes(initramfs.make(root, release, table))
     shutil.move(root / "boot" / f"vmlinuz-{release}", folder / "kernel")
@@ -109,7 +115,7 @@ def _make(folder: Path, archives: Sequence[Path], say: Progress) -> None:
     rootfs.disk_image(root, folder / "disk.raw")
     _discard(root)
     shutil.rmtree(server)
-    _furnish(folder, archives, say)
+    _furnish(folder, images, say)
     # Holes in a raw image would be lost where a cache is copied into a container image.
     found = host.find_qemu()
     host.run_tool([found.img, "convert", "-O", "qcow2", "disk.raw", "base.qcow2"], folder)
@@ -119,7 +125,7 @@ def _make(folder: Path, archives: Sequence[Path], say: Progress) -> None:
         FILES,
         packages=sorted(deb.name for deb in debs),
         kernel=release,
-        images=[path.name for path in archives],
+        images=[path.name for path in images],
         seconds=round(time.monotonic() - begun, 1),
     )
 
@@ -132,7 +138,7 @@ def _discard(root: Path) -> None:
     shutil.rmtree(root)
 
 
-def _furnish(folder: Path, archives: Sequence[Path], say: Progress) -> None:
+def _furnish(folder: Path, images: Sequence[Path], say: Progress) -> None:
     """First boot, on the image itself: owners put right, swap made, images loaded; then a clean end."""
     found = host.find_qemu()
     accelerator = accel.choose(found, folder / "kernel", folder / "initrd", progress=say)
@@ -157,16 +163,16 @@ def _furnish(folder: Path, archives: Sequence[Path], say: Progress) -> None:
         )
         running.wait_for_clock(machine.BOOT_LIMIT)
         running.wait_for_dockerd(machine.BOOT_LIMIT)
-        _load(running, archives, say)
+        _load(running, images, say)
         _finish(running)
     finally:
         running.close()
         with_memory.unlink(missing_ok=True)
 
 
-def _load(running: machine.Machine, archives: Sequence[Path], say: Progress) -> None:
+def _load(running: machine.Machine, images: Sequence[Path], say: Progress) -> None:
     # From the machine's own disk: through the network, an emulated processor would have to decrypt it all.
-    for path in archives:
+    for path in images:
         say(f"Loading image {path.name}")
         _require(running, f"docker -H unix:///run/docker.sock load -q -i {rootfs.IMAGES}/{shlex.quote(path.name)}")
 

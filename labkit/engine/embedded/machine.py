@@ -246,7 +246,9 @@ class Machine:
             time.sleep(0.02)
 
     def _ended(self) -> EngineGone:
-        said = self.complaint() or "\n".join(self.console().splitlines()[-3:]) or "no reason given"
+        lines = self.console().splitlines()
+        panic = [line for line in lines if "Kernel panic" in line]
+        said = self.complaint() or "\n".join(panic[:1] or lines[-3:]) or "no reason given"
         return EngineGone(
             f"QEMU ended while its machine started: {said}.",
             cause="If nothing else is said, this machine or container ran out of memory.",
