@@ -120,3 +120,12 @@ def test_full_disk_is_a_sentence(tmp_path):
     with pytest.raises(LabError, match="GB free") as caught:
         store.require_space(tmp_path, 10**18)
     assert "LABKIT_CACHE" in str(caught.value)
+
+
+def test_recent_is_what_another_checkout_may_want(tmp_path):
+    (tmp_path / "disk").touch()
+    assert not store.recent(tmp_path)
+    store.seal(tmp_path, ("disk",))
+    assert store.recent(tmp_path)
+    os.utime(tmp_path / store.MANIFEST, (0, 0))
+    assert not store.recent(tmp_path)

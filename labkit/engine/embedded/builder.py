@@ -19,9 +19,6 @@ Images = Sequence[Path] | Callable[..., Sequence[Path]] | None
 #: Bytes that a build needs on the cache's disk, packages and snapshot included.
 SPACE = int(2.2e9)
 
-#: Seconds that a build of another recipe is kept.
-KEPT = 2 * 24 * 3600
-
 #: What a build's folder holds and must stay as it is.
 FILES = ("kernel", "initrd", "base.qcow2", "docker", "keys/ca.pem", "keys/cert.pem", "keys/key.pem")
 
@@ -201,9 +198,8 @@ def _finish(running: machine.Machine) -> None:
 def _clear_old(kept: Path) -> None:
     # Builds of older recipes, unless a machine still runs from them or another checkout may want them.
     for folder in home().glob("*-*"):
-        known = folder / store.MANIFEST
-        recent = known.exists() and time.time() - known.stat().st_mtime < KEPT
-        if folder.name.split("-")[0] != kept.name.split("-")[0] and not recent and not _in_use(folder):
+        other = folder.name.split("-")[0] != kept.name.split("-")[0]
+        if other and not store.recent(folder) and not _in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -116,7 +116,7 @@ class EmbeddedEngine(OwnedEngine):
         command = "docker -H unix:///run/docker.sock version --format '{{range .Server.Components}}{{.Name}} {{end}}'"
         return "containerd" in self.shell(command, check=False)
 
-    def _wait(self, name: str, answers, limit: float = 60.0) -> None:
+    def _wait(self, name: str, answers, limit: float = 120.0) -> None:
         deadline = time.monotonic() + limit
         while not answers():
             if not self.alive():

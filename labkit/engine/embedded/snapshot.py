@@ -108,10 +108,10 @@ def ensure(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progre
 
 
 def _clear_stale(target: Path) -> None:
-    # The same shape under another QEMU or command line can never be resumed again.
+    # The same shape under another QEMU or command line is of no use, except to another checkout.
     prefix = target.name.rsplit("-", 1)[0]
     for old in target.parent.glob(f"{prefix}-*"):
-        if old != target:
+        if old != target and not store.recent(old):
             shutil.rmtree(old, ignore_errors=True)
 
 

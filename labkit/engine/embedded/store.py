@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from pathlib import Path
 from ...errors import LabError
 
 MANIFEST = "manifest.json"
+
+#: Seconds that what another recipe or QEMU made is kept.
+KEPT = 2 * 24 * 3600
 
 
 def file_digest(path: Path) -> str:
@@ -64,6 +68,14 @@ def _write(path: Path, content: dict) -> None:
     aside = path.with_suffix(f".{os.getpid()}")
     aside.write_text(json.dumps(content, indent=1) + "\n")
     aside.replace(path)
+
+
+def recent(folder: Path) -> bool:
+    """Whether a folder was sealed in the last two days: another checkout of the course may still want it."""
+    try:
+        return time.time() - (folder / MANIFEST).stat().st_mtime < KEPT
+    except OSError:
+        return False
 
 
 def unseal(folder: Path) -> None:
