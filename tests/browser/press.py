@@ -40,9 +40,10 @@ def draws(box) -> None:
 
 def predictions(page) -> None:
     """Each prediction: a choice is made and kept, then compared."""
-    boxes = page.locator(".labkit-widget", has_text="Predict: ")
-    assert boxes.count()
-    for box in boxes.all():
+    boxes = page.locator(".labkit-widget", has_text="Predict: ").all()
+    by_keyboard(page)
+    expect(named(boxes[0], "Compare")).to_be_enabled()
+    for box in boxes[1:]:
         compare = box.get_by_role("button", name="Compare")
         expect(compare).to_be_disabled()
         box.locator("input[type=radio]").first.check()
@@ -50,9 +51,23 @@ def predictions(page) -> None:
         says(box, "Noted.")
         expect(box.locator("input[type=radio]").first).to_be_disabled()
         compare.click()
-        expect(box).to_contain_text(
-            "As predicted." if "As predicted." in box.inner_text() else "The engine says otherwise."
-        )
+        expect(box).to_contain_text(re.compile(r"As predicted\.|The engine says otherwise\."))
+
+
+def by_keyboard(page) -> None:
+    """A prediction without a mouse: arrows move between the choices and not between cells, Space commits."""
+    box = page.locator(".labkit-widget", has_text="Predict: ").first
+    choices = box.locator("input[type=radio]")
+    choices.first.focus()
+    page.keyboard.press("Space")
+    expect(choices.first).to_be_checked()
+    page.keyboard.press("ArrowDown")
+    expect(choices.nth(1)).to_be_checked()
+    page.keyboard.press("ArrowUp")
+    expect(choices.first).to_be_checked()
+    named(box, "Commit").focus()
+    page.keyboard.press("Space")
+    says(box, "Noted.")
 
 
 def quiz(page) -> None:
