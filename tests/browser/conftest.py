@@ -199,14 +199,9 @@ def start_cells(page) -> None:
         what = "Run All Above Selected Cell"
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name=what, exact=True).click()
-    busy(page).first.wait_for(state="attached", timeout=30_000)
-
-
-def busy(page):
-    """What JupyterLab shows while the kernel works."""
-    return page.locator(".jp-Notebook-ExecutionIndicator[data-status='busy']")
+    page.locator(".jp-CodeCell .jp-InputPrompt", has_text="[*]").first.wait_for(state="attached", timeout=30_000)
 
 
 def wait_for_cells(page) -> None:
-    """Wait until the kernel is idle again; between two cells it looks idle for a moment."""
-    quiet(busy(page), 1.5, PATIENCE)
+    """Wait until no cell waits for its turn: JupyterLab marks those with a star, also while the kernel says nothing."""
+    quiet(page.locator(".jp-CodeCell .jp-InputPrompt", has_text="[*]"), 1.5, PATIENCE)
