@@ -148,11 +148,18 @@ class BrokenPush(Result):
         )
 
 
-def broken_push(on: Context, registry: Registry, repository: str = "broken", *, megabytes: int = 16) -> BrokenPush:
+def broken_push(
+    on: Context, registry: Registry, repository: str = "broken", *, megabytes: int | None = None
+) -> BrokenPush:
     """Break off a push when its first blob is in, then push again.
 
     The image has small layers and one of random bytes, which can't be compressed and so takes longest.
+
+    Args:
+        megabytes: the large layer's size; 16, and 48 where the image store is containerd's. That one sends
+            without compressing first, and what the line's buffers hold arrives also after it broke.
     """
+    megabytes = megabytes or (48 if on.facts.image_store == "containerd" else 16)
     size = f"head -c {megabytes}m /dev/urandom > /big"
     steps = [f"FROM {images.BUSYBOX}", "RUN echo one > /one", f"RUN {size}"]
     built = build(on, f"{on.session.name('broken')}:1", {"Dockerfile": "\n".join([*steps, ""])}, cache=False)

@@ -19,6 +19,7 @@ from docker.errors import APIError, NotFound
 from .. import images
 from ..engine.client import remove_container
 from ..engine.faults import explained
+from ..engine.session import SESSION
 from ..errors import BadInput, LabError, NotPossibleHere
 from .anatomy import require_image
 from .context import Context
@@ -123,7 +124,7 @@ class Registry(RegistryAPI):
             LabError: the engine has no such image, or the push failed.
         """
         named(repository, tag)
-        require_image(self._on, image)
+        labels = require_image(self._on, image)["Config"].get("Labels") or {}
         api, name = self._on.docker.api, f"{self.address}/{repository}"
         self._mark()
         began = time.perf_counter()
@@ -132,6 +133,9 @@ class Registry(RegistryAPI):
             for line in api.push(name, tag=tag, stream=True, decode=True):
                 if "error" in line:
                     raise self._refused("push", line["error"])
+            if labels.get(SESSION) != self._on.session.id:
+                # A base image outlives the session: it must not keep a name of this registry.
+                api.remove_image(f"{name}:{tag}", noprune=True)
         seconds = time.perf_counter() - began
         # Asked of the registry: an engine with containerd's store does not tell it.
         digest = self.digest(repository, tag)

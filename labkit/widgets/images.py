@@ -8,8 +8,10 @@ from ..engine.faults import explained
 from ..engine.session import SESSION
 from ..errors import LabError
 from ..experiments import anatomy, layering
+from ..experiments.anatomy import has_image
 from ..experiments.context import Context
 from ..figures.images import plot_rebuild, plot_shelf, tidy_name
+from ..images import RECIPES
 from .base import FigureView, LabWidget, button, words
 
 __all__ = ["explorer", "puzzle"]
@@ -111,13 +113,14 @@ class ExplorerWidget(LabWidget):
 
 
 def lab_images(on: Context) -> list[str]:
-    """References of the images that belong to the lab: this session's and the base images."""
-    names: list[str] = []
+    """References of the images that belong to the lab: those built in this session and the base images.
+
+    Names that a registry gave them are left out: they are the same images.
+    """
     with explained(on.session.engine.endpoint):
-        for label in (f"{SESSION}={on.session.id}", "labkit.base=1"):
-            for row in on.docker.api.images(filters={"label": label}):
-                names += [name for name in row.get("RepoTags") or [] if name != "<none>:<none>"]
-    return sorted(set(names))
+        built = on.docker.api.images(filters={"label": f"{SESSION}={on.session.id}"})
+        names = {name for row in built for name in row.get("RepoTags") or [] if on.session.id in name}
+        return [*sorted(names), *(name for name in RECIPES if has_image(on, name))]
 
 
 def puzzle(on: Context) -> PuzzleWidget:

@@ -8,6 +8,7 @@ from labkit import images
 from labkit.errors import BadInput, LabError, NotPossibleHere
 from labkit.exercises import lab03
 from labkit.experiments import anatomy, building, layering, platforms, pushes, registry, samples, writable
+from labkit.widgets.images import lab_images
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,10 @@ def test_every_name_of_every_image_of_the_lab_is_the_engines_and_the_registrys(o
     tag, two = anatomy.sample_tag(on), anatomy.sample_tag(on, "2", app__sh=pushes.SECOND)
     run = pushes.everywhere(on, store, tag, two, *(on.image(name) for name in images.RECIPES))
     assert len(run.archives) == 5 and str(run).count("yes") == 2, str(run)
+    for name in images.RECIPES:  # they outlive the session, so the registry's name must not stay on them
+        kept = on.docker.api.inspect_image(name)
+        assert not [word for word in kept["RepoTags"] + kept["RepoDigests"] if word.startswith(store.address)]
+    assert lab_images(on) == [tag, two, *images.RECIPES]
     opened = run.archives[tag]
     assert [row.layer for row in opened.history] == [True, False, True, True, True, False, False]
 
