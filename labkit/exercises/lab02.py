@@ -11,7 +11,7 @@ CONTENT = LabContent("02-isolation-models")
 
 CONTENT.prediction(
     "kernel",
-    "The same script asks for the kernel's release: as a plain process, in a container, in a virtual machine. How many different answers?",
+    "Each time a kernel starts, it makes a new boot id. The same script asks for it: as a plain process, in a container, in a virtual machine. How many different answers?",
     ("One", "Two: the virtual machine has its own", "Three"),
     1,
     "A container shares the machine's kernel; only the virtual machine boots one of its own.",

@@ -98,6 +98,8 @@ class Benchmark(Result):
     note: str = ""
     #: Whether the order of the medians is the same on every machine, and so a fact.
     clear_order: bool = False
+    #: Subjects on another machine than the rest, and so without a place in that order.
+    apart: tuple[str, ...] = ()
 
     @property
     def partial(self) -> bool:
@@ -123,7 +125,9 @@ class Benchmark(Result):
 
     def facts(self) -> str:
         if self.clear_order:
-            text = f"{self.title}, smallest first: {' < '.join(row.label for row in self.ordered())}"
+            ranked = [row.label for row in self.ordered() if row.label not in self.apart]
+            beside = [f" · beside them: {row.label}" for row in self.series if row.label in self.apart]
+            text = f"{self.title}, smallest first: {' < '.join(ranked)}{''.join(beside)}"
         else:
             text = f"{self.title}, measured: {' · '.join(row.label for row in self.series)}"
         return text + (" (interrupted: partial)" if self.interrupted else "")

@@ -112,11 +112,12 @@ class Matrix(Result):
 
     def facts(self) -> str:
         def line(place: str) -> str:
+            # Two machines may well run the same release: one boot id is one running kernel.
             boot = self.same("boot", place, "plain process")
             sees = boot and self.same("ns pid", place, "plain process")
             return (
-                f"{place}: the machine's kernel: {yes_no(self.same('kernel', place, 'plain process'))}"
-                f" · its boot: {yes_no(boot)} · sees its processes: {yes_no(sees)} · a host name of its own: "
+                f"{place}: on the machine's kernel: {yes_no(boot)} · sees its processes: {yes_no(sees)}"
+                f" · a host name of its own: "
                 f"{yes_no(not self.same('hostname', place, 'plain process'))}"
             )
 

@@ -48,7 +48,7 @@ def plot_matrix(matrix: Matrix) -> Picture:
             text = show_size(int(value) * 1024) if key == "memory" and value.isdigit() else value
             text = text.split(" (")[0] if key == "system" else text
             text = text if len(text) < 27 else text[:25] + "…"
-            if value == metal.get(key):
+            if value == metal.get(key) and matrix.same("boot", place, "plain process"):
                 cells.append((text, "faint", ""))
             else:
                 colour = LOOK[place if place in LOOK else "bare metal"][0]
@@ -57,9 +57,7 @@ def plot_matrix(matrix: Matrix) -> Picture:
     with styled():
         figure, axes = new_figure(0.40 * (len(rows) + 1) + 0.9)
         _cells(axes, places, rows, list(ROWS.values()), 0.215)
-        axes.set_title(
-            "What the same program sees (grey: as on the machine; coloured: something else)", pad=8, fontsize=12.5
-        )
+        axes.set_title("What the same program sees (grey: the machine's; coloured: its own)", pad=8, fontsize=12.5)
         alt = (
             "Table of what one program sees as a plain process, in a container and in a virtual machine. The container "
             "has the machine's kernel, boot, processors and memory; its processes, host name, mounts, devices, network "

@@ -100,6 +100,12 @@ def test_facts_name_an_order_only_where_it_is_the_same_everywhere():
     assert result(rows).facts() == "Time to start, measured: b · a"
 
 
+def test_what_runs_on_another_machine_has_no_place_in_the_order():
+    rows = [Series(name, "container", [value], 1) for name, value in (("vm", 1.0), ("b", 3.0), ("a", 2.0))]
+    told = result(rows, clear_order=True, apart=("vm",)).facts()
+    assert told == "Time to start, smallest first: a < b · beside them: vm"
+
+
 def test_records_hold_n_median_quartiles_and_the_machine(tmp_path):
     path = record(result([Series("a", "container", [1.0, 3.0], 4, True)]), tmp_path)
     kept = json.loads(path.read_text())
