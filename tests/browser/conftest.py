@@ -139,9 +139,9 @@ class Course:
             page.on("pageerror", lambda error: page.errors.append(str(error)))
             page.on("console", lambda line: line.type == "error" and page.errors.append(line.text))
             page.goto(self._server.url if lab == self._order[0] else self._server.address(lab))
-            page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
+            page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=PATIENCE * 1000)
             # Cells that are run before the kernel is connected lose their outputs and never run.
-            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)
+            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=PATIENCE * 1000)
             quiet(page.locator(".jp-Notebook-ExecutionIndicator:not([data-status='idle'])"), 3)
             start_cells(page)
             self._pages[lab] = page
