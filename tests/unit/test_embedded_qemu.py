@@ -161,3 +161,7 @@ def test_emulated_machine_keeps_time_by_qemus_clock(monkeypatch):
     monkeypatch.setattr(qemu, "machine_type", lambda: "x86_64")
     arguments = line()
     assert "clocksource=acpi_pm" in arguments[arguments.index("-append") + 1]
+
+
+def test_a_small_container_gets_less_room_for_translated_code():
+    assert qemu.room_for_code(1024 * qemu.MIB) < qemu.room_for_code(2048 * qemu.MIB)

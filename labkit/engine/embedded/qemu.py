@@ -59,16 +59,20 @@ def _machine(shape: Shape) -> tuple[list[str], str, str]:
     return ["-machine", kind, "-cpu", EMULATED_PROCESSOR if shape.emulated else "host"], "ttyS0", clock
 
 
-def _accelerator(shape: Shape) -> str:
-    if shape.emulated:
-        # 256 MiB of translated code hold all that dockerd, containerd, runc and the kernel run;
-        # less makes QEMU throw everything away and start again in the middle of a lab.
-        return f"tcg,thread=multi,tb-size={TRANSLATED}"
-    return shape.accelerator
+def _accelerator(shape: Shape, translated: int) -> str:
+    return f"tcg,thread=multi,tb-size={translated}" if shape.emulated else shape.accelerator
 
 
-#: Room for translated code, in MiB.
-TRANSLATED = 256
+#: Room for translated code, in MiB. The first holds all that dockerd, containerd, runc and the kernel run;
+#: with less, QEMU throws everything away now and then and translates anew. The second is for small containers:
+#: a machine of 512 MiB whose memory was filled once takes 770 MiB with the first (measured), and a notebook
+#: must live beside it in 1 GiB.
+TRANSLATED, TRANSLATED_SMALL = 256, 128
+
+
+def room_for_code(limit: int) -> int:
+    """MiB of translated code that a machine may keep in a container of ``limit`` bytes."""
+    return TRANSLATED if limit >= 1536 * MIB else TRANSLATED_SMALL
 
 
 def escape(path: Path | str) -> str:
@@ -100,6 +104,7 @@ def command(
     private: bool,
     port: int,
     incoming: bool = False,
+    translated: int = TRANSLATED,
 ) -> list[str]:
     """The command line of one machine, to be run in the folder that holds its disk and memory files.
 
@@ -114,13 +119,14 @@ def command(
             none has changed, and nothing is read before it is used), the disk gets a nameless overlay.
         port: loopback port that leads to dockerd.
         incoming: wait for a saved state instead of booting.
+        translated: room for translated code, in MiB; any will do for a snapshot.
     """
     machine, console, more = _machine(shape)
     size = f"{shape.memory // MIB}M"
     name = escape(folder)
     arguments = [
         qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-name", "labkit", *machine, "-accel", _accelerator(shape), "-smp", str(shape.cpus), "-m", size,
+        "-name", "labkit", *machine, "-accel", _accelerator(shape, translated), "-smp", str(shape.cpus), "-m", size,
         "-object", f"memory-backend-file,id=ram,size={size},mem-path={ram},share={'off' if private else 'on'}",
         "-kernel", str(build / "kernel"), "-initrd", str(build / "initrd"),
         "-append", f"console={console} {KERNEL_ARGUMENTS} {more}".strip(),

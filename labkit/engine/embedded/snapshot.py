@@ -190,6 +190,7 @@ def resume(
                 private=True,
                 port=number,
                 incoming=True,
+                translated=qemu.room_for_code(host.memory_limit()),
             ),
             work=snapshot,
             scratch=scratch(),
