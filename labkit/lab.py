@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-from . import card, exercises, images
+from . import card, course, exercises, images
 from . import engine as engines
 from .engine import Engine, OwnedEngine, Session
 from .engine.dockercli import run_cli
@@ -127,7 +127,9 @@ class Lab:
     def title(self) -> str:
         """The lab's number and name, as a heading."""
         number, _, words = self.name.partition("-")
-        return f"Lab {number} · {words.replace('-', ' ').capitalize()}" if number.isdigit() else self.name
+        titles = {entry.lab: entry.title for entry in course.labs()}
+        words = titles.get(self.name, words.replace("-", " ").capitalize())
+        return f"Lab {number} · {words}" if number.isdigit() else self.name
 
     def name_for(self, word: str) -> str:
         """A name that only this session uses: ``web`` becomes ``web-1a2b3c4d``."""
