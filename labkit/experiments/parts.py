@@ -90,14 +90,14 @@ def processes(on: Context) -> Tree:
         chain.append(rows[chain[-1]]["ppid"])
     names = [_name(rows[pid]) for pid in chain]
     wanted = set(chain)
-    for pid, row in rows.items():
-        if _name(row) in DAEMONS:
+    ours = _daemons(rows, rows[chain[1]]["command"] if len(chain) > 1 else [])
+    for pid in ours:
+        wanted.add(pid)
+        while rows[pid]["ppid"] in rows:
+            pid = rows[pid]["ppid"]
             wanted.add(pid)
-            while rows[pid]["ppid"] in rows:
-                pid = rows[pid]["ppid"]
-                wanted.add(pid)
     tree = _tree(rows, wanted, main)
-    running = [_name(row) for row in rows.values()]
+    running = [_name(rows[pid]) for pid in ours]
     # Somebody else's runc may be at work this very moment: only one for this container counts.
     left = any(_name(row) in ("runc", "crun") and container.id in " ".join(row["command"]) for row in rows.values())
     return Tree(
@@ -110,6 +110,33 @@ def _name(row: dict) -> str:
     # The kernel keeps 15 letters of a name; the program's path has all of them.
     full = row["exe"].rsplit("/", 1)[-1].removesuffix(" (deleted)")
     return full if full.startswith(row["comm"]) and len(row["comm"]) == 15 else row["comm"]
+
+
+def _daemons(rows: dict[int, dict], shim: list[str]) -> list[int]:
+    """The dockerd and the containerd behind a shim: a machine may have several of each (Docker in Docker, tests).
+
+    The shim's command line names its containerd's socket. That containerd is the one with the same folder
+    on its own command line, or one that names none (the usual address is built in).
+    """
+    address = dict(zip(shim, shim[1:])).get("-address", "")
+    folder = address.rsplit("/", 1)[0]
+
+    def best(name: str, *tests) -> int | None:
+        found = sorted((row["started"], pid) for pid, row in rows.items() if _name(row) == name)
+        for test in (*tests, lambda pid: True):  # the oldest, where nothing tells them apart
+            fitting = [pid for _, pid in found if test(pid)]
+            if fitting:
+                return fitting[0]
+        return None
+
+    def words(pid: int) -> str:
+        return " ".join(rows[pid]["command"])
+
+    containerd = best("containerd", lambda pid: folder and folder in words(pid), lambda pid: "--" not in words(pid))
+    parent = rows[containerd]["ppid"] if containerd is not None else 0
+    dockerd = best("dockerd", lambda pid: pid == parent, lambda pid: address and address in words(pid),
+                   lambda pid: "--containerd" not in words(pid))  # fmt: skip
+    return [pid for pid in (dockerd, containerd) if pid is not None]
 
 
 _ROLES = {
@@ -156,7 +183,7 @@ class Tapped(Result):
         return "\n".join([f"$ {self.command}", *rows])
 
     def body(self, number: int) -> str:
-        """What request ``number`` sent and got, as JSON; identifiers and all.
+        """What request ``number`` sent and got, as JSON; identifiers and all. What is empty is left out.
 
         Raises:
             BadInput: there's no such request.
@@ -167,9 +194,17 @@ class Tapped(Result):
         parts = [f"{one.method} {one.path}"]
         for what, content in (("sent", one.asked()), ("answer", one.answer())):
             if content is not None:
-                text = content if isinstance(content, str) else json.dumps(content, indent=1)
+                text = content if isinstance(content, str) else json.dumps(_filled(content), indent=1)
                 parts.append(f"{what}: {text}")
         return "\n".join(parts)
+
+
+def _filled(content):
+    """JSON content without members that are null, false, 0 or empty: a client sends dozens of those."""
+    if isinstance(content, dict):
+        kept = {key: _filled(value) for key, value in content.items()}
+        return {key: value for key, value in kept.items() if value}
+    return [_filled(value) for value in content] if isinstance(content, list) else content
 
 
 def plain(path: str) -> str:

@@ -40,6 +40,9 @@ def owned(on: Context) -> OwnedEngine:
     return on.session.engine
 
 
+#: Seconds for a command that starts a container: an emulated machine on a busy one takes its time.
+_PATIENCE = 240.0
+
 #: Writes a number every tenth of a second, to its output and to a file; leaves with code 7 when told.
 _COUNTER = "n=0; until [ -e /leave ]; do n=$((n+1)); echo $n; echo $n > /count; usleep 100000; done; exit 7"
 #: Says something, waits until it is told, says something else, and leaves with code 7.
@@ -83,7 +86,8 @@ class WithoutDaemons(Result):
             f"dockerd stopped: the counter goes on: {yes_no(self._counted('containerd'))}\n"
             f"containerd killed as well: the counter goes on: {yes_no(self._counted('nobody'))}\n"
             f"both back: output complete: {yes_no(self.complete)} · exit code {self.exit_code}, as the program left it\n"
-            f"another one left while both were gone: its exit code is kept: {yes_no(self.early_code == 7)}"
+            "another one left while both were gone:\n"
+            f"  its exit code is kept: {yes_no(self.early_code == 7)}"
             f" · what it said before: {yes_no('first words' in self.early_lines)}"
             f" · its last words: {yes_no('last words' in self.early_lines)}"
         )
@@ -277,7 +281,7 @@ def by_hand(on: Context) -> ByHand:
     try:
         engine.shell(f"printf %s {text} > {folder}/config.json")
         run = f"cd {folder} && runc run {'--no-pivot ' if _ramdisk(engine) else ''}{name}"
-        output = engine.shell(run)
+        output = engine.shell(run, timeout=_PATIENCE)
         known = any(row["Id"] == name or f"/{name}" in row["Names"] for row in on.docker.api.containers(all=True))
     finally:
         engine.shell(f"runc delete -f {name} 2>/dev/null; rm -rf {folder}", check=False)
@@ -314,8 +318,8 @@ class Group(Result):
 
     def facts(self) -> str:
         return (
-            f"outside the group: {self.refusal}\n"
-            f"inside the group:  {self.inside}\n"
+            f"outside the group:\n  {self.refusal}\n"
+            f"inside the group: {self.inside}\n"
             f"root's file, read directly:            {self.direct}\n"
             f"root's file, read through a container: {self.through}"
         )
@@ -347,10 +351,10 @@ def ordinary_user(on: Context) -> Group:
     labels = " ".join(f"--label {key}={value}" for key, value in on.docker.lab_labels.items())
     mount = f"docker run --rm --name {name} {labels} --network none -v /:/machine {image} cat /machine{_SECRET}"
     try:
-        refusal = engine.shell(f"{outside} {ask}", check=False).strip()
-        answer = engine.shell(f"{inside} {ask}", check=False).strip()
+        refusal = engine.shell(f"{outside} {ask}", check=False, timeout=_PATIENCE).strip()
+        answer = engine.shell(f"{inside} {ask}", check=False, timeout=_PATIENCE).strip()
         direct = engine.shell(f"{inside} cat {_SECRET} 2>&1", check=False).strip()
-        through = engine.shell(f"{inside} {door} {mount} 2>&1", check=False).strip()
+        through = engine.shell(f"{inside} {door} {mount} 2>&1", check=False, timeout=_PATIENCE).strip()
     except LabError as fault:
         raise EngineGone("The engine's machine did not answer.", cause=fault.what,
                          next_step="Run the first cell again; lab.own() gives a fresh one.") from fault  # fmt: skip

@@ -109,6 +109,8 @@ def plot_tree(tree: Tree) -> Picture:
         axes.set_xlim(0, 9.2)
         axes.set_ylim(len(tree.rows) - 0.4, -0.6)
         last: dict[int, int] = {}
+        # The roles stand behind the longest name: about a ninth of an inch a letter.
+        column = max([4.4, *(0.7 + depth * 0.55 + 0.115 * len(name) for depth, _, name, _ in tree.rows)])
         for row, (depth, pid, name, role) in enumerate(tree.rows):
             x = 0.25 + depth * 0.55
             if depth:
@@ -121,7 +123,7 @@ def plot_tree(tree: Tree) -> Picture:
                       markeredgecolor=COLOURS["ink"], zorder=4)  # fmt: skip
             shown = "(the machine's process 1)" if pid == 1 else name
             axes.text(x + 0.22, row, shown, va="center", fontsize=12, fontweight="bold" if role else "normal")
-            axes.text(5.3, row, role, va="center", fontsize=11)
+            axes.text(column, row, role, va="center", fontsize=11)
             axes.text(9.1, row, f"pid {pid}", va="center", ha="right", fontsize=10.5, color=COLOURS["grey"])
         axes.set_title("The engine's processes while one container runs", pad=8)
         alt = "Tree of processes with their parents: dockerd, containerd, and a shim with the container's process below it."

@@ -169,7 +169,7 @@ def _bar(axes, placed: _Placed, y: float, start: float, end: float) -> None:
 def _mark(axes, placed: _Placed, y: float) -> None:
     mark = placed.thing
     x = mark.time * 1000
-    axes.plot([x], [y], marker="D" if mark.source == ENGINE else "v", markersize=6, linestyle="none", zorder=6,
+    axes.plot([x], [y], marker="D" if mark.source == ENGINE else "v", markersize=6, linestyle="none", zorder=6, clip_on=False,
               color=COLOURS[LANE_COLOURS[mark.lane]], markeredgecolor=COLOURS["ink"])  # fmt: skip
     right = placed.side == "right"
     axes.annotate(placed.text, (x, y), xytext=(6 if right else -6, 0), textcoords="offset points", va="center",

@@ -40,7 +40,8 @@ class XrayWidget(LabWidget):
             [
                 w.HTML(words("X-ray a docker run", "title")),
                 w.HBox([self.network, self.limit, self.start]),
-                w.HBox([self.zoom, self.says]),
+                self.zoom,
+                self.says,
                 self.picture,
             ],
             "Widget: choices of network and limits, a button docker run, the swimlane of that run, and a zoom.",

@@ -1,0 +1,49 @@
+"""Which daemons are behind a shim, and what a request's body shows, without an engine."""
+
+from __future__ import annotations
+
+from labkit.experiments.parts import _daemons, _filled
+
+SHIM = ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", "ab", "-address"]
+
+
+def process(pid, parent, *command):
+    name = command[0].rsplit("/", 1)[-1]
+    return {"pid": pid, "ppid": parent, "comm": name, "exe": command[0], "command": list(command), "started": pid}
+
+
+def machine(*processes):
+    return {one["pid"]: one for one in processes}
+
+
+TEST_DAEMONS = (
+    process(10, 1, "/usr/bin/containerd", "--config", "/tmp/x/containerd.toml", "--address", "/tmp/x/containerd.sock"),
+    process(11, 1, "/usr/sbin/dockerd", "--containerd", "/tmp/x/containerd.sock"),
+)
+
+
+def test_a_containerd_that_dockerd_started_itself():
+    rows = machine(
+        *TEST_DAEMONS, process(20, 1, "/usr/sbin/dockerd"),
+        process(21, 20, "/usr/bin/containerd", "--config", "/var/run/docker/containerd/containerd.toml"),
+    )  # fmt: skip
+    assert _daemons(rows, [*SHIM, "/var/run/docker/containerd/containerd.sock"]) == [20, 21]
+    assert _daemons(rows, [*SHIM, "/tmp/x/containerd.sock"]) == [11, 10]
+
+
+def test_a_containerd_of_its_own_at_the_usual_address():
+    rows = machine(
+        *TEST_DAEMONS, process(20, 1, "/usr/bin/containerd"),
+        process(21, 1, "/usr/bin/dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"),
+    )  # fmt: skip
+    assert _daemons(rows, [*SHIM, "/run/containerd/containerd.sock"]) == [21, 20]
+
+
+def test_none_at_all():
+    assert _daemons(machine(process(5, 1, "/usr/bin/podman")), []) == []
+
+
+def test_a_body_without_its_empty_members():
+    assert _filled({"Cmd": ["true"], "Env": None, "HostConfig": {"Dns": [], "Memory": 0, "Binds": None}}) == {
+        "Cmd": ["true"]
+    }
