@@ -56,7 +56,8 @@ def test_lab(lab_page, lab):
     faults = layout.faults(page)
     assert not faults, "\n".join(["what looks wrong:", *faults])
     assert page.locator(".jp-Dialog").count() == 0
-    assert page.errors == []
+    # A lab makes networks; when an interface comes or goes, Chromium drops what it is loading and asks again.
+    assert [error for error in page.errors if "ERR_NETWORK_CHANGED" not in error] == []
     assert notebook.read_bytes() == committed, "JupyterLab saved into the checkout"
 
 
