@@ -120,13 +120,12 @@ def roll_out(on: Context, *, n: int = 5) -> RollOut:
     """Replace version 1 by version 2 and version 2 by version 1, n times each.
 
     Method: timed from removing the old container to the first answer of the new one (``/health`` with its
-    version), over HTTP inside the network; images are on the engine already (warm). n = 5; emulated 2.
+    version), over HTTP inside the network; images are on the engine already (warm).
     """
     from . import pipeline
     from .building import build
 
     at_least_one(n=n)
-    n = min(n, 2) if on.facts.emulated else n
     tags = {version: build(on, f"{on.session.name('tea')}:v{version}", pipeline.tea(version)).tag for version in "12"}
     forward, back, versions = [], [], []
     with explained(on.session.engine.endpoint):

@@ -72,13 +72,12 @@ class Environments(Result):
         )
 
 
-def environments(on: Context, *, n: int | None = None) -> Environments:
+def environments(on: Context, *, n: int = 5) -> Environments:
     """Run one script in two userlands, then as an image that brings its own.
 
     Ann's machine has Python and lives in one time zone; Bob's has no Python and lives in another. Both
     are containers here, on one kernel: what differs is the userland.
     """
-    n = (2 if on.facts.emulated else 5) if n is None else n
     at_least_one(n=n)
     on.image(images.PYTHON)
     places = {
