@@ -90,7 +90,8 @@ class OomRun(Result):
         return (
             f"killed by the kernel: {yes_no(self.verdict.cgroup_kills > 0)}"
             f" · exit code {self.verdict.exit_code}\n"
-            f"peak within the limit: {yes_no(within)} · the machine had more than that free: {yes_no(room)}"
+            f"peak within the limit: {yes_no(within)} · the machine had more than that free: {yes_no(room)}\n"
+            f"{self.verdict.explanation}"
         )
 
 

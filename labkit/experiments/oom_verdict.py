@@ -54,10 +54,8 @@ class Verdict:
 
     @property
     def explanation(self) -> str:
-        """One sentence: what happened, or why the places differ."""
+        """One sentence: what happened, by what the kernel counted and how the main process ended."""
         killed = self.cgroup_kills > 0
-        if killed and not (self.oom_killed and self.oom_event):
-            return "The kernel killed a process, but the engine missed it: trust the cgroup's counter."
         if killed and self.exit_code == 137:
             return "The OOM killer chose the main process, and the container ended with it."
         if killed:
@@ -78,7 +76,8 @@ class Verdict:
             ("kernel's log", kernel_says),
         ]
         lines = [f"{place:<20} {says}" for place, says in rows]
-        return "\n".join([*lines, self.explanation])
+        agreement = "All agree." if self.agree else "The engine missed the kill: trust the cgroup's counter."
+        return "\n".join([*lines, agreement])
 
     def evidence(self) -> str:
         """The raw lines behind the verdict, with this run's own numbers."""

@@ -1,0 +1,38 @@
+"""The verdict's words, also where the engine's word and the kernel's differ."""
+
+import pytest
+
+from labkit.experiments.oom_verdict import Verdict
+
+EVENTS = ["create", "start", "oom", "die"]
+
+
+def verdict(**changed):
+    read = {
+        "oom_killed": True, "exit_code": 137, "events": EVENTS, "cgroup_kills": 1, "counters": {"oom_kill": 1},
+        "counter_file": "memory.events", "victim": "awk",
+    }  # fmt: skip
+    return Verdict(**{**read, **changed})
+
+
+@pytest.mark.parametrize("late", [{"oom_killed": False}, {"events": ["create", "start", "die"]}])
+def test_an_engine_that_missed_the_kill_is_told_and_changes_no_conclusion(late):
+    missed = verdict(**late)
+    assert not missed.agree and str(missed).endswith("The engine missed the kill: trust the cgroup's counter.")
+    assert missed.explanation == verdict().explanation
+
+
+def test_all_five_agree():
+    assert verdict().agree and str(verdict()).splitlines()[0] == "State.OOMKilled      true"
+    assert str(verdict()).endswith("All agree.")
+
+
+@pytest.mark.parametrize(
+    "read, words",
+    [({}, "chose the main process"), ({"exit_code": 0}, "chose a child"),
+     ({"cgroup_kills": 0, "oom_killed": False, "events": ["kill", "die"]}, "not from the OOM killer"),
+     ({"cgroup_kills": 0, "oom_killed": False, "events": ["die"], "exit_code": 1}, "nothing was killed"),
+     ({"cgroup_kills": 0, "oom_killed": False, "events": ["die"], "exit_code": 0}, "with the work done")],
+)  # fmt: skip
+def test_what_happened(read, words):
+    assert words in verdict(**read).explanation
