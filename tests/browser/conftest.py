@@ -190,15 +190,9 @@ def quiet(locator, seconds: float, timeout: float = 300.0) -> None:
 
 
 def start_cells(page) -> None:
-    """Run all cells, short of one that closes the lab: its widgets would have no engine left."""
-    closing = page.locator(".jp-CodeCell .jp-InputArea-editor", has_text="lab.close()")
-    what = "Run All Cells"
-    if closing.count():
-        closing.last.scroll_into_view_if_needed()
-        closing.last.click()
-        what = "Run All Above Selected Cell"
+    """Run → Run All Cells."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name=what, exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.locator(".jp-CodeCell .jp-InputPrompt", has_text="[*]").first.wait_for(state="attached", timeout=30_000)
 
 
