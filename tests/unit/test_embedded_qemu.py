@@ -160,7 +160,8 @@ def test_emulated_machine_keeps_time_by_qemus_clock(monkeypatch):
     # Its time-stamp counter runs at the host's rate, which differs where a snapshot is resumed.
     monkeypatch.setattr(qemu, "machine_type", lambda: "x86_64")
     arguments = line()
-    assert "clocksource=acpi_pm" in arguments[arguments.index("-append") + 1]
+    # And a busy machine lets the kernel learn a wrong one at boot.
+    assert {"clocksource=acpi_pm", "tsc=unstable"} <= set(arguments[arguments.index("-append") + 1].split())
 
 
 def test_a_small_container_gets_less_room_for_translated_code():

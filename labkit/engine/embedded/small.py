@@ -26,7 +26,7 @@ from ...paths import cache_dir
 from . import accel, packages
 from .host import find_qemu, machine_type
 from .initramfs import cpio
-from .qemu import EMULATED_PROCESSOR
+from .qemu import EMULATED_CLOCK, EMULATED_PROCESSOR
 
 #: Memory of the machine in MiB.
 MEMORY = 96
@@ -209,7 +209,7 @@ class SmallVM:
         else:
             cpu = EMULATED_PROCESSOR if self.emulated else "host"
             machine, console = "q35,sata=off,smbus=off,vmport=off,hpet=off,i8042=off,graphics=off", "ttyS0"
-            more = "clocksource=tsc tsc=reliable no_timer_check" if self.emulated else ""
+            more = EMULATED_CLOCK if self.emulated else ""
         words = f"console={console} {KERNEL_ARGUMENTS} {more}"
         arguments = [
             qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "labkit-small",
