@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from docker.errors import NotFound
+
 from .. import images
 from ..engine.attached import AttachedStream
 from ..engine.client import remove_container
@@ -110,6 +112,8 @@ class Observer:
                 return
             api = self._session.docker.api
             with explained(self._session.engine.endpoint):
+                # An earlier helper whose line broke, as it does when the daemon is restarted, may live on.
+                self._discard()
                 image = images.ensure(self._session.docker, images.PYTHON)
                 made = api.create_container(
                     image,
@@ -200,10 +204,17 @@ class Observer:
     def remove(self) -> None:
         """End the helper and remove its container now, not with the session."""
         self.close()
-        if self.container_id:
-            with explained(self._session.engine.endpoint):
-                remove_container(self._session.docker.containers.get(self.container_id))
-            self.container_id = ""
+        with explained(self._session.engine.endpoint):
+            self._discard()
+
+    def _discard(self) -> None:
+        if not self.container_id:
+            return
+        try:
+            remove_container(self._session.docker.containers.get(self.container_id))
+        except NotFound:
+            pass  # gone already
+        self.container_id = ""
 
     # The operations by name, so that experiments read well.
 

@@ -176,6 +176,18 @@ def test_starts_again_after_its_container_is_gone(lab_context):
     assert on.observer.container_id != first
 
 
+def test_starts_again_beside_what_is_left_of_the_one_before(lab_context):
+    on = lab_context
+    on.observer.machine()
+    first = on.observer.container_id
+    on.docker.api.kill(first)  # its container, and with it the name, stays
+    patience = time.monotonic() + 10
+    while on.observer._line is not None and time.monotonic() < patience:
+        time.sleep(0.05)
+    assert on.observer.machine()["cpus"] > 0
+    assert on.observer.container_id != first
+
+
 def test_a_call_in_flight_is_told_when_the_helper_ends(lab_context):
     on = lab_context
     with on.container(on.image(), ["true"], start=False) as container:
