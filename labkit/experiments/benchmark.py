@@ -106,6 +106,11 @@ class Benchmark(Result):
         """Whether anything that was wanted is missing."""
         return self.interrupted or any(row.partial for row in self.series)
 
+    @property
+    def subjects(self) -> str:
+        """Who was measured, in words that are the same on every engine."""
+        return ", ".join(row.label for row in self.series)
+
     def find(self, label: str) -> Series:
         """A subject's series by its label.
 

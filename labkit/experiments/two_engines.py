@@ -35,11 +35,15 @@ class TwoEngines(Benchmark):
     inner_kernel: str = ""
     machine_memory: int = 0
 
+    @property
+    def subjects(self) -> str:
+        return "the engine in a VM, and the one on the machine where there is one"
+
     def facts(self) -> str:
         apart = self.inner_boot != self.outer_boot
         return (
             "a container in the virtual machine that shares pid, net, ipc and uts with its engine's machine\n"
-            f"sees the virtual machine's kernel: {yes_no(bool(self.inner_kernel))}"
+            f"sees the virtual machine's kernel: {yes_no(self.inner_kernel == self.inside.kernel)}"
             f" · sees the notebook's machine: {yes_no(not apart)}"
         )
 

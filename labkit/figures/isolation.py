@@ -182,7 +182,7 @@ def plot_ecdf(result: Benchmark, *, others: bool = True) -> Picture:
         axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0)
         alt = (
             f"Step chart, {result.title.lower()} on a logarithmic axis: one curve each for "
-            f"{', '.join(row.label for row in result.ordered())}, from left to right."
+            f"{result.subjects}; the further left, the faster."
         )
         return picture(figure, alt, caption=_caption(result))
 
@@ -271,7 +271,7 @@ def plot_dots(result: Benchmark, *, others: bool = True, log: bool | None = None
         axes.set_xlabel(f"{result.unit}, {better}" + (" (logarithmic)" if log else ""))
         axes.set_title(result.title, pad=10)
         stars = " Stars below the line: published figures." if found else ""
-        alt = f"Dot chart, {result.title.lower()}: one row each for {', '.join(row.label for row in rows)}.{stars}"
+        alt = f"Dot chart, {result.title.lower()}: one row each for {result.subjects}.{stars}"
         notes = "★ published by others on other machines\n" if found else ""
         return picture(figure, alt, caption=notes + _caption(result))
 
