@@ -147,6 +147,23 @@ def test_shell_that_takes_too_long_is_stopped_and_hinders_nobody(owned):
     assert "sleep 300" not in owned.shell("ps ax -o args | grep '[s]leep 300' || true")
 
 
+def test_a_published_port_answers_on_its_machine(owned, client):
+    command = ["httpd", "-f", "-p", "80", "-h", "/etc"]
+    web = client.containers.run("labkit/busybox:1", command, detach=True, ports={"80/tcp": ("127.0.0.1", None)})
+    try:
+        web.reload()
+        port = web.ports["80/tcp"][0]["HostPort"]
+        assert "root" in owned.shell(
+            f"for n in 1 2 3 4 5; do wget -qO- http://127.0.0.1:{port}/passwd && exit; sleep 1; done"
+        )
+    finally:
+        web.remove(force=True)
+
+
+def test_the_kernel_finds_modules_that_are_not_loaded_yet(owned):
+    assert owned.shell("modprobe xt_comment && lsmod | grep -c ^xt_comment").strip() == "1"
+
+
 def test_guest_has_no_way_out(owned):
     # The notebook's machine is 10.0.2.2 to it; a listener there must stay out of reach.
     with socket.socket() as listener:

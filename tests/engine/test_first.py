@@ -99,4 +99,4 @@ def test_doctor_on_an_engine_that_is_not_there(address):
     assert report["ok"] is False and report["engine"] is None
     [failed] = [check for check in report["checks"] if not check["ok"] and check["needed"]]
     assert failed["name"] == "a container engine answers"
-    assert failed["detail"].startswith("Nothing answers there.") and "labkit doctor" in failed["remedy"]
+    assert failed["detail"].startswith(f"{address}: Nothing answers there.") and "labkit doctor" in failed["remedy"]

@@ -186,6 +186,8 @@ def _require(running: machine.Machine, command: str) -> None:
 def _finish(running: machine.Machine) -> None:
     commands = (
         "/usr/lib/labkit/service stop",
+        # busybox lists modules in text only; the kernel loads what it lacks with kmod, which wants its own index.
+        "/usr/sbin/depmod -a",
         # Written in full: the kernel can't swap to a file with holes.
         "dd if=/dev/zero of=/swapfile bs=1M count=128 2>&1 && chmod 600 /swapfile && mkswap /swapfile",
         # What was deleted leaves holes in the image again.
