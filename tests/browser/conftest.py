@@ -138,10 +138,7 @@ class Course:
             page.errors = []
             page.on("pageerror", lambda error: page.errors.append(str(error)))
             page.on("console", lambda line: line.type == "error" and page.errors.append(line.text))
-            page.goto(self._server.url if lab == self._order[0] else self._server.address(lab))
-            page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=PATIENCE * 1000)
-            # Cells that are run before the kernel is connected lose their outputs and never run.
-            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=PATIENCE * 1000)
+            open_notebook(page, self._server.url if lab == self._order[0] else self._server.address(lab))
             quiet(page.locator(".jp-Notebook-ExecutionIndicator:not([data-status='idle'])"), 3)
             start_cells(page)
             self._pages[lab] = page
@@ -175,6 +172,25 @@ def lab_page(course, lab):
     """The page of the lab that the test names, its cells run; closed at the end, its kernel ended."""
     yield course.page(lab)
     course.leave(lab)
+
+
+def open_notebook(page, address: str) -> None:
+    """Open a notebook and wait for its kernel: cells that are run before lose their outputs and never run.
+
+    Chromium drops what it is loading when the machine's interfaces change, as they do while another lab
+    makes networks, and JupyterLab asks for a kernel once: then the page is loaded again, as a person would.
+    """
+    from playwright.sync_api import TimeoutError as TooLate
+
+    for last in (False, False, False, True):
+        try:
+            page.goto(address)
+            page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
+            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+            return
+        except TooLate:
+            if last:
+                raise
 
 
 def quiet(locator, seconds: float, timeout: float = 300.0) -> None:
