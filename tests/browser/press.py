@@ -124,7 +124,7 @@ def isolation(page) -> None:
     handle = box.locator(".noUi-handle")
     handle.focus()
     handle.press("End")
-    expect(box.locator(".widget-readout")).to_have_text("120")
+    expect(box.locator(".widget-readout")).to_have_text("240")
     press(box, "Start")
     expect(box).to_contain_text(re.compile(r": [1-9]\d* of \d"), timeout=LONG)
     press(box, "Stop")
