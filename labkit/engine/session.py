@@ -213,11 +213,22 @@ def _remove_images(client, session: str, done: Removed) -> int:
         force = len(ours) == len(tags) + len(digests)
         for reference in ours:
             count += _try(done, lambda name=reference, force=force: client.api.remove_image(name, force=force))
-    for label in (SESSION, BUILD):
-        for row in client.api.images(all=True, filters={"label": f"{label}={session}"}):
-            # Newest first, as the engine lists them: parents go with their last child.
-            count += _try(done, lambda id=row["Id"]: client.api.remove_image(id, force=True), attempts=3)
+    # An image goes only after its children, and two of one second are listed in any order: rounds, as long as
+    # one of them removes something.
+    before, kept = None, Removed()
+    while (found := _images_of(client, session)) and found != before:
+        before, kept = found, Removed()
+        for identifier in found:
+            count += _try(kept, lambda id=identifier: client.api.remove_image(id, force=True), attempts=2)
+    if found:
+        done.kept += kept.kept
     return count
+
+
+def _images_of(client, session: str) -> list[str]:
+    """The images with a session's label, newest first."""
+    filters = [{"label": f"{label}={session}"} for label in (SESSION, BUILD)]
+    return list(dict.fromkeys(row["Id"] for one in filters for row in client.api.images(all=True, filters=one)))
 
 
 def _try(done: Removed, removal: Callable[[], object], *, attempts: int = 20) -> int:

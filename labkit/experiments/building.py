@@ -99,10 +99,12 @@ def build(
         if base not in images.RECIPES:
             raise BadInput(f"There is no image {base}.", next_step=f"Begin with FROM {' or '.join(images.RECIPES)}.")
         on.image(base)
-    files = {**files, "Dockerfile": f"{recipe}\n{labels_line(on.docker.lab_labels)}\n"}
+    label = labels_line(on.docker.lab_labels)
+    written = _labelled(recipe, label)
+    files = {**files, "Dockerfile": f"{written}\n"}
     reader = _Reader()
     began = time.perf_counter()
-    with explained(on.session.engine.endpoint), _readable(recipe):
+    with explained(on.session.engine.endpoint), _readable(written, label):
         stream = on.docker.api.build(
             fileobj=context_archive(files, mtime=mtime), custom_context=True, tag=tag, nocache=not cache,
             cache_from=[cache] if isinstance(cache, str) else None,
@@ -116,17 +118,33 @@ def build(
             raise
         if reader.error:
             _forget(on, reader)
-            total = int(reader.total or 1) - 1  # the last step is the lab's labels, which nobody wrote
+            # The steps that nobody wrote, the lab's labels, are not counted.
+            total = int(reader.total or 1) - written.count(label)
+            number = sum(not step.instruction.startswith(_OWN) for step in reader.steps) + 1
             raise LabError(
-                f"The build failed at step {len(reader.steps) + 1} of {total}: {reader.instruction}.",
+                f"The build failed at step {number} of {total}: {reader.instruction}.",
                 cause=_cause(reader),
                 next_step=_next_step(reader),
                 engine=on.session.engine.endpoint,
             )
         image = on.docker.api.inspect_image(tag)["Id"]
-    # The session's labels are a last step of our own.
-    steps = [step for step in reader.finished() if not step.instruction.startswith("LABEL labkit.")]
+    steps = [step for step in reader.finished() if not step.instruction.startswith(_OWN)]
     return Build(on.facts, tag, image, steps, time.perf_counter() - began)
+
+
+#: How a step of ours begins.
+_OWN = "LABEL labkit."
+
+
+def _labelled(recipe: str, label: str) -> str:
+    """The Dockerfile with the session's labels as the first step of each stage.
+
+    So every image that a step leaves says whose it is: the classic builder, told to reuse one image's steps
+    (``cache_from``), gives that image new parents and leaves the old ones behind, without a name or a child.
+    """
+    return re.sub(
+        r"^[ \t]*FROM\s(?:[^\n]*\\\n)*[^\n]*", lambda found: f"{found[0]}\n{label}", recipe, flags=re.M | re.I
+    )
 
 
 def _recipe(files: Mapping[str, str | bytes]) -> str:
@@ -145,7 +163,7 @@ def _recipe(files: Mapping[str, str | bytes]) -> str:
 
 
 @contextlib.contextmanager
-def _readable(recipe: str) -> Iterator[None]:
+def _readable(written: str, label: str) -> Iterator[None]:
     """What the engine can't read is refused before any step: then the sentence shows the line."""
     try:
         yield
@@ -153,9 +171,10 @@ def _readable(recipe: str) -> Iterator[None]:
         found = re.search(r"parse error (?:on |at )?line (\d+): (.*)", fault.explanation or "")
         if not found:
             raise
-        line = [*recipe.splitlines(), ""][int(found[1]) - 1].strip()
+        lines = [*written.splitlines(), ""]
+        number = int(found[1]) - 1
         raise BadInput(
-            f"The Dockerfile can't be read: line {found[1]}: {line}.",
+            f"The Dockerfile can't be read: line {number + 1 - lines[:number].count(label)}: {lines[number].strip()}.",
             cause=f"The engine says: {found[2].strip().rstrip('.')}.",
             next_step="Change that line, and build again.",
         ) from fault

@@ -158,12 +158,10 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
 
     Method: each request keeps a replica busy for ``work`` seconds (0.02; emulated 0.3). A start is timed
     from create to the replica's own first answer. At 1, 2 … ``most`` replicas, eight workers in the visitor
-    send a batch to the *name*, each on a connection of its own; good answers by the batch's time; n batches
-    (emulated: 2).
+    send a batch to the *name*, each on a connection of its own; good answers by the batch's time; n batches.
     """
     at_least_one(most=most, n=n)
     work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
-    n = min(n, 2) if on.facts.emulated else n
     shop = Shop(on, "monolith")
     starts, per_second, answered = [], {}, {}
     try:

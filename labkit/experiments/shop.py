@@ -300,7 +300,6 @@ def scaling(on: Context, copies: int = 3, *, n: int = 5) -> Scaling:
     """
     at_least_one(copies=copies, n=n)
     work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
-    n = min(n, 2) if on.facts.emulated else n
     shop = deploy(on, "microservices")
     remove_container(shop.containers.pop("catalogue"))
     per_second: dict[int, list[float]] = {}
