@@ -6,6 +6,7 @@ import difflib
 import html
 import importlib.metadata
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from string import Template
 
@@ -21,7 +22,9 @@ SIGNS = {"pass": "✓", "drift": "≠", "fail": "✗"}
 LINES = 60
 
 
-def as_dict(reports: list[LabReport], facts: EngineFacts, *, seconds: float, jobs: int) -> dict:
+def as_dict(
+    reports: list[LabReport], facts: EngineFacts, *, seconds: float, jobs: int, not_run: Sequence[str] = ()
+) -> dict:
     """The report as plain data, as ``--json`` prints it.
 
     Args:
@@ -29,15 +32,17 @@ def as_dict(reports: list[LabReport], facts: EngineFacts, *, seconds: float, job
         facts: of the engine that they ran on.
         seconds: from the first lab's start to the last one's end.
         jobs: how many ran at once.
+        not_run: the labs that an interrupt left no time for.
     """
     return {
-        "ok": bool(reports) and all(report.outcome == "pass" for report in reports),
+        "ok": bool(reports) and not not_run and all(report.outcome == "pass" for report in reports),
         "ended": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "seconds": round(seconds, 1),
         "jobs": jobs,
         "labkit": importlib.metadata.version("labkit"),
         "engine": {**asdict(facts), "name": facts.name},
         "labs": [asdict(report) for report in reports],
+        "not_run": list(not_run),
     }
 
 
@@ -53,6 +58,7 @@ def as_text(found: dict) -> str:
         for problem in lab["problems"]:
             lines.append(f"    cell [{problem['cell']}] {problem['id']}: {problem['what']}")
             lines += ["      " + line for line in _difference(problem)]
+    lines += [f"- {lab:<{width}}  not run" for lab in found["not_run"]]
     lines.append(f"{_headline(found)} in {_minutes(found['seconds'])}, {found['jobs']} at a time.")
     return "\n".join(lines)
 
@@ -67,7 +73,8 @@ def _difference(problem: dict) -> list[str]:
 
 def _headline(found: dict) -> str:
     good = sum(lab["outcome"] == "pass" for lab in found["labs"])
-    return f"{good} of {len(found['labs'])} labs pass"
+    missing = len(found["not_run"])
+    return f"{good} of {len(found['labs'])} labs pass" + (f", {missing} not run" if missing else "")
 
 
 def _minutes(seconds: float) -> str:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ..course import labs, resolve
@@ -76,16 +76,18 @@ def main(options: argparse.Namespace) -> int:
     names = chosen([] if options.all else options.labs)
     facts = make_ready(options.engine)
     jobs = at_a_time(options.jobs, facts, saves=options.save)
-    say(f"{facts.name} {facts.version} ({facts.kind}) · {len(names)} labs, {jobs} at a time")
+    count = f"{len(names)} lab{'s' * (len(names) > 1)}"
+    say(f"{facts.name} {facts.version} ({facts.kind}) · {count}, {min(jobs, len(names))} at a time")
     began = time.monotonic()
     with Board(names) as board:
-        reports = run_labs(names, board, jobs=jobs, engine=options.engine, saves=options.save)
-    found = as_dict(reports, facts, seconds=time.monotonic() - began, jobs=jobs)
+        reports, interrupted = run_labs(names, board, jobs=jobs, engine=options.engine, saves=options.save)
+    not_run = [name for name in names if name not in {report.lab for report in reports}]
+    found = as_dict(reports, facts, seconds=time.monotonic() - began, jobs=jobs, not_run=not_run)
     if options.report:
         Path(options.report).write_text(as_html(found), encoding="utf-8")
         say(f"Report: {options.report}")
     print(json.dumps(found, indent=1) if options.json else as_text(found))
-    return 0 if found["ok"] else 1
+    return 130 if interrupted else 0 if found["ok"] else 1
 
 
 def make_ready(engine: str | None) -> EngineFacts:
@@ -98,10 +100,15 @@ def make_ready(engine: str | None) -> EngineFacts:
         return lab.facts
 
 
-def run_labs(names: list[str], board: Board, *, jobs: int, engine: str | None, saves: bool) -> list[LabReport]:
+def run_labs(
+    names: list[str], board: Board, *, jobs: int, engine: str | None, saves: bool
+) -> tuple[list[LabReport], bool]:
     """Run labs, ``jobs`` at a time; the reports come in the order of the course.
 
-    An interrupt reaches every running lab, and waits until each has tidied up.
+    An interrupt (Ctrl-C) reaches every running lab, and waits until each has tidied up.
+
+    Returns:
+        A report for each lab that was begun, and whether there was an interrupt.
     """
     stopped = threading.Event()
     began = time.monotonic()
@@ -119,12 +126,15 @@ def run_labs(names: list[str], board: Board, *, jobs: int, engine: str | None, s
         return report
 
     pool = ThreadPoolExecutor(jobs)
+    started: dict[str, Future[LabReport]] = {}
     try:
         started = {lab: pool.submit(one, lab) for lab in (longest_first(names) if jobs > 1 else names)}
-        return [started[lab].result() for lab in names]
-    except BaseException:
+        return [started[lab].result() for lab in names], False
+    except KeyboardInterrupt:
         stopped.set()
-        raise
+        pool.shutdown(wait=True, cancel_futures=True)
+        return [started[lab].result() for lab in names if lab in started and not started[lab].cancelled()], True
     finally:
+        stopped.set()
         with contextlib.suppress(KeyboardInterrupt):
             pool.shutdown(wait=True, cancel_futures=True)

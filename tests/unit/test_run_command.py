@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
+import signal
+import time
 from html.parser import HTMLParser
 
 import nbformat
@@ -77,6 +80,28 @@ def test_a_run_is_stopped_when_asked(course):
     found = rerun.execute(LAB, stop=lambda: True)
     assert found.outcome == "fail" and found.problems[0]["what"] == "interrupted"
     assert found.seconds < 50
+
+
+def test_an_interrupt_tells_what_was_done(monkeypatch):
+    """Ctrl-C while the second of three labs runs: one has ended, one is stopped, one is never begun."""
+    names = ["00-start-here", "05-container-history", "08-out-of-memory"]
+
+    def execute(lab, *, engine, watch, stop):
+        if lab == names[0]:
+            return rerun.LabReport(lab)
+        os.kill(os.getpid(), signal.SIGINT)
+        while not stop():
+            time.sleep(0.01)
+        return rerun.LabReport(lab, "fail", problems=[{"cell": 0, "id": "", "what": "interrupted", "detail": ""}])
+
+    monkeypatch.setattr(run, "execute", execute)
+    monkeypatch.setattr(run, "sweep", lambda engine: None)
+    with board.Board(names, Console(file=io.StringIO())) as shown:
+        reports, interrupted = run.run_labs(names, shown, jobs=1, engine=None, saves=False)
+    assert interrupted and [(one.lab, one.outcome) for one in reports] == [(names[0], "pass"), (names[1], "fail")]
+    found = report.as_dict(reports, FACTS, seconds=1, jobs=1, not_run=names[2:])
+    assert not found["ok"] and found["not_run"] == [names[2]]
+    assert report.as_text(found).endswith("1 of 2 labs pass, 1 not run in 1 s, 1 at a time.")
 
 
 FIGURE = """
