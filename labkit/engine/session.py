@@ -45,7 +45,8 @@ class Removed:
 
     def __str__(self) -> str:
         kinds = ("containers", "networks", "volumes", "images")
-        parts = [f"{getattr(self, kind)} {kind}" for kind in kinds if getattr(self, kind)]
+        counts = [(getattr(self, kind), kind) for kind in kinds]
+        parts = [f"{count} {kind if count > 1 else kind[:-1]}" for count, kind in counts if count]
         return ", ".join(parts) or "nothing"
 
 

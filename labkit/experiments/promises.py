@@ -109,9 +109,13 @@ def report_files() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Carried(Result):
-    """An image saved here, loaded on another engine, and run there. Times in seconds, size in bytes."""
+    """An image saved here, loaded on another engine, and run there. Times in seconds, size in bytes.
+
+    ``unknown``: the other engine did not have the image before.
+    """
 
     other: EngineFacts
+    unknown: bool
     here: str
     there: str
     id_here: str
@@ -120,11 +124,17 @@ class Carried(Result):
     size: int
 
     def facts(self) -> str:
-        elsewhere = self.other.endpoint != self.engine.endpoint and self.other.kernel != self.engine.kernel
+        elsewhere = self.other.endpoint != self.engine.endpoint and self.unknown
         return (
-            f"another engine, another kernel: {yes_no(elsewhere)}\nthe same image ID there: {yes_no(self.id_here == self.id_there)}\n"
+            f"another engine, which did not know the image: {yes_no(elsewhere)}\n"
+            f"the same image ID there: {yes_no(self.id_here == self.id_there)}\n"
             f"the same answer there: {yes_no(self.here == self.there)}"
         )
+
+    def machines(self) -> str:
+        """The two machines, by their kernels: on a host engine they differ."""
+        kinds = ((self.engine, "saved"), (self.other, "loaded and run"))
+        return "\n".join(f"{what} on Linux {one.kernel}, {one.kind} engine" for one, what in kinds)
 
 
 def carry(on: Context) -> Carried:
@@ -135,7 +145,9 @@ def carry(on: Context) -> Carried:
         here = _answer(on, tag)[0]
         seconds, began = {}, time.perf_counter()
         archive = b"".join(on.docker.api.get_image(tag))
-        seconds["save"], began = time.perf_counter() - began, time.perf_counter()
+        seconds["save"] = time.perf_counter() - began
+        unknown = not other.docker.api.images(tag)
+        began = time.perf_counter()
         other.docker.images.load(archive)
         seconds["load"], began = time.perf_counter() - began, time.perf_counter()
         container = other.docker.containers.create(tag, network_mode="none")
@@ -148,7 +160,7 @@ def carry(on: Context) -> Carried:
         seconds["run"] = time.perf_counter() - began
         id_there = other.docker.api.inspect_image(tag)["Id"]
         other.docker.api.remove_image(tag, force=True)
-        return Carried(on.facts, other.facts, here, there, id_here, id_there, seconds, len(archive))
+        return Carried(on.facts, other.facts, unknown, here, there, id_here, id_there, seconds, len(archive))
 
 
 # Two versions of one library, as two apps need them: the function has another name in the second.

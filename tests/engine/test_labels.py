@@ -125,7 +125,7 @@ def test_closing_counts_what_it_removed(lab_context):
     network = on.docker.networks.create(on.session.name("net"))
     on.docker.containers.run(image, ["sleep", "60"], detach=True, network=network.name)
     on.docker.volumes.create(on.session.name("vol"))
-    assert str(on.session.close()) == "1 containers, 1 networks, 1 volumes"
+    assert str(on.session.close()) == "1 container, 1 network, 1 volume"
 
 
 def test_a_failed_run_leaves_its_container_to_the_session(lab_context):

@@ -106,11 +106,14 @@ def test_solutions_are_folded_and_tagged(path):
     assert sorted(keys) == sorted(load(path.stem).exercises)
 
 
-def test_every_exercise_has_a_cell_for_the_learner_before_its_check(path):
+def test_every_exercise_is_one_cell_after_its_solution(path):
     cells = code_cells(path)
     for key in load(path.stem).exercises:
         [place] = [n for n, cell in enumerate(cells) if f'lab.check("{key}")' in cell.source]
-        assert any("exercise" in tags(cell) for cell in cells[max(place - 2, 0) : place + 1]), key
+        assert tags(cells[place]) >= {"exercise"}, key
+        assert cells[place].source.startswith("# Your turn: write above the last line"), key
+        assert cells[place].source.endswith(f'lab.check("{key}")'), key
+        assert cells[place - 1].source.startswith(f"%%solution {key}\n"), key
 
 
 @pytest.mark.parametrize("call, kind", [("check", "exercises"), ("predict", "predictions")])

@@ -188,4 +188,4 @@ def test_clean_everything_also_takes_those(rows):
 
 def test_removed_reads_as_counts():
     assert str(Removed()) == "nothing" and not Removed()
-    assert str(Removed(containers=2, volumes=1)) == "2 containers, 1 volumes" and Removed(images=1)
+    assert str(Removed(containers=2, volumes=1)) == "2 containers, 1 volume" and Removed(images=1)
