@@ -215,7 +215,7 @@ def plot_rebuild(run: Rebuild) -> Picture:
         axes.set_yticks(range(len(steps)), [textwrap.shorten(s.instruction, 44, placeholder=" …") for s in steps])
         axes.tick_params(axis="y", labelsize=10.5)
         axes.set_ylim(len(steps) - 0.4, -0.6)
-        axes.set_xlim(0, max(s.seconds for s in [*run.first.steps, *steps]) * 1.18)
+        axes.set_xlim(0, max(s.seconds for s in [*run.first.steps, *steps]) * 1.25)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("seconds")
         axes.set_title(f"{run.changed} changed: what is built again?")

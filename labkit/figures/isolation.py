@@ -214,13 +214,17 @@ def plot_sandbox(result: Sandbox) -> Picture:
             names = _draw_rows(axes, rows, unit)
             axes.set_yticks(range(len(rows)), [name.replace(" (", "\n(") for name in names])
             axes.set_ylim(len(rows) - 0.4, -0.6)
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-            axes.xaxis.set_minor_formatter(lambda value, _: "")
             values = [value for row in rows for value in row.values] or [1.0]
-            axes.set_xlim(min(values) / 2, max(values) * 8)
+            if unit == "s":
+                axes.set_xlim(0, max(values) * 1.45)
+                axes.set_xlabel(f"{unit}, less is better")
+            else:
+                axes.set_xscale("log")
+                axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+                axes.xaxis.set_minor_formatter(lambda value, _: "")
+                axes.set_xlim(min(values) / 2, max(values) * 25)
+                axes.set_xlabel(f"{unit}, less is better (logarithmic)")
             axes.grid(axis="y", visible=False)
-            axes.set_xlabel(f"{unit}, less is better (logarithmic)")
             axes.set_title(title, pad=10)
         alt = "Two dot charts with runc beside gVisor: the time to start, and the time that one system call takes."
         return picture(figure, alt, caption=_caption(result, *result.series, *calls))
