@@ -7,17 +7,15 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 
 from . import card, course, exercises, images
 from . import engine as engines
 from .engine import Engine, OwnedEngine, Session
 from .engine.dockercli import run_cli
 from .engine.faults import explained
-from .errors import BadInput, LabError
+from .errors import LabError
 from .experiments.context import Context
 from .observe import Observer
-from .paths import COURSE
 
 #: What ``lab.oom`` and its like are made of: modules whose public functions take a context first.
 TOPICS: dict[str, tuple[str, ...]] = {
@@ -259,27 +257,20 @@ class Lab:
         self.close()
 
 
-def names() -> list[str]:
-    """The labs of this course, in order, from ``notebooks/``."""
-    return sorted(path.stem for path in Path(COURSE, "notebooks").glob("[0-9][0-9]-*.ipynb"))
-
-
 def open_lab(name: str, *, engine: str | None = None) -> Lab:
     """Open a lab on a live engine and show the engine card.
 
     A lab that is still open in this process is closed first, so a first cell can be run again.
 
     Args:
-        name: such as ``"08-out-of-memory"``.
+        name: such as ``"08-out-of-memory"``, or its number.
         engine: ``"host"``, ``"embedded"`` or an address; ``$LABKIT_ENGINE`` by default.
 
     Raises:
         BadInput: there's no lab of that name.
         labkit.errors.NoEngine: no engine answers, and none can be started.
     """
-    known = names()
-    if known and name not in known:
-        raise BadInput(f"There is no lab {name!r}.", next_step=f"The labs: {', '.join(known)}.")
+    name = course.resolve(name).lab
     _prepare_notebook()
     for earlier in list(_open_labs.values()):
         close_quietly(earlier)

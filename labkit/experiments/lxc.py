@@ -25,7 +25,8 @@ _ROOTFS = f"/var/lib/lxc/{NAME}/rootfs"
 #: What one types for a system container with LXC, and why. ``lxc-net`` and larger templates take some of it off.
 STEPS: tuple[tuple[str, str], ...] = (
     (f"ip link add {BRIDGE} type bridge", "a network: first a bridge,"),
-    (f"ip addr add 10.0.3.1/24 dev {BRIDGE}; ip link set {BRIDGE} up", "its address,"),
+    (f"ip addr add 10.0.3.1/24 dev {BRIDGE}", "its address,"),
+    (f"ip link set {BRIDGE} up", "switched on"),
     (f"lxc-create -n {NAME} -t busybox", "a root filesystem from a template"),
     (f"echo lxc.net.0.type = veth >> /var/lib/lxc/{NAME}/config", "a virtual cable"),
     (f"echo lxc.net.0.flags = up >> /var/lib/lxc/{NAME}/config", "that is switched on,"),
@@ -33,10 +34,8 @@ STEPS: tuple[tuple[str, str], ...] = (
     (f"echo lxc.net.0.ipv4.address = 10.0.3.10/24 >> /var/lib/lxc/{NAME}/config", "and an address"),
     (f"sed -i /udhcpc/d {_ROOTFS}/etc/init.d/rcS", "which is fixed: no DHCP client"),
     (f"echo ::respawn:/bin/httpd -f -p 80 -h /etc >> {_ROOTFS}/etc/inittab", "a service for init: web"),
-    (
-        f"echo ::respawn:/bin/crond -f >> {_ROOTFS}/etc/inittab; mkdir -p {_ROOTFS}/var/spool/cron/crontabs",
-        "another: cron",
-    ),
+    (f"echo ::respawn:/bin/crond -f >> {_ROOTFS}/etc/inittab", "another: cron,"),
+    (f"mkdir -p {_ROOTFS}/var/spool/cron/crontabs", "and the folder that it looks into"),
     (f"lxc-start -n {NAME} -l INFO -o /tmp/{NAME}.log", "start it: init comes up, then its services"),
 )
 

@@ -86,8 +86,8 @@ class WithoutDaemons(Result):
             f"dockerd stopped: the counter goes on: {yes_no(self._counted('containerd'))}\n"
             f"containerd killed as well: the counter goes on: {yes_no(self._counted('nobody'))}\n"
             f"both back: output complete: {yes_no(self.complete)} · exit code {self.exit_code}, as the program left it\n"
-            f"another one left while both were gone: its exit code is kept: {yes_no(self.early_code == 7)}"
-            f" · what it said before: {yes_no('first words' in self.early_lines)}"
+            "another one left while both were gone:\n"
+            f"  its exit code is kept: {yes_no(self.early_code == 7)} · what it said before: {yes_no('first words' in self.early_lines)}"
             f" · its last words: {yes_no('last words' in self.early_lines)}"
         )
 
@@ -317,7 +317,7 @@ class Group(Result):
 
     def facts(self) -> str:
         return (
-            f"outside the group: {self.refusal}\n"
+            f"outside the group:\n  {self.refusal}\n"
             f"inside the group:  {self.inside}\n"
             f"root's file, read directly:            {self.direct}\n"
             f"root's file, read through a container: {self.through}"

@@ -58,7 +58,7 @@ def plot(run: OomRun, *, stats: bool = True) -> Picture:
             _mark(axes, run.kill_time, run.limit / MIB, "the kernel kills", "X")
         elif run.samples:
             last = _last_high(run)
-            _mark(axes, last.time, last.usage / MIB, ending, "o")
+            _mark(axes, last.time, last.usage / MIB, ending, "o", above=run.sampled_peak / MIB)
         axes.set_title(f"A process grows inside {show_size(run.limit)}: {ending}")
         axes.legend(loc="lower left", ncols=4, bbox_to_anchor=(-0.01, 0.985), borderaxespad=0)
         alt = (
@@ -74,10 +74,11 @@ def _last_high(run: OomRun) -> Sample:
     return next((sample for sample in reversed(run.samples) if sample.usage >= half), run.samples[-1])
 
 
-def _mark(axes, x: float, y: float, text: str, marker: str) -> None:
+def _mark(axes, x: float, y: float, text: str, marker: str, above: float | None = None) -> None:
+    """A mark at a point of the curve; its words stand above that point, or above a higher one of the curve."""
     axes.plot([x], [y], marker=marker, markersize=13, color=COLOURS["vermilion"],
               markeredgecolor=COLOURS["ink"], zorder=6, linestyle="none")  # fmt: skip
-    axes.annotate(text, (x, y), xytext=(4, 13), textcoords="offset points", ha="right",
+    axes.annotate(text, (x, max(y, above or y)), xytext=(4, 13), textcoords="offset points", ha="right",
                   fontweight="bold", color=COLOURS["vermilion"],
                   bbox={"boxstyle": "round,pad=0.05", "fc": COLOURS["paper"], "ec": "none", "alpha": 0.85},
                   zorder=5)  # fmt: skip

@@ -63,5 +63,7 @@ def ask(piece, path):
 if __name__ == "__main__":
     for name in PIECES:
         importlib.import_module(name)
+    # Eight clients knock at once. In a queue of five, one of them would have to knock again, a second later.
+    ThreadingHTTPServer.request_queue_size = 64
     server = ThreadingHTTPServer(("", 8000), Handler)
     server.serve_forever()
