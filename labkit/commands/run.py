@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -105,7 +106,8 @@ def run_labs(
 ) -> tuple[list[LabReport], bool]:
     """Run labs, ``jobs`` at a time; the reports come in the order of the course.
 
-    An interrupt (Ctrl-C) reaches every running lab, and waits until each has tidied up.
+    An interrupt (Ctrl-C, or SIGTERM as ``timeout`` sends it) reaches every running lab, and waits until each
+    has tidied up.
 
     Returns:
         A report for each lab that was begun, and whether there was an interrupt.
@@ -126,6 +128,7 @@ def run_labs(
         return report
 
     pool = ThreadPoolExecutor(jobs)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     started: dict[str, Future[LabReport]] = {}
     try:
         started = {lab: pool.submit(one, lab) for lab in (longest_first(names) if jobs > 1 else names)}
@@ -138,3 +141,4 @@ def run_labs(
         stopped.set()
         with contextlib.suppress(KeyboardInterrupt):
             pool.shutdown(wait=True, cancel_futures=True)
+        signal.signal(signal.SIGTERM, before)

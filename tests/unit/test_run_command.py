@@ -82,14 +82,15 @@ def test_a_run_is_stopped_when_asked(course):
     assert found.seconds < 50
 
 
-def test_an_interrupt_tells_what_was_done(monkeypatch):
-    """Ctrl-C while the second of three labs runs: one has ended, one is stopped, one is never begun."""
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_tells_what_was_done(monkeypatch, sent):
+    """A signal while the second of three labs runs: one has ended, one is stopped, one is never begun."""
     names = ["00-start-here", "05-container-history", "08-out-of-memory"]
 
     def execute(lab, *, engine, watch, stop):
         if lab == names[0]:
             return rerun.LabReport(lab)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), sent)
         while not stop():
             time.sleep(0.01)
         return rerun.LabReport(lab, "fail", problems=[{"cell": 0, "id": "", "what": "interrupted", "detail": ""}])
