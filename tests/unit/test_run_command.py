@@ -91,14 +91,21 @@ def test_an_interrupt_tells_what_was_done(monkeypatch, sent):
         if lab == names[0]:
             return rerun.LabReport(lab)
         os.kill(os.getpid(), sent)
+        end = time.monotonic() + 30
         while not stop():
+            assert time.monotonic() < end, "the signal stopped nothing"
             time.sleep(0.01)
         return rerun.LabReport(lab, "fail", problems=[{"cell": 0, "id": "", "what": "interrupted", "detail": ""}])
 
     monkeypatch.setattr(run, "execute", execute)
     monkeypatch.setattr(run, "sweep", lambda engine: None)
-    with board.Board(names, Console(file=io.StringIO())) as shown:
-        reports, interrupted = run.run_labs(names, shown, jobs=1, engine=None, saves=False)
+    # A shell's background jobs ignore SIGINT, and so would these tests there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with board.Board(names, Console(file=io.StringIO())) as shown:
+            reports, interrupted = run.run_labs(names, shown, jobs=1, engine=None, saves=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert interrupted and [(one.lab, one.outcome) for one in reports] == [(names[0], "pass"), (names[1], "fail")]
     found = report.as_dict(reports, FACTS, seconds=1, jobs=1, not_run=names[2:])
     assert not found["ok"] and found["not_run"] == [names[2]]
