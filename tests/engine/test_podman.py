@@ -47,7 +47,7 @@ def service():
         process = subprocess.Popen(
             # In a network namespace of its own: its firewall rules are not for this machine.
             ["unshare", "--net", *command, "system", "service", "--time=0", address],
-            stdout=log, stderr=log, env=environment,
+            stdout=log, stderr=log, env=environment, cwd=folder,  # its helper leaves a file "oom" where it stands
         )  # fmt: skip
     patience = time.monotonic() + 30
     while True:
