@@ -75,9 +75,11 @@ def quiz(page) -> None:
     box = page.locator(".labkit-widget", has_text="Quiz").last
     rows = box.locator(".widget-radio")
     assert rows.count() >= 3
-    for row in rows.all():
+    answers = box.locator(".labkit-good, .labkit-bad")
+    for number, row in enumerate(rows.all(), 1):
         row.locator("input[type=radio]").first.check()
-    expect(box.locator(".labkit-good, .labkit-bad")).to_have_count(rows.count(), timeout=LONG)
+        # An answer pushes the next question down: a click that is under way meanwhile would miss it.
+        expect(answers).to_have_count(number, timeout=LONG)
 
 
 def hints(page) -> None:
