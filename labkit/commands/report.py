@@ -88,7 +88,7 @@ def as_html(found: dict) -> str:
         title=html.escape(_headline(found)),
         outcome="pass" if found["ok"] else "fail",
         sign=SIGNS["pass" if found["ok"] else "fail"],
-        when=html.escape(f"{found['ended']} · {_minutes(found['seconds'])}, {found['jobs']} labs at a time"),
+        when=html.escape(f"{found['ended']} · {_minutes(found['seconds'])}, {found['jobs']} at a time"),
         engine=_engine(found["engine"]),
         rows="\n".join(_row(lab, found["seconds"]) for lab in found["labs"]),
         problems="\n".join(_problems(lab) for lab in found["labs"] if lab["problems"]),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from ..course import labs, resolve
@@ -130,15 +129,15 @@ def run_labs(
     pool = ThreadPoolExecutor(jobs)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     started: dict[str, Future[LabReport]] = {}
+    interrupted = False
     try:
-        started = {lab: pool.submit(one, lab) for lab in (longest_first(names) if jobs > 1 else names)}
-        return [started[lab].result() for lab in names], False
+        for lab in longest_first(names) if jobs > 1 else names:
+            started[lab] = pool.submit(one, lab)
+        wait(started.values(), return_when=FIRST_EXCEPTION)
     except KeyboardInterrupt:
-        stopped.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-        return [started[lab].result() for lab in names if lab in started and not started[lab].cancelled()], True
+        interrupted = True
     finally:
         stopped.set()
-        with contextlib.suppress(KeyboardInterrupt):
-            pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=True)
         signal.signal(signal.SIGTERM, before)
+    return [started[lab].result() for lab in names if lab in started and not started[lab].cancelled()], interrupted
