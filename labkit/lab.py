@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from . import card, course, exercises, images
 from . import engine as engines
+from .busy import Busy
 from .engine import Engine, OwnedEngine, Session
 from .engine.dockercli import run_cli
 from .engine.faults import explained
@@ -80,9 +82,28 @@ def _bound(function: Callable, on: Context) -> Callable:
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or parameters[0].name != "on":
         return function
-    bound = functools.wraps(function)(functools.partial(function, on))
+    told = "progress" in (parameter.name for parameter in parameters)
+
+    @functools.wraps(function)
+    def bound(*values, **named):
+        with _busy(on) as busy:
+            if told:
+                named.setdefault("progress", busy.share)
+            return function(on, *values, **named)
+
     bound.__signature__ = inspect.Signature(parameters[1:])
     return bound
+
+
+@contextlib.contextmanager
+def _busy(on: Context) -> Iterator[Busy]:
+    """What takes long shows what it does, below its cell, as long as it takes."""
+    with Busy() as busy:
+        on.progress = busy.say
+        try:
+            yield busy
+        finally:
+            on.progress = None
 
 
 class Lab:
@@ -215,7 +236,8 @@ class Lab:
         """
         exercise = self.content.find("exercises", key)
         earlier = self.progress.passed_on(self.name, key)
-        outcome = self._check(exercise)
+        with _busy(self.context):
+            outcome = self._check(exercise)
         if outcome.passed:
             print(f"✓ {exercise.title}: {outcome.message}")
             return

@@ -103,6 +103,7 @@ def build(
     written = _labelled(recipe, label)
     files = {**files, "Dockerfile": f"{written}\n"}
     reader = _Reader()
+    on.say(f"building {tag}")
     began = time.perf_counter()
     with explained(on.session.engine.endpoint), _readable(written, label):
         stream = on.docker.api.build(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from docker.models.containers import Container
@@ -25,13 +25,18 @@ class Context:
     session: Session
     observer: Observer
     facts: EngineFacts
-    #: Called with a line of text when something takes long (an image is made, say).
-    progress: object = field(default=None)
+    #: Called with a line of text when something takes long; ``None`` while nobody looks.
+    progress: Callable[[str], None] | None = field(default=None)
     _visitor: Visitor | None = field(default=None, repr=False)
 
     @property
     def docker(self) -> LabelledClient:
         return self.session.docker
+
+    def say(self, line: str) -> None:
+        """Tell whoever looks what is being done now, such as ``layered: building logic``."""
+        if self.progress:
+            self.progress(line)
 
     @functools.cached_property
     def workshop(self) -> Workshop:

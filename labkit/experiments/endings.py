@@ -188,6 +188,7 @@ def stop_times(on: Context, n: int = 3, grace: int | None = None) -> Stops:
                     made.append((way, container))
                     container.start()
             time.sleep(0.3 if not on.facts.emulated else 2.0)  # the handlers must be in place
+            on.say(f"docker stop for {len(made)} containers at once")
             with ThreadPoolExecutor(len(made)) as pool:
                 for way, took, code in pool.map(stop, made):
                     seconds[way].append(took)
@@ -305,6 +306,7 @@ def restarts(on: Context, times: int | None = None) -> Restarts:
         while True:
             container.reload()
             count = container.attrs["RestartCount"]
+            on.say(f"restarted {count} of {times} times")
             if count >= times and container.status == "exited":
                 break
             if time.monotonic() > patience:

@@ -201,6 +201,7 @@ def each_namespace(on: Context) -> NamespaceSteps:
     prepare(on)
     steps = []
     for name, (flag, change, look) in _ALONE.items():
+        on.say(f"the {name} namespace alone")
         # A new pid namespace is seen by the proc that is mounted in it, which takes a mount namespace too.
         allowed = {name, "mnt"} if name == "pid" else {name}
         ids = "readlink /proc/self/ns/*; echo ---"

@@ -183,11 +183,14 @@ def lxc_against_docker(on: Context, other: Context) -> Comparison:
         LabError: LXC or the engine refused; the sentence says why.
     """
     context, engine = owned_engine(other)
+    on.say(f"LXC: {len(STEPS)} commands, and its services come up")
     with system_container(engine):
         lxc_answers = _answers(engine, "10.0.3.10")
         lxc = _tree(engine.shell(f"lxc-attach -n {NAME} -- /bin/sh -c {shlex.quote(_PS)}", timeout=60))
+        on.say("LXC: its init shuts down")
         engine.shell(f"lxc-stop -n {NAME} --nokill -t 20", check=False, timeout=60)
         stopped = engine.shell(f"lxc-info -n {NAME} -s", check=False)
+    on.say("Docker: one command")
     command = ["httpd", "-f", "-p", "80", "-h", "/etc"]
     with context.container(context.image(), command) as web:
         web.reload()

@@ -79,13 +79,15 @@ def machines(on: Context, *, n: int = 5) -> Machines:
     seconds, memory, vm_seconds, vm_memory, emulated = [], [], [], [], True
     image = on.image()
     with explained(on.session.engine.endpoint):
-        for _ in range(n):
+        for number in range(n):
+            on.say(f"container {number + 1} of {n}")
             began = time.perf_counter()
             with _service(on.docker, image) as container:
                 seconds.append(time.perf_counter() - began)
                 stats = on.docker.api.stats(container.id, stream=False, one_shot=True)
                 memory.append(int(stats["memory_stats"]["usage"]))
-        for _ in range(n):
+        for number in range(n):
+            on.say(f"virtual machine {number + 1} of {n}")
             began = time.perf_counter()
             with engines.owned(progress=on.progress) as vm:
                 vm_seconds.append(time.perf_counter() - began)
@@ -132,6 +134,7 @@ def roll_out(on: Context, *, n: int = 5) -> RollOut:
         pipeline.deploy(on, "production", tags["1"])
         for _ in range(n):
             for version, times in (("2", forward), ("1", back)):
+                on.say(f"round {len(back) + 1} of {n}: to version {version}")
                 began = time.perf_counter()
                 pipeline.deploy(on, "production", tags[version])
                 times.append(time.perf_counter() - began)
@@ -169,6 +172,7 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
             remove_container(shop.containers.pop("shop"))
             visitor = on.visitor(shop.network)
             for number in range(1, most + 1):
+                on.say(f"{number} of {most} replicas")
                 began = time.perf_counter()
                 shop.add("shop", number, work)
                 url = f"http://{shop.address('shop' if number == 1 else f'shop-{number}')}:8000/cart"

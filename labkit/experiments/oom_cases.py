@@ -258,7 +258,11 @@ def repeat(on: Context, n: int | None = None, *, limit: str | int = "16m") -> Se
         n: runs; 10, or 4 on an emulated machine.
         limit: ``--memory`` of each.
     """
-    runs = [grow(on, limit, pace=0.004, lead=0.05) for _ in range(n or (4 if on.facts.emulated else 10))]
+    n = n or (4 if on.facts.emulated else 10)
+    runs = []
+    for number in range(n):
+        on.say(f"run {number + 1} of {n}")
+        runs.append(grow(on, limit, pace=0.004, lead=0.05))
     seen = [run for run in runs if run.kill_time is not None]
     return Series(
         engine=on.facts,

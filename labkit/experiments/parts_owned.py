@@ -134,6 +134,7 @@ def without_daemons(on: Context) -> WithoutDaemons:
     try:
         read("both", 2)
         try:
+            on.say("dockerd is stopped")
             engine.stop_dockerd()
             change("containerd")
             try:
@@ -141,11 +142,13 @@ def without_daemons(on: Context) -> WithoutDaemons:
             except Exception as fault:  # noqa: BLE001 - whatever the client says is what is to be shown
                 refused = f"{type(fault).__name__}"
             read("containerd", 3)
+            on.say("dockerd is stopped, containerd is killed")
             engine.kill_containerd()
             change("nobody")
             engine.shell(f"touch /proc/{early_pid}/root/leave")
             read("nobody", 3)
         finally:
+            on.say("containerd and dockerd come back")
             engine.start_containerd()
             change("containerd")
             engine.start_dockerd()

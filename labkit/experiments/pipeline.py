@@ -114,6 +114,7 @@ class _Run:
 
     def do(self, name: str, action: Callable[[], str]) -> None:
         start = time.perf_counter()
+        self.on.say(f"stage {STAGES.index(name) + 1} of {len(STAGES)}: {name}")
         self.say(StageRun(name, "running", start - self.began))
         try:
             words, state = action(), "passed"

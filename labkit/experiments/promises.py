@@ -87,6 +87,7 @@ def environments(on: Context, *, n: int = 5) -> Environments:
     answers: dict[str, list[str]] = {}
     with explained(on.session.engine.endpoint):
         for name, (image, environment) in places.items():
+            on.say(f"the report on {name}")
             with on.container(image, ["sh", "-c", SCRIPT], environment=environment, network_mode="none") as container:
                 container.wait(timeout=120)
                 # Only what the script says: a shell's complaint differs from one version to the next.
@@ -143,6 +144,7 @@ def carry(on: Context) -> Carried:
     with explained("one of the two engines"), second_engine(on) as other:
         id_here = on.docker.api.inspect_image(tag)["Id"]
         here = _answer(on, tag)[0]
+        on.say("saving the image, loading it there, running it")
         seconds, began = {}, time.perf_counter()
         archive = b"".join(on.docker.api.get_image(tag))
         seconds["save"] = time.perf_counter() - began
@@ -204,7 +206,8 @@ def conflict(on: Context, *, n: int = 5) -> Conflict:
         f"sh -c '. {LIBRARY} && {call}' >/dev/null 2>&1 && echo good || echo bad" for _, call in _APPS.values()
     )
     with explained(on.session.engine.endpoint):
-        for _ in range(n):
+        for number in range(n):
+            on.say(f"round {number + 1} of {n}")
             with contextlib.ExitStack() as all_three:
                 one = all_three.enter_context(
                     on.container(images.BUSYBOX, ["sh", "-c", script + runs], network_mode="none")
@@ -267,7 +270,8 @@ def set_up(on: Context, *, n: int = 5) -> SetUp:
     by_hand, steps, run = "", [], []
     with explained(on.session.engine.endpoint):
         with on.container(on.image(), ["sleep", "600"], network_mode="none") as bare:
-            for _, command in SETUP:
+            for name, command in SETUP:
+                on.say(f"by hand: {name}")
                 began = time.perf_counter()
                 by_hand = bare.exec_run(["sh", "-c", command]).output.decode().strip()
                 steps.append(time.perf_counter() - began)
@@ -275,7 +279,8 @@ def set_up(on: Context, *, n: int = 5) -> SetUp:
         recipe = f"FROM {images.BUSYBOX}\nCOPY setup.sh /setup.sh\nRUN sh -e /setup.sh\nCMD {SETUP[-1][1]}\n"
         tag = build(on, on.session.name("packed") + ":1", {"Dockerfile": recipe, "setup.sh": lines + "\n"}).tag
         packed = ""
-        for _ in range(n):
+        for number in range(n):
+            on.say(f"packed: run {number + 1} of {n}")
             began = time.perf_counter()
             packed = _answer(on, tag)[0]
             run.append(time.perf_counter() - began)
@@ -290,6 +295,7 @@ def _forgotten(on: Context, right: str) -> dict[str, bool]:
         rest = "; ".join(f"({command})" for number, (_, command) in enumerate(SETUP) if number != left_out)
         clean = "rm -rf /srv /etc/app.conf /etc/TZ /lib/total.sh /usr/bin/app"
         tests.append(f"{clean}; ({rest}) > /tmp/out 2>/dev/null; tr '\\n' ' ' < /tmp/out; echo .")
+    on.say("by hand again, each time without one step")
     says, _ = _answer(on, images.BUSYBOX, ["sh", "-c", "\n".join(tests)])
     expected = " ".join(right.split())
     lines = [" ".join(line.removesuffix(".").split()) for line in says.split("\n")]

@@ -96,9 +96,11 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
     ]
     log, output, answers = [], "", True
     try:
+        on.say("dockerd is stopped")
         engine.stop_dockerd()
         answers = _answers(context)
         for step in steps:
+            on.say(step.split(" /bin/sh")[0])
             text = engine.shell(step, timeout=90)
             output = text if "hello" in text else output
             # The image's digest goes with the distribution that it was made from.
@@ -107,6 +109,7 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
         outside = engine.shell(_HELLO)
     finally:
         engine.shell(f"ctr image rm {name}; rm -rf {folder}", check=False)
+        on.say("dockerd comes back")
         engine.start_dockerd()
     with explained(engine.endpoint):
         known = any("hello" in " ".join(row["Names"]) for row in context.docker.api.containers(all=True))

@@ -70,11 +70,13 @@ class Shop:
             on.docker.api.create_network(self.network, internal=True)
             for piece in self.layout:
                 self.add(piece)
+            on.say(f"{architecture}: waiting for its first answers")
             self.wait()
 
     def add(self, piece: str, number: int = 1, work: float = 0.0) -> None:
         """Start one more container of a piece; all of them answer to the piece's name."""
         on, pieces = self._on, self.layout[piece]
+        on.say(f"{self.architecture}: starting {piece}")
         tag = image_tag(on, self.architecture, piece)
         try:
             on.docker.api.inspect_image(tag)
@@ -203,6 +205,7 @@ def latency(on: Context, *, n: int | None = None) -> Latency:
         visitor = on.visitor(shop.network)
         seconds[architecture], hops[architecture] = {}, {}
         for endpoint in ENDPOINTS:
+            on.say(f"{architecture}: asking for the {endpoint}")
             first = visitor.get(url + endpoint)
             rows = visitor.load([url + endpoint], n).good
             seconds[architecture][endpoint] = [row[1] for row in rows]
@@ -235,6 +238,7 @@ def blast_radius(on: Context) -> BlastRadius:
         shop = deploy(on, architecture)
         answered[architecture] = {}
         for piece in layout:
+            on.say(f"{architecture}: without {piece}")
             with explained(on.session.engine.endpoint):
                 shop.stop(piece)
                 try:
@@ -270,6 +274,7 @@ def rebuild_scope(on: Context, change: str = "cart.py") -> RebuildScope:
         deploy(on, architecture)
         rebuilt[architecture] = {}
         for piece, pieces in layout.items():
+            on.say(f"{architecture}: building {piece} again")
             before, after = image_tag(on, architecture, piece), image_tag(on, architecture, piece, "2")
             build(on, after, piece_files(pieces, **changed), cache=before)
             with explained(on.session.engine.endpoint):
@@ -309,6 +314,7 @@ def scaling(on: Context, copies: int = 3, *, n: int = 5) -> Scaling:
             for number in range(1, copies + 1):
                 shop.add("catalogue", number, work)
                 shop.wait()
+                on.say(f"the catalogue in {number} of {copies} copies: under load")
                 url = f"http://{shop.address(shop.entrance)}:8000/catalogue"
                 batches = [on.visitor(shop.network).load([url], count, workers=8, timeout=30) for _ in range(n)]
                 per_second[number] = [batch.per_second for batch in batches]

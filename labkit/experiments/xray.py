@@ -275,7 +275,8 @@ def compare(on: Context, *flags: str, n: int | None = None) -> Series:
     seen: list[tuple[str, Seen]] = []
     with Wiretap(on.session.engine) as tap, _Tracer(on) as tracer:
         _see(on, tap, next(iter(found)), image, "true")
-        for _ in range(n):
+        for number in range(n):
+            on.say(f"round {number + 1} of {n}")
             seen += [(one, _see(on, tap, one, image, "true")) for one in found]
     for one, sight in seen:
         found[one].append(_xray(on, sight, tracer))

@@ -35,6 +35,13 @@ SETTINGS = {
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }
 
+#: Keeps what the lines below busy cells have said: they are gone when the cells have run.
+WATCH_BUSY = """() => {
+  window.busyLines = [];
+  const look = () => document.querySelectorAll('.labkit-busy').forEach(e => window.busyLines.push(e.textContent));
+  new MutationObserver(look).observe(document.querySelector('.jp-Notebook'), {childList: true, subtree: true});
+}"""
+
 #: Seconds that a whole lab may take, on a busy machine.
 PATIENCE = 600
 
@@ -140,6 +147,7 @@ class Course:
             page.on("console", lambda line: line.type == "error" and page.errors.append(line.text))
             open_notebook(page, self._server.url if lab == self._order[0] else self._server.address(lab))
             quiet(page.locator(".jp-Notebook-ExecutionIndicator:not([data-status='idle'])"), 3)
+            page.evaluate(WATCH_BUSY)
             start_cells(page)
             self._pages[lab] = page
         return self._pages[lab]

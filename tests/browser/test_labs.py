@@ -44,6 +44,10 @@ def test_lab(lab_page, lab):
     assert page.locator(".Toastify__toast").count() == 0
     assert errors_shown(page) == []
     assert not_executed(page) == [], "Run All Cells left cells out"
+    assert page.locator(".labkit-busy").count() == 0, "a cell has ended and still says that it works"
+    if lab.startswith("07"):  # one of its cells waits for ten seconds, and that is its point
+        said = page.evaluate("window.busyLines")
+        assert any(line.startswith("Working: docker stop for") for line in said), said
     # Only a cell that ran just now shows a live widget; prompt numbers are committed, too.
     assert page.locator(".labkit-widget", has_text="Predict: ").count() == len(load(lab).predictions)
     try:

@@ -25,7 +25,7 @@ LAYERS = [
     {"exercises"},
     {"figures"},
     {"widgets"},
-    {"card", "notebook", "lab", "cli", "commands", "__main__", "__init__"},
+    {"card", "busy", "notebook", "lab", "cli", "commands", "__main__", "__init__"},
 ]
 
 AGENT = PACKAGE / "observe" / "agent"

@@ -135,6 +135,26 @@ def test_saving_twice_changes_figures_only(course):
     assert len(changed) == 1 and all('"image/png": "iVBOR' in line for line in changed[0])
 
 
+BUSY = """
+import time
+from labkit.busy import Busy
+print("before")
+with Busy() as busy:
+    busy.say("counting")
+    time.sleep(2.8)
+print("after")
+""".strip()
+
+
+def test_a_busy_cell_leaves_no_trace(course):
+    path = course((BUSY, [], printed("before\nafter\n")))
+    found = rerun.execute(LAB)
+    assert found.outcome == "pass", found.problems
+    assert save.save(LAB).outcome == "pass"
+    outputs = nbformat.read(path, 4).cells[0].outputs
+    assert [(one.output_type, one.text) for one in outputs] == [("stream", "before\nafter\n")]
+
+
 def test_a_lab_that_raises_is_not_saved_and_its_cell_is_named(course):
     path = course(("print(1)", [], printed("old\n")), ("1 / 0", [], []))
     before = path.read_text()
