@@ -182,7 +182,7 @@ def measure(
     Args:
         subjects: what to measure; each is run once before, uncounted, where ``warm``.
         budget: seconds for everything, the uncounted runs included.
-        progress: called with the share done (0 to 1) and a line of text.
+        progress: called before each run with the share done (0 to 1) and which run is next.
 
     Returns:
         The series, the seconds it took, and whether it was interrupted.
@@ -220,10 +220,10 @@ def measure(
                 # A run that would overshoot is not begun; the first of each only when time is left at all.
                 if left() <= (costs.get(subject.label, 0.0) if number else 0.0):
                     continue
-                values[subject.label].append(one(subject))
                 if progress:
                     done = sum(len(rows) for rows in values.values())
-                    progress(done / total, f"{subject.label}: {len(values[subject.label])} of {subject.n}")
+                    progress(done / total, f"{subject.label}: {len(values[subject.label]) + 1} of {subject.n}")
+                values[subject.label].append(one(subject))
     except KeyboardInterrupt:
         if not any(values.values()):
             raise

@@ -163,13 +163,13 @@ def network(on: Context, budget: float = 20.0, *, n: int = 20, progress: Progres
               ("virtual machine to its gateway", "virtual machine", machine, there)]  # fmt: skip
     try:
         for label, model, pinged, emulated in places:
+            if progress:
+                progress(len(rows) / 3, label)
             text = pinged()
             values = _pings(text)[1:]
             if not values:
                 raise LabError(f"No answer to ping ({label}).", cause=text.strip()[-200:])
             rows.append(Series(label, model, values, n, emulated))
-            if progress:
-                progress(len(rows) / 3, label)
     except KeyboardInterrupt:
         if not rows:
             raise

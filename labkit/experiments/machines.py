@@ -172,13 +172,13 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
             remove_container(shop.containers.pop("shop"))
             visitor = on.visitor(shop.network)
             for number in range(1, most + 1):
-                on.say(f"{number} of {most} replicas")
                 began = time.perf_counter()
                 shop.add("shop", number, work)
                 url = f"http://{shop.address('shop' if number == 1 else f'shop-{number}')}:8000/cart"
                 while visitor.get(url).status != 200:
                     time.sleep(0.01)
                 starts.append(time.perf_counter() - began)
+                on.say(f"{number} of {most} replicas: under load")
                 batches = [visitor.load(["http://shop:8000/catalogue"], count, workers=8, timeout=60) for _ in range(n)]
                 per_second[number] = [batch.per_second for batch in batches]
                 answered[number] = count_served(visitor, "http://shop:8000/catalogue", batches, "shop", number)

@@ -96,6 +96,7 @@ class StopwatchWidget(LabWidget):
         try:
             name = self.which.value
             result = isolation_disk.BENCHMARKS[name](self._on, self.budget.value, progress=self._progress)
+            self.bar.value = 1
             self.picture.show(result.plot("ecdf" if name == "start-latency" else "plot"))
             self.says.value = words(result.facts())
         except KeyboardInterrupt:
