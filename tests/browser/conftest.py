@@ -42,6 +42,8 @@ WATCH_BUSY = """() => {
   new MutationObserver(look).observe(document.querySelector('.jp-Notebook'), {childList: true, subtree: true});
 }"""
 
+NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
+
 #: Seconds that a whole lab may take, on a busy machine.
 PATIENCE = 600
 
@@ -142,9 +144,7 @@ class Course:
     def _begun(self, lab: str):
         if lab not in self._pages:
             page = self._browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-            page.errors = []
-            page.on("pageerror", lambda error: page.errors.append(str(error)))
-            page.on("console", lambda line: line.type == "error" and page.errors.append(line.text))
+            listen(page)
             open_notebook(page, self._server.url if lab == self._order[0] else self._server.address(lab))
             quiet(page.locator(".jp-Notebook-ExecutionIndicator:not([data-status='idle'])"), 3)
             page.evaluate(WATCH_BUSY)
@@ -182,20 +182,41 @@ def lab_page(course, lab):
     course.leave(lab)
 
 
+def listen(page) -> None:
+    """Keep what goes wrong on a page, ``page.errors``, and which files Chromium dropped, ``page.dropped``.
+
+    A lab makes networks; when an interface comes or goes, Chromium drops what it is loading.
+    """
+    page.errors, page.dropped = [], []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and page.errors.append(line.text))
+    page.on("requestfailed", lambda asked: asked.failure == NETWORK_CHANGED and page.dropped.append(asked.url))
+
+
+def own_errors(page) -> list[str]:
+    """What went wrong on the page itself: all but the dropped files, and what says that it misses one of them."""
+    return [
+        error for error in page.errors
+        if NETWORK_CHANGED not in error and not any(url in error for url in page.dropped)
+    ]  # fmt: skip
+
+
 def open_notebook(page, address: str) -> None:
     """Open a notebook and wait for its kernel: cells that are run before lose their outputs and never run.
 
-    Chromium drops what it is loading when the machine's interfaces change, as they do while another lab
-    makes networks, and JupyterLab asks for a kernel once: then the page is loaded again, as a person would.
+    JupyterLab asks for a kernel, and for each of its own files, once. Where Chromium dropped one of them
+    (another lab makes networks), the page is loaded again, as a person would.
     """
     from playwright.sync_api import TimeoutError as TooLate
 
     for last in (False, False, False, True):
+        before = len(page.dropped)
         try:
             page.goto(address)
             page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
             page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-            return
+            if last or len(page.dropped) == before:
+                return
         except TooLate:
             if last:
                 raise

@@ -8,6 +8,7 @@ from pathlib import Path
 import layout
 import press
 import pytest
+from conftest import own_errors
 
 from labkit.course import labs
 from labkit.exercises import load
@@ -60,8 +61,7 @@ def test_lab(lab_page, lab):
     faults = layout.faults(page)
     assert not faults, "\n".join(["what looks wrong:", *faults])
     assert page.locator(".jp-Dialog").count() == 0
-    # A lab makes networks; when an interface comes or goes, Chromium drops what it is loading and asks again.
-    assert [error for error in page.errors if "ERR_NETWORK_CHANGED" not in error] == []
+    assert own_errors(page) == []
     assert notebook.read_bytes() == committed, "JupyterLab saved into the checkout"
 
 
