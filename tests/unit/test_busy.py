@@ -40,18 +40,16 @@ def test_it_appears_counts_and_goes():
     manager, client = start_new_kernel()
     try:
         assert displayed(client, CELL.replace("SECONDS", "0.5")) == [("stream", "done\n")]
-        shown = displayed(client, CELL.replace("SECONDS", "3.6"))
+        shown = displayed(client, CELL.replace("SECONDS", "4.2"))
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     assert shown[0] == ("display_data", {}) and shown[-1] == ("stream", "done\n")
     assert shown[-2] == ("update_display_data", {})
     lines = shown[1:-2]
-    assert len(lines) == 2 and {kind for kind, _ in lines} == {"update_display_data"}
+    assert len(lines) >= 2 and {kind for kind, _ in lines} == {"update_display_data"}
     texts = [data["text/plain"] for _, data in lines]
-    assert [re.sub(r"\d+ s$", "N s", text) for text in texts] == [
-        "Working: 40 % · docker run: 4 of 10 & more · N s"
-    ] * 2
+    assert {re.sub(r"\d+ s$", "N s", text) for text in texts} == {"Working: 40 % · docker run: 4 of 10 & more · N s"}
     assert texts[0] != texts[1]
     assert "10 &amp; more" in lines[0][1]["text/html"] and 'role="status"' in lines[0][1]["text/html"]
 
