@@ -197,18 +197,18 @@ def density(
     :func:`memory`, until the next would not fit, enough have been started (100 plain processes, ``most``
     containers, a quarter of it virtual machines), or the time is up. Each one that ran gives a value: how
     many of its size fit. It never uses more than ``space``, nor more than half of what the engine's machine
-    has free. n: 100, ``most``, ``most`` / 4.
+    has free; what did not run is reckoned from what did. n: 100, ``most``, ``most`` / 4.
 
     Raises:
-        BadInput: more space than the machine has free, or too little for one of each; a budget that is
+        BadInput: more space than the machine has, or too little for one of each; a budget that is
             over before one of each was started.
     """
     room, began = size(space), time.monotonic()
     budget = check_budget(budget)
     free = on.observer.machine()["available"]
-    if room > free:
+    if room > on.facts.memory:
         raise BadInput(
-            f"{show_size(room)} is more than the {show_size(free)} that the engine's machine has free.",
+            f"{show_size(room)} is more than the {show_size(on.facts.memory)} that the engine's machine has.",
             cause="The test stops at its budget, never at the machine's end.",
             next_step=f"Ask for space='{max(1, free // 4 // MIB)}m' or less.",
         )
