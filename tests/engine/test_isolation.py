@@ -60,6 +60,16 @@ def test_density_refuses_more_than_the_machine_has(lab_context):
         isolation.density(lab_context, space=lab_context.facts.memory + 1)
 
 
+def test_density_on_a_small_machine_uses_half_of_what_is_free_and_reckons_the_rest(lab_context, monkeypatch):
+    facts = lab_context.observer.machine()
+    monkeypatch.setattr(lab_context.observer, "machine", lambda: {**facts, "available": 24 * 2**20})
+    result = isolation.density(lab_context, budget=240, space="256m", most=8)
+    assert [row.label for row in result.ordered()] == ["virtual machine", "docker run", "plain process"]
+    each = 256 / result.find("docker run").median
+    assert 1 <= len(result.find("docker run").values) <= 12 / each + 1
+    assert "docker run (from " in result.note
+
+
 @pytest.mark.parametrize("space, what", [("1m", "docker run"), ("16m", "virtual machine")])
 def test_density_names_what_does_not_fit(lab_context, space, what):
     with pytest.raises(BadInput, match=f"One {what} takes"):
