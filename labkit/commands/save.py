@@ -60,6 +60,7 @@ def save(
         client = NotebookClient(
             notebook, timeout=CELL_TIMEOUT, kernel_name="python3", kernel_manager_class=KernelManager,
             resources={"metadata": {"path": str(path.parent)}}, on_cell_start=starts, on_cell_executed=has_ended,
+            coalesce_streams=True,  # what a busy cell's line parts is printed in one piece
         )  # fmt: skip
         try:
             client.execute(env=run_environment(engine, state))
@@ -104,7 +105,7 @@ def tidy(notebook, before: dict) -> None:
             cell.metadata.pop(key, None)
         if cell.cell_type != "code":
             continue
-        cell.outputs = joined([_tidy_output(output) for output in cell.outputs if not _empty(output)])
+        cell.outputs = [_tidy_output(output) for output in cell.outputs if not _empty(output)]
         number += 1
         cell.execution_count = number
         source, outputs = before.get(cell.id, (None, []))
@@ -142,18 +143,6 @@ def _has_picture(output) -> bool:
 def _empty(output) -> bool:
     """A display that shows nothing any more, as the line of a busy cell."""
     return output.output_type == "display_data" and not output.data
-
-
-def joined(outputs: list) -> list:
-    """Outputs with what was printed in one piece, where a display that is gone had parted it."""
-    found: list = []
-    for output in outputs:
-        last = found[-1] if found else None
-        if last is not None and last.output_type == output.output_type == "stream" and last.name == output.name:
-            last.text += output.text
-        else:
-            found.append(output)
-    return found
 
 
 def _tidy_output(output):

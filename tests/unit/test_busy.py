@@ -7,6 +7,7 @@ import re
 import threading
 from types import SimpleNamespace
 
+import pytest
 from jupyter_client.manager import start_new_kernel
 
 from labkit import lab
@@ -77,9 +78,6 @@ def test_an_experiment_tells_what_it_does_only_while_it_runs():
         assert on.progress
         raise ValueError
 
-    try:
+    with pytest.raises(ValueError):
         lab._bound(fails, on)()
-    except ValueError:
-        assert on.progress is None
-    else:
-        raise AssertionError("an experiment's fault must come through")
+    assert on.progress is None
