@@ -1,14 +1,16 @@
-"""Debian and Ubuntu packages for an ordinary user: fetch a closure, unpack it, no root.
+"""Debian's packages for an ordinary user: fetch a closure, unpack it, no root.
 
-``apt-get`` does the work (dependency resolution, mirrors, signatures). It is given state,
-cache and an empty status file of its own, so it neither needs root nor looks at what the
-system has installed. The system's own sources and keys are used as they are.
+``apt-get`` does the work (dependency resolution, downloads, signatures). It is given state, cache,
+sources, keys and an empty status file of its own, so it neither needs root nor looks at what the
+system has installed or which system it is: the same packages arrive on Debian, on Ubuntu and on
+what descends from them. Of the system's settings only its proxies and a nearer mirror are used.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import re
 import shutil
 import signal
@@ -24,6 +26,19 @@ from .paths import cache_dir
 #: Package lists older than this many seconds are refreshed before a fetch.
 LISTS_MAX_AGE = 24 * 3600
 
+#: The suite that tools and lab images come from: a released one, whose packages stay as they are.
+STABLE = "trixie"
+
+#: Where Debian says to fetch from when no mirror is nearer (https://www.debian.org/mirror/list).
+DEFAULT_MIRROR = "http://deb.debian.org/debian"
+
+#: Debian's public archive keys (package debian-archive-keyring 2025.1), so that signatures are
+#: checked on systems that know nothing of Debian.
+KEYRING = Path(__file__).resolve().parent / "keyring"
+
+#: The system's own sources, looked at for a mirror only.
+_SYSTEM_SOURCES = Path("/etc/apt")
+
 Progress = Callable[[str], None]
 
 
@@ -34,16 +49,37 @@ def available() -> bool:
 
 def architecture() -> str:
     """This machine's Debian architecture name, such as ``amd64``."""
-    return subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
+    tool = shutil.which("dpkg")
+    if tool:
+        return subprocess.run([tool, "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
+    name = platform.machine().lower()
+    return {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386"}.get(name, name)
+
+
+def mirrors() -> list[str]:
+    """Where packages are fetched from, best first: ``$LABKIT_MIRROR``, else the system's own Debian mirror, else the public one."""
+    chosen = os.environ.get("LABKIT_MIRROR")
+    if chosen:
+        return [chosen.rstrip("/")]
+    found = []
+    for path in (_SYSTEM_SOURCES / "sources.list", *sorted(_SYSTEM_SOURCES.glob("sources.list.d/*"))):
+        try:
+            lines = path.read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            if line.startswith(("deb ", "URIs:")):
+                found += re.findall(r"https?://\S+/debian(?=/?(?:\s|$))", line)
+    return list(dict.fromkeys([*found, DEFAULT_MIRROR]))
 
 
 def _require_client() -> None:
     if not available():
         raise NotPossibleHere(
             "Packages can't be fetched: this machine has no apt-get.",
-            cause="labkit makes its images from Debian or Ubuntu packages.",
-            next_step="Set LABKIT_BUSYBOX and LABKIT_PYTHON to images given by digest, "
-            "or prepare the cache on a Debian or Ubuntu machine.",
+            cause="labkit makes its engine and its images from Debian's packages.",
+            next_step="Make an archive on a Debian or Ubuntu machine (labkit engine export FILE) and bring it here "
+            "(labkit engine import FILE); for another engine's images, set LABKIT_BUSYBOX and LABKIT_PYTHON.",
         )
 
 
@@ -65,10 +101,17 @@ def _apt(folder: Path, arch: str, *arguments: str, where: Path | None = None) ->
         "Dir::State::status": folder / "status",
         "Dir::Cache": cache,
         "Dir::Log": folder,
+        "Dir::Etc::SourceList": folder / "sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::Etc::Trusted": "/dev/null",
+        "Dir::Etc::TrustedParts": KEYRING,
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": "/dev/null",
         "APT::Architecture": arch,
         "APT::Architectures": arch,
         "APT::Install-Recommends": "false",
         "APT::Sandbox::User": "",  # no switch to the _apt user: we aren't root
+        "APT::Update::Error-Mode": "any",  # a list that could not be fetched is no list
         "Debug::NoLocking": "true",  # dpkg's lock is root's; ours is _locked()
         "Acquire::Retries": "3",
         "Acquire::Languages": "none",
@@ -79,15 +122,65 @@ def _apt(folder: Path, arch: str, *arguments: str, where: Path | None = None) ->
         command += ["-o", f"{key}={value}"]
     status, output, errors = _watched([*command, *arguments], where or folder)
     if status:
-        message = errors.strip()
-        if "No space left" in message or "enough free space" in message:
-            raise _full(folder)
-        raise LabError(
-            f"apt-get could not finish: {message.splitlines()[-1] if message else 'no reason given'}.",
-            cause="Most often the network is down or the package lists are out of reach.",
-            next_step="Check that apt-get update works here, then run the command again.",
-        )
+        raise _refused(errors.strip(), folder)
     return output
+
+
+#: What apt-get says, and what that means: (pattern, sentence, likely cause, next step).
+_REFUSALS = (
+    (
+        r"NO_PUBKEY|BADSIG|EXPKEYSIG|invalid signature|not signed|Missing key|verification failed",
+        "The package lists' signature is not Debian's",
+        "The mirror, or something on the way to it, changed them; or Debian has new keys and this labkit is old.",
+        "Set LABKIT_MIRROR to another Debian mirror, or update the course.",
+    ),
+    (
+        r"does not have a Release file",
+        "The mirror does not have this suite of Debian",
+        "The suite is gone, or the mirror holds others only.",
+        "Set LABKIT_MIRROR to another Debian mirror, or choose a suite: labkit engine build --suite trixie",
+    ),
+    (
+        r"is not valid yet|is expired",
+        "The package lists are not valid at this machine's time",
+        "This machine's clock is wrong, or the mirror has not been updated for a week.",
+        "Look at the time (date), or set LABKIT_MIRROR to another Debian mirror.",
+    ),
+    (
+        r"Temporary failure resolving|Could not resolve|Could not connect|Failed to fetch|timed out|Unable to connect",
+        "No package mirror can be reached",
+        "The network is down, or only a mirror of its own may be used here.",
+        "Set LABKIT_MIRROR to a Debian mirror that can be reached, or bring an archive: labkit engine import FILE",
+    ),
+)
+
+
+def _refused(message: str, folder: Path) -> LabError:
+    if "No space left" in message or "enough free space" in message:
+        return _full(folder)
+    last = message.splitlines()[-1] if message else "no reason given"
+    for pattern, sentence, cause, next_step in _REFUSALS:
+        told = next((line for line in message.splitlines() if re.search(pattern, line)), None)
+        if told:
+            return LabError(f"{sentence}: {told.strip()}", cause=cause, next_step=next_step)
+    return LabError(
+        f"apt-get could not finish: {last}.",
+        cause="Most often the network is down or the package lists are out of reach.",
+        next_step="Check that apt-get update works here, then run the command again.",
+    )
+
+
+def _update(folder: Path, suite: str, arch: str) -> None:
+    # From the first mirror that has the suite; the refusal of the first is what is told.
+    refusal = None
+    for mirror in mirrors():
+        (folder / "sources.list").write_text(f"deb {mirror} {suite} main\n")
+        try:
+            _apt(folder, arch, "update")
+            return
+        except LabError as reason:
+            refusal = refusal or reason
+    raise refusal
 
 
 def _watched(command: list[str], where: Path) -> tuple[int, str, str]:
@@ -134,6 +227,7 @@ def _known(folder: Path, arch: str, names: Sequence[str]) -> list[str]:
 def fetch(
     packages: Sequence[str],
     *,
+    suite: str = STABLE,
     arch: str | None = None,
     progress: Progress | None = None,
     optional: Sequence[str] = (),
@@ -143,26 +237,27 @@ def fetch(
 
     Args:
         packages: package names, each optionally ``name=version``.
+        suite: Debian's name of a release, such as ``trixie``.
         arch: Debian architecture; this machine's by default.
         progress: called with one line of text at each step.
-        optional: more packages, left out silently where the distribution hasn't got them.
+        optional: more packages, left out silently where the suite hasn't got them.
         skip: dependencies whose names match are neither downloaded nor returned.
 
     Files already in the cache are not downloaded again, so an interrupted fetch resumes.
 
     Raises:
         NotPossibleHere: no ``apt-get`` here.
-        LabError: download failed or the disk is full.
+        LabError: no mirror, a suite that is gone, a wrong signature, a download that failed, a full disk.
     """
     _require_client()
     arch = arch or architecture()
     say = progress or (lambda line: None)
-    folder = cache_dir("packages", arch)
+    folder = cache_dir("packages", suite, arch)
     with _locked(folder):
         stamp = folder / "updated"
         if not stamp.exists() or time.time() - stamp.stat().st_mtime > LISTS_MAX_AGE:
             say("Reading package lists")
-            _apt(folder, arch, "update")
+            _update(folder, suite, arch)
             stamp.touch()
         # apt leaves out what its archive folder holds: ask with an empty one for the whole closure.
         (folder / "none" / "partial").mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_json(sub)
         if name == "build":
             sub.add_argument("--force", action="store_true", help="build again even if it is there")
+            sub.add_argument("--suite", help="Debian suite or its Docker Engine's version; default: the current one")
+            sub.add_argument("--store", help="image store: overlay2 or containerd; default: the engine's own choice")
         if name == "up":
             sub.add_argument("--port", type=int, help="loopback port for it; default: a free one")
 
@@ -31,7 +33,8 @@ def main(options: argparse.Namespace) -> int:
     from ..engine import embedded
 
     if options.action == "build":
-        place = embedded.build(progress=say, force=options.force, images=images.archives)
+        chosen = embedded.variant(options.suite, options.store) if options.suite or options.store else None
+        place = embedded.build(progress=say, force=options.force, variant=chosen, images=images.archives)
         print(json.dumps({"path": str(place)}) if options.json else f"Built: {place}")
     elif options.action == "up":
         engine = embedded.up(progress=say, images=images.archives, port=options.port)

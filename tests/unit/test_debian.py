@@ -75,7 +75,7 @@ def test_a_package_of_the_wrong_length_is_fetched_again(tools):
 def test_old_package_lists_are_refreshed(tools):
     record = tools(**{"apt-get": APT, "dpkg-deb": "#!/bin/sh\n"})
     debian.fetch(["a"], arch="amd64")
-    stamp = debian.cache_dir("packages", "amd64") / "updated"
+    stamp = debian.cache_dir("packages", debian.STABLE, "amd64") / "updated"
     os.utime(stamp, (0, 0))
     debian.fetch(["a"], arch="amd64")
     assert sum(call.endswith(" update") for call in record.read_text().splitlines()) == 2
@@ -157,3 +157,72 @@ def test_merge_usr(tmp_path):
     assert all(stat.S_ISLNK((tmp_path / name).lstat().st_mode) for name in ("bin", "sbin", "lib", "lib64"))
     debian.merge_usr(tmp_path)  # again changes nothing
     assert (tmp_path / "bin/tool").read_text() == "from bin"
+
+
+def test_packages_come_from_labkits_own_suite_with_its_own_keys(tools):
+    record = tools(**{"apt-get": APT, "dpkg-deb": "#!/bin/sh\n"})
+    debian.fetch(["a"], suite="forky", arch="amd64")
+    folder = debian.cache_dir("packages", "forky", "amd64")
+    assert (folder / "sources.list").read_text().split()[2:] == ["forky", "main"]
+    for call in record.read_text().splitlines():
+        assert f"Dir::Etc::SourceList={folder}/sources.list" in call and "Dir::Etc::SourceParts=/dev/null" in call
+        assert f"Dir::Etc::TrustedParts={debian.KEYRING}" in call
+    assert sorted(debian.KEYRING.glob("*.gpg"))
+
+
+def test_a_nearer_mirror_is_taken_from_the_system_and_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setattr(debian, "_SYSTEM_SOURCES", tmp_path)
+    monkeypatch.delenv("LABKIT_MIRROR", raising=False)
+    assert debian.mirrors() == [debian.DEFAULT_MIRROR]
+    (tmp_path / "sources.list").write_text(
+        "# deb http://old.example/debian x main\ndeb http://archive.example/ubuntu noble main\n"
+        "deb [arch=amd64] https://near.example/debian/ trixie main\ndeb http://near.example/debian-security x main\n"
+    )
+    assert debian.mirrors() == ["https://near.example/debian", debian.DEFAULT_MIRROR]
+    monkeypatch.setenv("LABKIT_MIRROR", "http://own.example/debian/")
+    assert debian.mirrors() == ["http://own.example/debian"]
+
+
+@pytest.mark.parametrize(
+    "apt_says, sentence",
+    [
+        ("W: GPG error: x\nE: The repository 'x' is not signed.", "signature is not Debian's"),
+        ("E: The repository 'http://x/debian gone Release' does not have a Release file.", "does not have this suite"),
+        ("E: Failed to fetch http://x/InRelease  Temporary failure resolving 'x'", "No package mirror can be reached"),
+        ("E: Release file for x is not valid yet (invalid for another 3h).", "not valid at this machine's time"),
+    ],
+)
+def test_the_other_refusals(tools, tmp_path, apt_says, sentence):
+    (tmp_path / "words").write_text(apt_says)
+    tools(**{"apt-get": f"#!/bin/sh\ncat {tmp_path}/words >&2; exit 100\n", "dpkg-deb": "#!/bin/sh\n"})
+    with pytest.raises(LabError, match=sentence) as caught:
+        debian.fetch(["a"], arch="amd64")
+    assert caught.value.next_step and caught.value.cause
+
+
+def _real_mirror(tmp_path, monkeypatch, change=lambda text: text):
+    """A mirror on disk that has the real package lists' signature, changed or not."""
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LABKIT_MIRROR", f"file://{tmp_path}/mirror")
+    suite = tmp_path / "mirror/dists/s"
+    suite.mkdir(parents=True)
+    (suite / "InRelease").write_text(change("Suite: s\nCodename: s\n"))
+
+
+def test_lists_without_a_signature_are_refused_by_the_real_apt_get(tmp_path, monkeypatch):
+    if not debian.available():
+        pytest.skip("no apt-get here")
+    _real_mirror(tmp_path, monkeypatch)
+    with pytest.raises(LabError):
+        debian.fetch(["a"], suite="s")
+    assert not list((tmp_path / "cache").rglob("*.deb"))
+
+
+def test_a_suite_that_is_gone_is_said_by_the_real_apt_get(tmp_path, monkeypatch):
+    if not debian.available():
+        pytest.skip("no apt-get here")
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "mirror").mkdir()
+    monkeypatch.setenv("LABKIT_MIRROR", f"file://{tmp_path}/mirror")
+    with pytest.raises(LabError, match="does not have this suite"):
+        debian.fetch(["a"], suite="gone")

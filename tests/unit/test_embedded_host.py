@@ -118,29 +118,28 @@ def test_missing_qemu_on_arm(monkeypatch, tmp_path):
     assert "qemu-system-arm" in caught.value.next_step
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("ID=debian\n", "debian"),
-        ('ID=ubuntu\nID_LIKE="debian"\n', "ubuntu"),
-        ('ID=linuxmint\nID_LIKE="ubuntu debian"\n', "ubuntu"),
-        ("", "debian"),
-    ],
-)
-def test_distribution(tmp_path, text, expected):
-    (tmp_path / "os-release").write_text(text)
-    assert packages.distribution(tmp_path / "os-release") == expected
-
-
-def test_packages_by_distribution():
-    must, optional = packages.wanted("arm64", "debian")
+def test_packages():
+    must, optional = packages.wanted("arm64")
     assert "linux-image-cloud-arm64" in must
     assert "docker-cli" in optional and "docker-cli" not in must
     assert not [name for name in must + optional if name.endswith("?")]
-    assert "linux-image-virtual" in packages.wanted("amd64", "ubuntu")[0]
+
+
+def test_the_machine_is_labkits_own_choice(monkeypatch):
+    monkeypatch.delenv("LABKIT_SUITE", raising=False)
+    monkeypatch.delenv("LABKIT_STORE", raising=False)
+    assert packages.variant() == packages.Variant(packages.CURRENT, "")
+    assert packages.variant("26.1", "containerd") == packages.Variant("trixie", "containerd")
+    monkeypatch.setenv("LABKIT_SUITE", "bookworm")
+    assert packages.variant() == packages.Variant("bookworm")
+    with pytest.raises(BadInput, match="woody") as caught:
+        packages.variant("woody")
+    assert "bookworm (Engine 20.10)" in caught.value.next_step
+    with pytest.raises(BadInput, match="zfs"):
+        packages.variant(store="zfs")
 
 
 def test_nothing_needed_is_skipped():
-    must, optional = packages.wanted("amd64", "debian")
+    must, optional = packages.wanted("amd64")
     assert not [name for name in must + optional if packages.UNUSED.search(name)]
     assert not [name for name in ("libc6", "libseccomp2", "libmount1", "libgcc-s1") if packages.UNUSED.search(name)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.engine.embedded import accel, builder, host, qemu, snapshot
+from labkit.engine.embedded import accel, builder, host, packages, qemu, snapshot
 
 MIB = 1024**2
 FOUND = host.Qemu("/usr/bin/qemu-system-x86_64", "QEMU emulator version 7.2.22", "/usr/bin/qemu-img")
@@ -83,10 +83,11 @@ def test_snapshot_name_does_not_depend_on_port_or_folder():
 
 
 def test_build_is_stale_after_another_recipe(monkeypatch):
-    first = builder.recipe()
-    assert builder.recipe() == first
-    monkeypatch.setattr(builder.packages, "distribution", lambda: "another")
-    assert builder.recipe() != first
+    every = [packages.Variant(suite, store) for suite in packages.SUITES for store in packages.STORES]
+    first = [builder.recipe(each) for each in every]
+    assert first == [builder.recipe(each) for each in every] and len(set(first)) == len(every)
+    monkeypatch.setattr(builder, "FILES", ("another",))
+    assert not set(first) & {builder.recipe(each) for each in every}
 
 
 @pytest.fixture

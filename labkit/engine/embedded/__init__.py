@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import EngineGone
-from . import accel, builder, host, machine, qemu, snapshot, store
+from . import accel, builder, host, machine, packages, qemu, snapshot, store
 from .builder import Images, Progress
 from .engine import EmbeddedEngine
 from .lifecycle import IDLE_LIMIT, Precondition, down, preconditions, running, status, up
+from .packages import variant
 
 __all__ = [
     "IDLE_LIMIT",
@@ -26,6 +27,7 @@ __all__ = [
     "start",
     "status",
     "up",
+    "variant",
 ]
 
 
@@ -46,6 +48,7 @@ def prepare(
     images: Images = None,
     progress: Progress | None = None,
     force: bool = False,
+    variant: packages.Variant | None = None,
     memory: int | None = None,
     cpus: int | None = None,
 ) -> tuple[Path, qemu.Shape, Path]:
@@ -55,7 +58,7 @@ def prepare(
     as for :func:`build`.
     """
     found = host.find_qemu()
-    folder = builder.build(images=images, progress=progress, force=force)
+    folder = builder.build(images=images, progress=progress, force=force, variant=variant)
     shape = _shape(folder, found, memory, cpus, progress)
     try:
         return folder, shape, snapshot.ensure(folder, found, shape, progress=progress)
@@ -63,7 +66,7 @@ def prepare(
         if store.intact(folder, thorough=True):
             raise
         images = _discard(folder, images, progress)
-    folder = builder.build(images=images, progress=progress)
+    folder = builder.build(images=images, progress=progress, variant=variant)
     return folder, shape, snapshot.ensure(folder, found, shape, progress=progress)
 
 
@@ -81,6 +84,7 @@ def build(
     images: Images = None,
     progress: Progress | None = None,
     force: bool = False,
+    variant: packages.Variant | None = None,
     memory: int | None = None,
     cpus: int | None = None,
 ) -> Path:
@@ -92,6 +96,7 @@ def build(
             build will do.
         progress: called with a line of text at each step.
         force: make everything anew, with the newest packages.
+        variant: which suite and image store; by default what the environment asks for, else the current ones.
         memory: the machine's memory in bytes; chosen to fit this container's limit by default.
         cpus: its processors; at most 2, and no more than may be used here, by default.
 
@@ -99,13 +104,14 @@ def build(
         NotPossibleHere: no QEMU, no package client, too little memory.
         LabError: no space, packages out of reach, a machine that does not boot.
     """
-    return prepare(images=images, progress=progress, force=force, memory=memory, cpus=cpus)[0]
+    return prepare(images=images, progress=progress, force=force, variant=variant, memory=memory, cpus=cpus)[0]
 
 
 def start(
     *,
     images: Images = None,
     progress: Progress | None = None,
+    variant: packages.Variant | None = None,
     memory: int | None = None,
     cpus: int | None = None,
     port: int | None = None,
@@ -125,7 +131,7 @@ def start(
     """
     machine.clear_leftovers()
     found = host.find_qemu()
-    folder, shape, saved = prepare(images=images, progress=progress, memory=memory, cpus=cpus)
+    folder, shape, saved = prepare(images=images, progress=progress, variant=variant, memory=memory, cpus=cpus)
     try:
         running_machine = snapshot.resume(folder, found, shape, saved, port=port)
     except EngineGone:
@@ -138,6 +144,6 @@ def start(
             images = _discard(folder, images, progress)
         elif progress:
             progress("The engine's snapshot is damaged: making it anew")
-        folder, shape, saved = prepare(images=images, progress=progress, memory=memory, cpus=cpus)
+        folder, shape, saved = prepare(images=images, progress=progress, variant=variant, memory=memory, cpus=cpus)
         running_machine = snapshot.resume(folder, found, shape, saved, port=port)
     return EmbeddedEngine(running_machine, shape, folder)

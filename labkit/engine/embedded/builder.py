@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ... import debian
-from ...errors import LabError
+from ...errors import LabError, NotPossibleHere
 from ...paths import cache_dir
 from . import accel, host, initramfs, keys, machine, packages, qemu, rootfs, store
 
@@ -18,6 +18,13 @@ Images = Sequence[Path] | Callable[..., Sequence[Path]] | None
 
 #: Bytes that a build needs on the cache's disk, packages and snapshot included.
 SPACE = int(2.2e9)
+
+#: What an image store is called in dockerd's settings.
+_STORES = {
+    "": {},
+    "overlay2": {"storage-driver": "overlay2"},
+    "containerd": {"features": {"containerd-snapshotter": True}},
+}
 
 #: What a build's folder holds and must stay as it is.
 FILES = ("kernel", "initrd", "base.qcow2", "docker", "keys/ca.pem", "keys/cert.pem", "keys/key.pem")
@@ -33,18 +40,36 @@ def scratch() -> Path:
     return cache_dir("embedded", "scratch")
 
 
-def recipe() -> str:
+def recipe(variant: packages.Variant) -> str:
     """A short name for how a machine is made: another recipe, another build."""
     sources = [Path(__file__).parent / name for name in ("packages.py", "rootfs.py", "initramfs.py", "keys.py")]
     sources += sorted((Path(__file__).parent / "guest").iterdir())
     texts = [(path.name, path.read_text()) for path in sources if path.is_file()]
-    return store.key(texts, FILES, host.machine_type(), packages.distribution())
+    return f"{variant.suite}{variant.store and '-' + variant.store}-" + store.key(
+        texts, FILES, host.machine_type(), str(variant)
+    )
 
 
-def current() -> Path | None:
-    """The newest whole build of the present recipe, whichever images it holds; None when there is none."""
-    found = [folder for folder in home().glob(f"{recipe()}-*") if "." not in folder.name and store.intact(folder)]
-    return max(found, key=lambda folder: (folder / store.MANIFEST).stat().st_mtime, default=None)
+def current(variant: packages.Variant | None = None) -> Path | None:
+    """The newest whole build of a variant's present recipe, whichever images it holds; None when there is none.
+
+    Without a variant, the one asked for by the environment, or what took its place when it failed.
+    """
+    if variant is None:
+        chosen = packages.variant()
+        return current(chosen) or _stand_in(chosen)
+    found = [folder for folder in home().glob(f"{recipe(variant)}-*") if "." not in folder.name]
+    return _newest([folder for folder in found if store.intact(folder)])
+
+
+def _newest(folders: Sequence[Path]) -> Path | None:
+    return max(folders, key=lambda folder: (folder / store.MANIFEST).stat().st_mtime, default=None)
+
+
+def _stand_in(chosen: packages.Variant) -> Path | None:
+    # A build of the last good suite that was made because the chosen one failed, and says so.
+    place = current(packages.Variant(packages.LAST_GOOD, chosen.store)) if chosen.suite == packages.CURRENT else None
+    return place if place and (store.manifest(place) or {}).get("instead_of") == str(chosen) else None
 
 
 def archives(folder: Path) -> list[Path]:
@@ -53,11 +78,17 @@ def archives(folder: Path) -> list[Path]:
     return [path for path in (cache_dir("images") / name for name in names) if path.exists()]
 
 
-def _target(images: Sequence[Path]) -> Path:
-    return home() / f"{recipe()}-{store.key([store.file_digest(path) for path in images])[:8]}"
+def _target(images: Sequence[Path], variant: packages.Variant) -> Path:
+    return home() / f"{recipe(variant)}-{store.key([store.file_digest(path) for path in images])[:8]}"
 
 
-def build(*, images: Images = None, progress: Progress | None = None, force: bool = False) -> Path:
+def build(
+    *,
+    images: Images = None,
+    progress: Progress | None = None,
+    force: bool = False,
+    variant: packages.Variant | None = None,
+) -> Path:
     """Make the machine's files unless they are there; returns their folder.
 
     Args:
@@ -66,6 +97,8 @@ def build(*, images: Images = None, progress: Progress | None = None, force: boo
             build will do.
         progress: called with a line of text at each step.
         force: make it anew, with the newest packages.
+        variant: which machine; the environment's choice by default. Only then, when the current suite's
+            packages fail to build or to boot, the last good suite takes its place, with a sentence.
 
     Two builds at once: the second waits, and uses what the first has made.
 
@@ -75,38 +108,57 @@ def build(*, images: Images = None, progress: Progress | None = None, force: boo
     """
     say = progress or (lambda line: None)
     if not force and (images is None or callable(images)):
-        have = current()
+        have = current(variant)
         if have:
             return have
     host.find_qemu()  # before anything is downloaded
     if callable(images):
         store.require_space(home(), SPACE)
     wanted = list(images(progress=progress) if callable(images) else images or ())
-    target = _target(wanted)
+    chosen = variant or packages.variant()
+    try:
+        return _build(wanted, say, force, chosen)
+    except NotPossibleHere:
+        raise
+    except LabError as reason:
+        if variant is not None or chosen.suite != packages.CURRENT:
+            raise
+        store.require_space(home(), SPACE)  # a full disk is not the suite's fault
+        instead = packages.Variant(packages.LAST_GOOD, chosen.store)
+        say(f"{chosen} failed ({str(reason).splitlines()[0]}): taking {instead}, the last that is known to work")
+        try:
+            return _build(wanted, say, force, instead, instead_of=str(chosen))
+        except LabError:
+            raise reason from None  # neither: what ails the first is what is told
+
+
+def _build(images: Sequence[Path], say: Progress, force: bool, variant: packages.Variant, **facts) -> Path:
+    target = _target(images, variant)
     started = time.time()
     with store.locked(home(), lambda: say("Waiting for another build to finish")):
         if store.intact(target) and (not force or (target / store.MANIFEST).stat().st_mtime > started):
             return target
         store.require_space(home(), SPACE)
         with store.made_aside(target) as aside:
-            _make(aside, wanted, say)
+            _make(aside, images, say, variant, facts)
         _clear_old(target)
     return target
 
 
-def _make(folder: Path, images: Sequence[Path], say: Progress) -> None:
+def _make(folder: Path, images: Sequence[Path], say: Progress, variant: packages.Variant, facts: dict) -> None:
     begun = time.monotonic()
     arch = debian.architecture()
     must, optional = packages.wanted(arch)
-    debs = debian.fetch(must, arch=arch, optional=optional, skip=packages.UNUSED, progress=say)
-    say(f"Unpacking {len(debs)} packages")
+    debs = debian.fetch(must, suite=variant.suite, arch=arch, optional=optional, skip=packages.UNUSED, progress=say)
+    say(f"Unpacking {len(debs)} packages ({variant})")
     root, server = folder / "root", folder / "server"
     keys.make(folder / "keys", server)
-    release = rootfs.make(debs, root, server, images)
+    kernel = rootfs.make(debs, root, server, images, settings=_STORES[variant.store])
+    release = rootfs.kernel_release(kernel)
     table = initramfs.trim_modules(root, release)
     (folder / "initrd").write_bytes(initramfs.make(root, release, table))
-    shutil.move(root / "boot" / f"vmlinuz-{release}", folder / "kernel")
-    shutil.rmtree(root / "boot")
+    shutil.move(kernel, folder / "kernel")
+    shutil.rmtree(root / "boot", ignore_errors=True)
     shutil.copy(root / "usr/bin/docker", folder / "docker")
     say("Writing the disk image")
     rootfs.disk_image(root, folder / "disk.raw")
@@ -120,8 +172,11 @@ def _make(folder: Path, images: Sequence[Path], say: Progress) -> None:
     store.seal(
         folder,
         FILES,
+        suite=variant.suite,
+        store=variant.store,
         packages=sorted(deb.name for deb in debs),
         kernel=release,
+        **facts,
         images=[path.name for path in images],
         seconds=round(time.monotonic() - begun, 1),
     )
@@ -198,11 +253,15 @@ def _finish(running: machine.Machine) -> None:
 
 
 def _clear_old(kept: Path) -> None:
-    # Builds of older recipes, unless a machine still runs from them or another checkout may want them.
+    # Builds of older recipes, unless a machine still runs from them or another checkout may want them; and the
+    # packages that earlier versions of labkit kept under another name.
+    current_recipes = {recipe(packages.Variant(suite, kind)) for suite in packages.SUITES for kind in packages.STORES}
     for folder in home().glob("*-*"):
-        other = folder.name.split("-")[0] != kept.name.split("-")[0]
-        if other and not store.recent(folder) and not _in_use(folder):
+        known = folder == kept or folder.name.rsplit("-", 1)[0] in current_recipes
+        if not known and not store.recent(folder) and not _in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)
+    for old in cache_dir("packages").glob("*/state"):
+        shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def _in_use(folder: Path) -> bool:

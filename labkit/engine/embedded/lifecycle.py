@@ -241,7 +241,7 @@ def _packages(place: Path | None) -> Precondition:
             "Build on a Debian or Ubuntu machine and copy its cache (LABKIT_CACHE) here; "
             "where only mke2fs is missing: sudo apt-get install e2fsprogs",
         )
-    return Precondition("Packages", True, f"{packages.distribution()} packages for {debian.architecture()}")
+    return Precondition("Packages", True, f"{packages.variant()} for {debian.architecture()}")
 
 
 def rootpath() -> str:

@@ -1,12 +1,59 @@
-"""Which packages make the machine, by distribution, and what of them is left out."""
+"""Which suite and packages make the machine, and what of them is left out."""
 
 from __future__ import annotations
 
+import os
 import platform
 import re
-from pathlib import Path
+from dataclasses import dataclass
 
-#: Installed in the machine, whatever the distribution. A trailing ``?`` marks what may be missing there.
+from ... import debian
+from ...errors import BadInput
+
+#: Debian's suites that a machine can be made from, and the Docker Engine that each has.
+SUITES = {"bookworm": "20.10", "trixie": "26.1", "forky": "28.5"}
+
+#: What a learner meets at work today. It is Debian's testing suite and moves; where it fails to build or
+#: to boot, the released one takes its place.
+CURRENT, LAST_GOOD = "forky", debian.STABLE
+
+#: Image stores; ``""`` leaves the choice to the engine.
+STORES = ("", "overlay2", "containerd")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which machine: the suite that its packages come from, and the image store of its engine."""
+
+    suite: str = CURRENT
+    store: str = ""
+
+    def __str__(self) -> str:
+        return f"Debian {self.suite}" + (f", {self.store} store" if self.store else "")
+
+
+def variant(suite: str | None = None, store: str | None = None) -> Variant:
+    """The machine asked for, by argument, else by ``$LABKIT_SUITE`` and ``$LABKIT_STORE``, else the current one.
+
+    Args:
+        suite: a suite's name, or its engine's version such as ``26.1``.
+        store: ``overlay2`` or ``containerd``.
+
+    Raises:
+        BadInput: no such suite or store.
+    """
+    suite = suite or os.environ.get("LABKIT_SUITE") or CURRENT
+    store = store or os.environ.get("LABKIT_STORE") or ""
+    suite = {version: name for name, version in SUITES.items()}.get(suite, suite)
+    if suite not in SUITES:
+        known = ", ".join(f"{name} (Engine {version})" for name, version in SUITES.items())
+        raise BadInput(f"{suite!r} is no suite that labkit makes an engine from.", next_step=f"Choose one of: {known}.")
+    if store not in STORES:
+        raise BadInput(f"{store!r} is no image store.", next_step="Choose overlay2 or containerd.")
+    return Variant(suite, store)
+
+
+#: Installed in the machine, whatever the suite. A trailing ``?`` marks what may be missing there.
 COMMON = (
     "docker.io",
     "docker-cli?",  # split from docker.io in Debian 13
@@ -34,10 +81,7 @@ COMMON = (
 )
 
 #: The kernel's package. Cloud kernels are the smallest that hold everything a container needs.
-KERNELS = {
-    "debian": "linux-image-cloud-{arch}",
-    "ubuntu": "linux-image-virtual",
-}
+KERNEL = "linux-image-cloud-{arch}"
 
 #: Dependencies of maintainer scripts, service managers and features that no lab uses. They are
 #: neither downloaded nor unpacked.
@@ -48,7 +92,8 @@ UNUSED = re.compile(
     r"|gcc-\d+-base|dnsmasq.*|libnettle.*|libhogweed.*|libsemanage.*|libsepol.*|libpam-modules-bin"
     r"|dmsetup|e2fsprogs|libss2|libext2fs2.*|ubuntu-fan|bridge-utils|ca-certificates|openssl|crda|wireless.*"
     r"|lxcfs|lxc-templates|cloud-image-utils|uidmap|cloud-guest-utils|rsync|apparmor|tzdata|libc-bin|libc-l10n"
-    r"|linux-firmware|amd64-microcode|intel-microcode|thermald|iucode-tool|libnss-systemd|linux-sysctl-defaults)$"
+    r"|linux-firmware|amd64-microcode|intel-microcode|thermald|iucode-tool|libnss-systemd|linux-sysctl-defaults"
+    r"|libsystemd-shared|3cpio|libc-gconv-modules-extra|openssl-provider-legacy)$"
 )
 
 #: Files that are not needed once unpacked.
@@ -99,21 +144,9 @@ MODULES = (
 DISK_MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "crc32c_generic", "ext4")
 
 
-def distribution(os_release: Path = Path("/etc/os-release")) -> str:
-    """``debian`` or ``ubuntu`` (or what descends from it), by ``/etc/os-release``."""
-    try:
-        text = os_release.read_text()
-    except OSError:
-        return "debian"
-    fields = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', text, flags=re.M))
-    names = f"{fields.get('ID', '')} {fields.get('ID_LIKE', '')}".split()
-    return "ubuntu" if "ubuntu" in names else "debian"
-
-
-def wanted(arch: str, distro: str | None = None) -> tuple[list[str], list[str]]:
+def wanted(arch: str) -> tuple[list[str], list[str]]:
     """The packages to ask for: those that must exist, and those left out where they don't."""
-    kernel = KERNELS[distro or distribution()].format(arch=arch)
-    must = [kernel] + [name for name in COMMON if not name.endswith("?")]
+    must = [KERNEL.format(arch=arch)] + [name for name in COMMON if not name.endswith("?")]
     return must, [name[:-1] for name in COMMON if name.endswith("?")]
 
 

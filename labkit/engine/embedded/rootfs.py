@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -29,7 +30,6 @@ _FILES = {
     "service.sh": ("usr/lib/labkit/service", 0o755),
     "modules-load.conf": ("etc/modules-load", 0o644),
     "sysctl.conf": ("etc/sysctl.conf", 0o644),
-    "daemon.json": ("etc/docker/daemon.json", 0o644),
     "containerd.toml": ("etc/containerd/config.toml", 0o644),
     "lxc.conf": ("etc/lxc/default.conf", 0o644),
 }
@@ -51,14 +51,17 @@ _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "srv", "opt", "ho
             "var/lib/docker", "var/lib/containerd", "var/lib/lxc", "etc/docker", "var/lib/labkit")  # fmt: skip
 
 
-def make(debs: Iterable[Path], root: Path, server_keys: Path, images: Iterable[Path] = ()) -> str:
-    """Unpack the packages and set the machine up; returns the kernel's release.
+def make(
+    debs: Iterable[Path], root: Path, server_keys: Path, images: Iterable[Path] = (), *, settings: dict | None = None
+) -> Path:
+    """Unpack the packages and set the machine up; returns the kernel's path below the root.
 
     Args:
         debs: the packages' files.
         root: an empty folder that becomes the root file system.
         server_keys: folder with ``ca.pem``, ``server.pem`` and ``server-key.pem`` for dockerd.
         images: image archives, to be loaded at the first boot.
+        settings: more keys for dockerd's ``daemon.json``.
     """
     debian.unpack(list(debs), root)
     _trim(root)
@@ -69,13 +72,15 @@ def make(debs: Iterable[Path], root: Path, server_keys: Path, images: Iterable[P
         _put(root / target, (_GUEST / name).read_bytes(), mode)
     for target, text in _TEXTS.items():
         _put(root / target, text.encode(), 0o644)
+    daemon = json.loads((_GUEST / "daemon.json").read_text()) | (settings or {})
+    _put(root / "etc/docker/daemon.json", json.dumps(daemon, indent=2).encode() + b"\n", 0o644)
     for name in ("ca.pem", "server.pem", "server-key.pem"):
         _put(root / "etc/docker" / name, (server_keys / name).read_bytes(), 0o600)
     _link_tools(root)
     for path in images:
         (root / IMAGES[1:]).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / IMAGES[1:] / path.name)
-    return kernel_release(root)
+    return kernel(root)
 
 
 def _put(path: Path, data: bytes, mode: int) -> None:
@@ -115,16 +120,27 @@ def _link(path: Path, target: str) -> None:
     path.symlink_to(target)
 
 
-def kernel_release(root: Path) -> str:
-    """The newest kernel's release below ``/boot``."""
-    names = [path.name.removeprefix("vmlinuz-") for path in (root / "boot").glob("vmlinuz-*")]
-    if not names:
+def kernel(root: Path) -> Path:
+    """The newest kernel below a root file system: ``boot/vmlinuz-RELEASE``, or ``usr/lib/modules/RELEASE/vmlinuz``
+    as packages since 2026 have it.
+
+    Raises:
+        LabError: none there.
+    """
+    found = {path.name.removeprefix("vmlinuz-"): path for path in root.glob("boot/vmlinuz-*")}
+    found |= {path.parent.name: path for path in root.glob("usr/lib/modules/*/vmlinuz")}
+    if not found:
         raise LabError(
             "The packages brought no kernel.",
-            cause="The distribution names its kernel package differently from what labkit knows.",
-            next_step="Please report the output of: cat /etc/os-release",
+            cause="Debian's kernel packages have changed since this labkit was written.",
+            next_step="Choose a released suite: labkit engine build --suite trixie",
         )
-    return max(names, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
+    return found[max(found, key=lambda release: [int(part) for part in re.findall(r"\d+", release)])]
+
+
+def kernel_release(path: Path) -> str:
+    """The release of the kernel at a path that :func:`kernel` gave."""
+    return path.parent.name if path.name == "vmlinuz" else path.name.removeprefix("vmlinuz-")
 
 
 def disk_image(root: Path, image: Path, *, size: int = DISK_SIZE) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from ... import debian
 from ...errors import EngineGone, LabError, NotPossibleHere
 from ...paths import cache_dir
-from . import accel, packages
+from . import accel, packages, rootfs
 from .host import find_qemu, machine_type
 from .initramfs import cpio
 from .qemu import EMULATED_CLOCK, EMULATED_PROCESSOR
@@ -118,16 +118,14 @@ def files(*, progress=None) -> tuple[Path, Path]:
         return kernel, initramfs
     say = progress or (lambda line: None)
     say("Making a small virtual machine from Debian packages")
-    arch = debian.architecture() if debian.available() else "amd64"
-    kernel_package = packages.KERNELS[packages.distribution()].format(arch=arch)
-    debs = [deb for deb in debian.fetch([kernel_package, "busybox-static"], progress=progress)
-            if debian.package_name(deb).startswith(("linux-image-", "linux-modules-", "busybox-static"))]  # fmt: skip
+    kernel_package = packages.KERNEL.format(arch=debian.architecture())
+    debs = debian.fetch([kernel_package, "busybox-static"], skip=packages.UNUSED, progress=progress)
     root = folder / f"root-{os.getpid()}"
     try:
         debian.unpack(debs, root)
         busybox = next(path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.exists())
         _write(initramfs, _initramfs(root, busybox.read_bytes()))
-        _write(kernel, next(iter(sorted(root.glob("boot/vmlinuz-*")))).read_bytes())
+        _write(kernel, rootfs.kernel(root).read_bytes())
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return kernel, initramfs

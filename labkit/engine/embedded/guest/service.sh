@@ -4,7 +4,6 @@
 # Nothing here restarts a daemon that ends: a lab stops and kills them on purpose.
 # start returns at once; labkit waits for the answer over the network.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export DOCKER_RAMDISK=1 # dockerd: no pivot_root tricks needed from a service manager's root
 
 alive() {
     pid=$(cat "/run/labkit/$1.pid" 2>/dev/null) && [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ]
