@@ -36,7 +36,7 @@ doctor: setup  ## check every precondition
 	$(BIN)/labkit doctor
 
 lint: setup-test  ## ruff
-	$(BIN)/ruff check labkit tests && $(BIN)/ruff format --check labkit tests
+	$(BIN)/ruff check labkit tests setup.py && $(BIN)/ruff format --check labkit tests setup.py
 
 clean: setup  ## remove what labs left on the engine
 	$(BIN)/labkit clean

@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-#: The checkout that holds notebooks/ and data/ (labkit is installed editable from it).
-COURSE = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
+_SHIPPED = _PACKAGE / "shipped"  # setup.py puts it into the wheel; a checkout has no such folder
+
+#: Whether labkit was installed from a wheel, rather than used from a checkout or installed editable from one.
+INSTALLED = _SHIPPED.is_dir()
+
+#: What holds notebooks/ and data/: the checkout, or the wheel's own copy, where nothing is ever written.
+COURSE = _SHIPPED if INSTALLED else _PACKAGE.parent
 
 
 def _base(variable: str, fallback: str) -> Path:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..course import labs
-from ..paths import COURSE
+from ..workingcopy import notebook_file
 from .rerun import LabReport
 
 #: How an outcome looks: sign and colour; the word stands beside it, so that colour is never the only cue.
@@ -24,7 +24,7 @@ def code_cells(lab: str) -> int:
     """How many code cells a committed notebook has."""
     import nbformat
 
-    notebook = nbformat.read(COURSE / "notebooks" / f"{lab}.ipynb", as_version=4)
+    notebook = nbformat.read(notebook_file(lab), as_version=4)
     return sum(cell.cell_type == "code" for cell in notebook.cells)
 
 

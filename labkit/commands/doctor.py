@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib.metadata
 import json
+import shlex
 import shutil
 
 from ..errors import LabError
@@ -54,7 +55,7 @@ def _where(fault: LabError) -> str:
 
 
 def _packages() -> Check:
-    missing = []
+    missing = {}
     for requirement in importlib.metadata.requires("labkit") or []:
         if ";" in requirement:
             continue
@@ -62,14 +63,14 @@ def _packages() -> Check:
         try:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            missing.append(requirement)
+            missing[requirement] = requirement
             continue
         if _number(version) < _number(floor):
-            missing.append(f"{requirement} (here: {version})")
-    detail = (
-        f"missing: {', '.join(missing)}." if missing else f"docker {importlib.metadata.version('docker')} and the rest"
-    )
-    return Check("the Python packages are installed", not missing, detail, "Install them: pip install -e .")
+            missing[requirement] = f"{requirement} (here: {version})"
+    words = f"missing: {', '.join(missing.values())}." if missing else ""
+    detail = words or f"docker {importlib.metadata.version('docker')} and the rest"
+    remedy = f"Install them: pip install {shlex.join(missing)}"
+    return Check("the Python packages are installed", not missing, detail, remedy)
 
 
 def _number(version: str) -> tuple[int, ...]:

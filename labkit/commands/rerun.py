@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..paths import COURSE
+from ..paths import COURSE, data_file
+from ..workingcopy import notebook_file
 
 #: Seconds that one cell may take, on the slowest engine.
 CELL_TIMEOUT = 600
@@ -72,10 +73,11 @@ def execute(
         lines = Path(folder, "cells.jsonl")
         command = [
             sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+            "-c", os.devnull, "--noconftest",  # a learner's folder may lie below a project with settings of its own
             "--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}",
-            f"--nbval-sanitize-with={COURSE / 'tests/notebooks/sanitize.cfg'}",
+            f"--nbval-sanitize-with={data_file('sanitize.cfg')}",
             "-p", "labkit.commands.nbval_report", f"--labkit-report={lines}",
-            str(COURSE / "notebooks" / f"{lab}.ipynb"),
+            str(notebook_file(lab)),
         ]  # fmt: skip
         with open(Path(folder, "log"), "w+") as log:
             process = subprocess.Popen(

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ..course import labs, resolve
 from ..engine import EngineFacts
-from ..errors import BadInput
-from ..paths import COURSE
+from ..errors import BadInput, NotPossibleHere
+from ..paths import COURSE, INSTALLED
+from ..workingcopy import home, notebook_file
 from .board import Board
 from .common import add_engine, add_json, opened, say, sweep
 from .report import as_dict, as_html, as_text
@@ -37,10 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(names: list[str]) -> list[str]:
-    """The labs meant, in the order given; all that this checkout has when none is."""
+    """The labs meant, in the order given; all whose notebook is here when none is."""
     if names:
         return list(dict.fromkeys(resolve(name).lab for name in names))
-    return [entry.lab for entry in labs() if (COURSE / "notebooks" / f"{entry.lab}.ipynb").exists()]
+    return [entry.lab for entry in labs() if notebook_file(entry.lab).exists()]
 
 
 def at_a_time(asked: int | None, facts: EngineFacts, *, saves: bool) -> int:
@@ -74,6 +75,13 @@ def longest_first(names: list[str]) -> list[str]:
 
 def main(options: argparse.Namespace) -> int:
     names = chosen([] if options.all else options.labs)
+    if INSTALLED:
+        say(f"Notebooks: {home() / 'notebooks'}")
+        if options.save and home() == COURSE:
+            raise NotPossibleHere(
+                "--save would write into the installed labkit: there is no working copy in this folder.",
+                next_step="Make one with labkit lab, or go to where yours is.",
+            )
     facts = make_ready(options.engine)
     jobs = at_a_time(options.jobs, facts, saves=options.save)
     count = f"{len(names)} lab{'s' * (len(names) > 1)}"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from ..errors import LabError
-from ..paths import COURSE
+from ..workingcopy import notebook_file
 from .outputs import as_text, plain
 from .rerun import CELL_TIMEOUT, LabReport, run_environment
 
@@ -42,7 +42,7 @@ def save(
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    path = COURSE / "notebooks" / f"{lab}.ipynb"
+    path = notebook_file(lab)
     notebook = nbformat.read(path, as_version=4)
     before = {cell.id: (cell.source, cell.get("outputs", [])) for cell in notebook.cells if cell.cell_type == "code"}
     report, began = LabReport(lab), time.monotonic()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..course import resolve
 from ..errors import NotPossibleHere
-from ..paths import COURSE
+from ..workingcopy import prepare
 from .common import add_engine, opened, say
 
 
@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
 
 
-def command(lab: str, *, port: int, ip: str, browser: bool) -> list[str]:
-    """The JupyterLab command line: a token as always, and one notebook in front."""
+def command(folder: Path, lab: str, *, port: int, ip: str, browser: bool) -> list[str]:
+    """The JupyterLab command line: a token as always, and one of the folder's notebooks in front."""
     line = [
         sys.executable, "-m", "jupyterlab",
-        f"--ServerApp.root_dir={COURSE}",
+        f"--ServerApp.root_dir={folder}",
         f"--LabApp.default_url=/lab/tree/notebooks/{lab}.ipynb",
         f"--ServerApp.port={port}",
         f"--ServerApp.ip={ip}",
@@ -55,13 +55,16 @@ def environment(workspaces: str, engine: str | None = None) -> dict[str, str]:
 
 def main(options: argparse.Namespace) -> int:
     entry = resolve(options.lab)
-    if not (COURSE / "notebooks" / f"{entry.lab}.ipynb").exists():
-        raise NotPossibleHere(f"The notebook of lab {entry.lab} is not in this checkout.", next_step="git pull")
+    folder, said = prepare()
+    for sentence in said:
+        say(sentence)
+    if not (folder / "notebooks" / f"{entry.lab}.ipynb").exists():
+        raise NotPossibleHere(f"The notebook of lab {entry.lab} is not in {folder}.", next_step="git pull")
     with opened(entry.lab, options.engine) as lab:
         for name in ("labkit/busybox:1", "labkit/python:1"):
             lab.context.image(name)
         say(f"Live: {lab.facts.name} {lab.facts.version} ({lab.facts.kind}, {lab.facts.endpoint})")
     browser = not options.no_browser
-    line = command(entry.lab, port=options.port, ip=options.ip, browser=browser)
+    line = command(folder, entry.lab, port=options.port, ip=options.ip, browser=browser)
     with tempfile.TemporaryDirectory(prefix="labkit-jupyter-") as workspaces:
-        return subprocess.call(line, env=environment(workspaces, options.engine), cwd=COURSE)
+        return subprocess.call(line, env=environment(workspaces, options.engine), cwd=folder)

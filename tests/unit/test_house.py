@@ -17,7 +17,7 @@ PACKAGE = COURSE / "labkit"
 
 #: From the ground up; a module may import from its own layer and from those before it.
 LAYERS = [
-    {"errors", "units", "paths", "debian", "course"},
+    {"errors", "units", "paths", "debian", "course", "workingcopy"},
     {"engine"},
     {"images"},
     {"observe"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import signal
 import time
 from html.parser import HTMLParser
@@ -15,10 +14,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from rich.console import Console
 
+from labkit import workingcopy
 from labkit.commands import board, report, rerun, run, save
 from labkit.engine import EngineFacts
 from labkit.errors import BadInput
-from labkit.paths import COURSE
 
 LAB = "00-start-here"
 
@@ -39,10 +38,7 @@ def printed(text: str) -> list:
 def course(tmp_path, monkeypatch):
     """A course of one notebook: its cells are given as (source, tags, outputs)."""
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "tests/notebooks").mkdir(parents=True)
-    shutil.copy(COURSE / "tests/notebooks/sanitize.cfg", tmp_path / "tests/notebooks")
-    for module in (board, rerun, run, save):
-        monkeypatch.setattr(module, "COURSE", tmp_path)
+    monkeypatch.setattr(workingcopy, "COURSE", tmp_path)
     path = tmp_path / "notebooks" / f"{LAB}.ipynb"
 
     def write(*cells):
