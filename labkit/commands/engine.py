@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 
+from ..paths import data_file
 from ..units import show_size
 from .common import add_json, say
 
@@ -57,12 +58,23 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
+def _made_of(versions: dict) -> str:
+    """What the machine is made of, and whether the course was verified with just that."""
+    verified = json.loads(data_file("verified.json").read_text())
+    names = ", ".join(f"{name} {version}" for name, version in versions.items())
+    if versions == verified["versions"]:
+        return f"Made of: {names}; the course was verified with these on {verified['date']}"
+    other = ", ".join(f"{name} {version}" for name, version in verified["versions"].items())
+    return f"Made of: {names}\nVerified: on {verified['date']}, with {other}"
+
+
 def _lines(status: dict) -> str:
     if not status["build"]:
         return "Not built yet. The first start does it, or: labkit engine build"
     images = ", ".join(name.removesuffix(".tar") for name in status["images"]) or "none"
     lines = [
         f"Built: {status['build']}",
+        _made_of(status["versions"]),
         f"Takes: {show_size(status['disk'])} of disk, all builds and snapshots together",
         f"Holds the images: {images}",
         f"Resumes as: {', '.join(status['snapshots']) or 'nothing yet: the first start boots and saves a snapshot'}",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
-from docker.errors import ImageNotFound
+from docker.errors import APIError, ImageNotFound
 
 from .. import debian
 from ..engine.faults import explained
 from ..errors import BadInput
-from .recipes import BUSYBOX, PYTHON, RECIPES, REGISTRY, make, variable
+from .recipes import BUSYBOX, PYTHON, RECIPE, RECIPES, REGISTRY, make, variable
 
 __all__ = ["BUSYBOX", "PYTHON", "RECIPES", "REGISTRY", "archives", "ensure", "make"]
 
@@ -32,7 +33,7 @@ def archives(arch: str | None = None, *, progress=None) -> list:
 def ensure(client, name: str, *, progress=None) -> str:
     """Make sure that the engine has a lab image; returns its reference.
 
-    An image already there is used as it is. ``$LABKIT_BUSYBOX`` and ``$LABKIT_PYTHON`` name
+    An image already there is used as it is, unless an older labkit made it. ``$LABKIT_BUSYBOX`` and ``$LABKIT_PYTHON`` name
     another source, by digest: it is pulled and gets the lab's name.
 
     Raises:
@@ -44,17 +45,27 @@ def ensure(client, name: str, *, progress=None) -> str:
     with explained(client.api.base_url):
         try:
             have = client.images.get(name)
-            if not source or source in (have.attrs.get("RepoDigests") or []):
+            if source in (have.attrs.get("RepoDigests") or []) if source else not _outdated(have):
                 return name
         except ImageNotFound:
-            pass
+            have = None
         if source:
             return _pull(client, name, source)
         arch = client.info()["Architecture"]
         archive = make(name, _DEBIAN_ARCH.get(arch, arch), progress=progress)
         with open(archive, "rb") as stream:
             client.images.load(stream)
+        if have:
+            # Its name has gone to the new one. A container of another lab may still need it: then it stays.
+            with contextlib.suppress(APIError):
+                client.images.remove(have.id)
     return name
+
+
+def _outdated(image) -> bool:
+    # Made by labkit, by an older recipe.
+    labels = image.labels or {}
+    return "labkit.base" in labels and int(labels.get("labkit.recipe", 0)) < RECIPE
 
 
 def _pull(client, name: str, source: str) -> str:

@@ -23,11 +23,11 @@ BUSYBOX = "labkit/busybox:1"
 PYTHON = "labkit/python:1"
 REGISTRY = "labkit/registry:1"
 
-#: Carried by the base images instead of a session: they are a cache, not a lab's leftovers.
-BASE_LABEL = {"labkit.base": "1"}
+#: Raised by one whenever a recipe changes what it makes, so that old archives and images are not reused.
+RECIPE = 4
 
-#: Raised by one whenever a recipe changes what it makes, so that old archives are not reused.
-RECIPE = 3
+#: Carried by the base images instead of a session: they are a cache, not a lab's leftovers.
+BASE_LABEL = {"labkit.base": "1", "labkit.recipe": str(RECIPE)}
 
 # Needed by packages that python3 depends on, but not by what the labs run.
 _NOT_IN_PYTHON = (

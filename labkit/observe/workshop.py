@@ -54,7 +54,7 @@ def tools(arch: str, wanted: dict[str, tuple[str, ...]] | None = None, *, name: 
         LabError: this distribution has no such package, or it is out of reach.
     """
     wanted = wanted or _TOOLS
-    target = cache_dir("workshop") / f"{name}-{arch}-1.tar"
+    target = cache_dir("workshop") / f"{name}-{arch}-2.tar"
     if target.exists():
         return target.read_bytes()
     debs = [deb for deb in debian.fetch(list(wanted), arch=arch, progress=progress)

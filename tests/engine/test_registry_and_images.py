@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from docker.errors import ImageNotFound
 
 from labkit import images
 from labkit.errors import BadInput, LabError, NotPossibleHere
@@ -180,3 +181,16 @@ def test_exercise_by_digest_both_ways(on, store):
     kept = on.docker.containers.create(store.pull("exercise", store.digest("exercise", "1")))
     assert lab03.by_digest(on).passed
     kept.remove()
+
+
+def test_a_lab_image_of_an_older_labkit_is_made_anew(on):
+    new = on.docker.images.get(images.ensure(on.docker, images.BUSYBOX)).id
+    container = on.docker.containers.create(images.BUSYBOX, "true")
+    container.commit("labkit/busybox", tag="1", changes=["LABEL labkit.recipe=1"])
+    container.remove()
+    old = on.docker.images.get(images.BUSYBOX).id
+    assert old != new
+    images.ensure(on.docker, images.BUSYBOX)
+    assert on.docker.images.get(images.BUSYBOX).id == new
+    with pytest.raises(ImageNotFound):
+        on.docker.images.get(old)

@@ -44,6 +44,8 @@ def recipe(variant: packages.Variant) -> str:
     """A short name for how a machine is made: another recipe, another build."""
     sources = [Path(__file__).parent / name for name in ("packages.py", "rootfs.py", "initramfs.py", "keys.py")]
     sources += sorted((Path(__file__).parent / "guest").iterdir())
+    # The machine holds the lab images from the start: others, another machine.
+    sources.append(Path(__file__).parents[2] / "images/recipes.py")
     texts = [(path.name, path.read_text()) for path in sources if path.is_file()]
     return f"{variant.suite}{variant.store and '-' + variant.store}-" + store.key(
         texts, FILES, host.machine_type(), str(variant)
@@ -76,6 +78,16 @@ def archives(folder: Path) -> list[Path]:
     """The image archives that a build was made with, as far as they are still in the cache."""
     names = (store.manifest(folder) or {}).get("images", ())
     return [path for path in (cache_dir("images") / name for name in names) if path.exists()]
+
+
+def versions(manifest: dict) -> dict[str, str]:
+    """What a build was made of: the suite, the kernel's release, and the versions of the packages that matter."""
+    found = {"Debian": manifest["suite"], "kernel": manifest["kernel"]}
+    for name in manifest["packages"]:
+        package, version = name.split("_")[:2]
+        if package in ("docker.io", "containerd", "runc"):
+            found[package] = version.replace("%3a", ":")
+    return found
 
 
 def _target(images: Sequence[Path], variant: packages.Variant) -> Path:

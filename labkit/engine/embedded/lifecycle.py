@@ -171,7 +171,7 @@ def _wait_until_idle(engine: EmbeddedEngine, limit: int) -> None:
 def status() -> dict:
     """What is prepared and what runs.
 
-    ``build`` (folder) and ``images`` say what is prepared, ``snapshots`` what can be resumed at once
+    ``build`` (folder), ``versions`` (of its suite and main packages) and ``images`` say what is prepared, ``snapshots`` what can be resumed at once
     (names such as ``tcg-512m-2``), ``disk`` how many bytes all of it takes; ``endpoint``, ``pid`` and
     ``idle_limit`` (seconds) belong to the engine that ``up`` started, and are empty or 0 without one.
     """
@@ -186,6 +186,7 @@ def status() -> dict:
     limit = json.loads(_record().read_text()).get("idle_limit", 0) if there else 0
     return dict(
         build=str(place or ""),
+        versions=builder.versions(known) if known else {},
         images=tuple((known or {}).get("images", ())),
         snapshots=tuple(saved),
         disk=used,

@@ -60,6 +60,7 @@ COMMON = (
     "containerd",
     "runc",
     "tini",
+    "apparmor",
     "iptables",
     "lxc",
     "docker-registry?",
@@ -91,7 +92,7 @@ UNUSED = re.compile(
     r"|debconf|cpio|logsave|usrmerge|usr-is-merged|lsb-base|sysvinit-utils|init-system-helpers|netbase"
     r"|gcc-\d+-base|dnsmasq.*|libnettle.*|libhogweed.*|libsemanage.*|libsepol.*|libpam-modules-bin"
     r"|dmsetup|e2fsprogs|libss2|libext2fs2.*|ubuntu-fan|bridge-utils|ca-certificates|openssl|crda|wireless.*"
-    r"|lxcfs|lxc-templates|cloud-image-utils|uidmap|cloud-guest-utils|rsync|apparmor|tzdata|libc-bin|libc-l10n"
+    r"|lxcfs|lxc-templates|cloud-image-utils|uidmap|cloud-guest-utils|rsync|tzdata|libc-bin|libc-l10n"
     r"|linux-firmware|amd64-microcode|intel-microcode|thermald|iucode-tool|libnss-systemd|linux-sysctl-defaults"
     r"|libsystemd-shared|3cpio|libc-gconv-modules-extra|openssl-provider-legacy)$"
 )

@@ -16,8 +16,8 @@ SHELL_PORTS = ("labkit.1", "labkit.2", "labkit.3")
 #: with it and 5.5 s without). Mitigations and hardening guard tenants from each other; this machine has one.
 #: ``rcu_expedited``: namespaces and network cards are made and unmade without waiting for timer ticks.
 KERNEL_ARGUMENTS = (
-    "root=/dev/vda rw norandmaps mitigations=off apparmor=0 lsm=capability random.trust_cpu=on"
-    " swapaccount=1 panic=-1 nowatchdog audit=0 page_alloc.shuffle=0"
+    "root=/dev/vda rw norandmaps mitigations=off random.trust_cpu=on"
+    " panic=-1 nowatchdog audit=0 page_alloc.shuffle=0"
     " init_on_alloc=0 hardened_usercopy=off randomize_kstack_offset=off rcupdate.rcu_expedited=1"
 )
 

@@ -18,7 +18,7 @@ mount -t tmpfs -o nosuid,nodev,mode=1777 shm /dev/shm
 mount -t mqueue mqueue /dev/mqueue
 mount -t tmpfs -o nosuid,nodev,mode=755 run /run
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmp /tmp
-mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate cgroup2 /sys/fs/cgroup
+mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
 mount -t securityfs -o nosuid,nodev,noexec security /sys/kernel/security 2>/dev/null
 mount -t tracefs -o nosuid,nodev,noexec tracing /sys/kernel/tracing 2>/dev/null
 mount -t bpf -o nosuid,nodev,noexec bpf /sys/fs/bpf 2>/dev/null
@@ -48,8 +48,6 @@ ip address add 10.0.2.15/24 dev eth0
 ip route add default via 10.0.2.2
 sysctl -q -p /etc/sysctl.conf
 [ -e /swapfile ] && swapon /swapfile
-ulimit -n 1048576
-ulimit -c 0
 
 /usr/lib/labkit/service start containerd
 /usr/lib/labkit/service start dockerd

@@ -18,7 +18,9 @@ start() {
     # Out of the agent's own out-of-memory protection, with the usual scores of these daemons.
     (
         echo 0 >/sys/fs/cgroup/system/cgroup.procs
-        ulimit -n 1048576
+        # A service manager's defaults: containers inherit them.
+        ulimit -Hn 524288
+        ulimit -Sn 1024
         case $1 in
         containerd) echo -999 >/proc/self/oom_score_adj ;;
         dockerd) echo -500 >/proc/self/oom_score_adj ;;
