@@ -23,7 +23,7 @@ def build(tmp_path, monkeypatch):
     monkeypatch.setattr(accel, "choose", lambda *_, **__: "tcg")
     asked = []
 
-    def again(*, images=None, progress=None, force=False):
+    def again(*, images=None, progress=None, **_):
         asked.append(images)
         return folder
 
