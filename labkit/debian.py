@@ -157,7 +157,7 @@ _REFUSALS = (
 
 def _refused(message: str, folder: Path) -> LabError:
     if "No space left" in message or "enough free space" in message:
-        return _full(folder)
+        return full(folder)
     last = message.splitlines()[-1] if message else "no reason given"
     for pattern, sentence, cause, next_step in _REFUSALS:
         told = next((line for line in message.splitlines() if re.search(pattern, line)), None)
@@ -202,14 +202,15 @@ def _watched(command: list[str], where: Path) -> tuple[int, str, str]:
             except subprocess.TimeoutExpired:
                 full = full + 1 if shutil.disk_usage(where).free < 64 * 1024 else 0
                 if full >= 3:
-                    raise _full(where) from None
+                    raise full(where) from None
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)  # an interrupt reaches us alone: it has a session of its own
         process.communicate()
         raise
 
 
-def _full(folder: Path) -> LabError:
+def full(folder: Path) -> LabError:
+    """What is said when the disk under a folder is full."""
     return LabError(
         f"The disk under {folder} is full.",
         next_step="Free some space, or set LABKIT_CACHE to a larger disk.",
@@ -299,7 +300,7 @@ def unpack(debs: Sequence[Path], into: Path) -> None:
         done = subprocess.run(["dpkg-deb", "-x", str(deb), str(into)], capture_output=True, text=True)
         if done.returncode:
             if "No space left" in done.stderr:
-                raise _full(into)
+                raise full(into)
             deb.unlink(missing_ok=True)  # damaged: the next fetch brings it again
             raise LabError(
                 f"The package {deb.name} could not be unpacked: {done.stderr.strip()}.",

@@ -162,6 +162,8 @@ class Lab:
             show: print command and output; otherwise return the output.
             check: raise where the command fails, instead of showing its words.
         """
+        with _busy(self.context) as busy:
+            self.engine.cli_path(busy.say)  # here: fetching it, once, takes a while
         output = run_cli(self.engine, command, self.docker.lab_labels, check=check)
         if not show:
             return output

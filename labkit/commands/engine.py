@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, words in (
         ("build", "make the engine's image and snapshot"),
-        ("up", "start it and print how to point any Docker client at it"),
+        ("up", "start it and print how to point any Docker client at it, and labkit's own docker, buildx and Compose"),
         ("down", "stop the one that up started"),
         ("status", "what is built and what runs"),
     ):
@@ -31,17 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     from .. import images
-    from ..engine import embedded
+    from ..engine import clients, embedded
 
     if options.action == "build":
         chosen = embedded.variant(options.suite, options.store) if options.suite or options.store else None
         place = embedded.build(progress=say, force=options.force, variant=chosen, images=images.archives)
+        clients.typing(say)  # what is built where there is a network is often used where there is none
         print(json.dumps({"path": str(place)}) if options.json else f"Built: {place}")
     elif options.action == "up":
         engine = embedded.up(progress=say, images=images.archives, port=options.port)
         if options.port and not engine.endpoint.endswith(f":{options.port}"):
             say(f"It runs already, at {engine.endpoint}. For another port: labkit engine down first.")
-        environment = engine.environment()
+        environment = {**engine.environment(), **clients.typing(say)}
         if options.json:
             print(json.dumps(environment))
         else:

@@ -72,7 +72,8 @@ def run_cli(
     if program is None:
         raise NotPossibleHere(
             "This machine has no docker command line.",
-            next_step="Install it (Debian: docker.io or docker-cli), or use lab.docker, which needs none.",
+            cause="labkit's own could not be fetched: labkit doctor says why.",
+            next_step="Use lab.docker, which needs none, or install Docker's own.",
         )
     full = [program, *with_labels(words, labels)[1:]]
     try:

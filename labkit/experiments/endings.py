@@ -60,7 +60,7 @@ def exit_codes(on: Context) -> Codes:
     Raises:
         NotPossibleHere: this machine has no ``docker`` command line.
     """
-    if on.session.engine.cli_path() is None:
+    if on.session.engine.cli_path(on.say) is None:
         raise NotPossibleHere(
             "This machine has no docker command line, and 125 is its own exit code.",
             next_step="Install it (Debian: docker.io or docker-cli).",

@@ -39,7 +39,7 @@ def versions(on: Context) -> str:
 
 
 def _client_version(on: Context) -> str:
-    program = on.session.engine.cli_path()
+    program = on.session.engine.cli_path(on.say)
     if program is None:
         return "none on this machine"
     said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30).stdout

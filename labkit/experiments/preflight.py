@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from docker.errors import ImageNotFound
 
 from .. import images
+from ..engine import clients
 from ..errors import LabError
 from ..units import GIB, MIB, show_size
 from .context import Context
@@ -100,9 +101,11 @@ def _tracing(on: Context) -> Check:
 
 
 def _cli(on: Context) -> Check:
-    path = on.session.engine.cli_path()
-    return Check("the docker command line is here", path is not None, path or "not found.",
-                 "Install docker.io or docker-cli; everything else works without it.", needed=False)  # fmt: skip
+    try:
+        path, remedy = clients.ensure(on.say), ""
+    except LabError as reason:
+        path, remedy = on.session.engine.cli_path(), f"labkit's own can't be had: {reason}"
+    return Check("the docker command line is here", path is not None, str(path or "not found."), remedy, needed=False)
 
 
 _CHECKS: tuple[tuple[str, bool, Callable[[Context], Check]], ...] = (

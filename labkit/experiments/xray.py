@@ -124,7 +124,7 @@ def _see(on: Context, tap: Wiretap, flags: str, image: str, command: str) -> See
 
 
 def _words(on: Context, flags: str, image: str, command: str) -> list[str]:
-    if on.session.engine.cli_path() is None:
+    if on.session.engine.cli_path(on.say) is None:
         raise NotPossibleHere(
             "This machine has no docker command line to look through.",
             next_step="Install it (Debian: docker.io or docker-cli).",

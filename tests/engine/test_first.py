@@ -33,7 +33,7 @@ def test_three_ways_print_the_same(module_context):
 
 
 def test_without_the_command_line_two_ways_are_left(module_context, monkeypatch):
-    monkeypatch.setattr(type(module_context.session.engine), "cli_path", lambda self: None)
+    monkeypatch.setattr(type(module_context.session.engine), "cli_path", lambda *_: None)
     ways = first.three_ways(module_context, 1)
     assert ways.facts() == "clients: SDK, raw HTTP · same output from all: yes"
 

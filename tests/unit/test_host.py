@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from labkit import engine as engines
-from labkit.engine import host
+from labkit.engine import clients, host
 from labkit.engine.host import Candidate, HostEngine, candidates
 from labkit.errors import BadInput, EngineRefused, LabError, NoEngine
 
@@ -148,7 +148,8 @@ def test_without_tls_a_process_gets_this_engine_and_no_other(monkeypatch):
     for variable in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.setenv(variable, "other")
     found = HostEngine(Candidate("unix:///x.sock", "test")).process_environment()
-    assert {key: value for key, value in found.items() if key.startswith("DOCKER")} == {"DOCKER_HOST": "unix:///x.sock"}
+    told = {key: value for key, value in found.items() if key.startswith("DOCKER")}
+    assert told == {"DOCKER_HOST": "unix:///x.sock", "DOCKER_CONFIG": str(clients.settings_folder())}
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
@@ -56,9 +55,9 @@ class EmbeddedEngine(OwnedEngine):
             "tls": LoopbackTLS(self._machine.keys),
         }
 
-    def cli_path(self) -> str | None:
-        """The ``docker`` client installed here, or else the one kept from the machine's packages."""
-        return shutil.which("docker") or str(self.build / "docker")
+    def cli_path(self, progress=None) -> str | None:
+        """As every engine's; where labkit's own can't be had and none is installed, the machine's."""
+        return super().cli_path(progress) or str(self.build / "docker")
 
     # -- its machine
 
