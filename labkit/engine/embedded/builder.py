@@ -19,13 +19,6 @@ Images = Sequence[Path] | Callable[..., Sequence[Path]] | None
 #: Bytes that a build needs on the cache's disk, packages and snapshot included.
 SPACE = int(2.2e9)
 
-#: What an image store is called in dockerd's settings.
-_STORES = {
-    "": {},
-    "overlay2": {"storage-driver": "overlay2"},
-    "containerd": {"features": {"containerd-snapshotter": True}},
-}
-
 #: What a build's folder holds and must stay as it is.
 FILES = ("kernel", "initrd", "base.qcow2", "docker", "keys/ca.pem", "keys/cert.pem", "keys/key.pem")
 
@@ -165,7 +158,7 @@ def _make(folder: Path, images: Sequence[Path], say: Progress, variant: packages
     say(f"Unpacking {len(debs)} packages ({variant})")
     root, server = folder / "root", folder / "server"
     keys.make(folder / "keys", server)
-    kernel = rootfs.make(debs, root, server, images, settings=_STORES[variant.store])
+    kernel = rootfs.make(debs, root, server, images, settings=packages.STORES[variant.store])
     release = rootfs.kernel_release(kernel)
     table = initramfs.trim_modules(root, release)
     (folder / "initrd").write_bytes(initramfs.make(root, release, table))

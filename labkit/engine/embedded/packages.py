@@ -17,8 +17,12 @@ SUITES = {"bookworm": "20.10", "trixie": "26.1", "forky": "28.5"}
 #: to boot, the released one takes its place.
 CURRENT, LAST_GOOD = "forky", debian.STABLE
 
-#: Image stores; ``""`` leaves the choice to the engine.
-STORES = ("", "overlay2", "containerd")
+#: Image stores, and what dockerd's settings call them; ``""`` leaves the choice to the engine.
+STORES = {
+    "": {},
+    "overlay2": {"storage-driver": "overlay2"},
+    "containerd": {"features": {"containerd-snapshotter": True}},
+}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,213 @@
+"""Another Docker Engine beside the machine's own, for root: as fast as the machine, in a root of its own.
+
+Its packages are a Debian suite's, as the embedded engine's are. dockerd runs in mount and network
+namespaces of its own, so nothing of it touches the machine's engine, bridge or firewall, and published
+ports are reached from within only (:meth:`Native.within`). It shares the machine's kernel, process
+numbers and control groups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .. import debian
+from ..errors import LabError, NotPossibleHere
+from ..paths import cache_dir
+from .embedded import packages, store
+from .host import HostEngine, find_host
+
+#: Seconds that dockerd has to answer, and to end with all its containers.
+PATIENCE = 60
+
+#: What the root holds; a trailing ``?`` marks what may be missing in a suite.
+PACKAGES = ("docker.io", "base-files", "docker-cli?", "tini", "iptables", "mount", "procps")
+
+#: Bytes that unpacking needs.
+SPACE = int(0.6e9)
+
+_FOLDERS = ("proc", "sys", "dev", "run", "tmp", "mnt", "root", "etc/docker", "var/lib/docker", "var/lib/containerd")
+
+_TEXTS = {
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
+    "etc/group": "root:x:0:\ndocker:x:999:\n",
+    "etc/hosts": "127.0.0.1 localhost\n",
+    # There is no way out of its network. Empty, or Docker would fall back to public servers.
+    "etc/resolv.conf": "nameserver 127.0.0.1\n",
+}
+
+# Becomes dockerd in its own root, $1 the unpacked one and $2 this run's folder. What it mounts is seen by
+# nobody else. A new sysfs shows its own network's interfaces, and leaves out securityfs: without it dockerd
+# loads no AppArmor profile of its own into the machine's kernel.
+_SCRIPT = """
+set -e
+mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"; cd "$2/root"
+for place in run var/lib/docker var/lib/containerd; do mount --bind "$2/$place" "$place"; done
+mount --rbind /proc proc; mount --rbind /dev dev; mount -t tmpfs -o mode=1777 tmp tmp
+mount -t sysfs sys sys; mount --rbind /sys/fs/cgroup sys/fs/cgroup
+ip link set lo up
+pivot_root . mnt; cd /; umount -l /mnt; mount --make-rshared /
+exec dockerd -H unix:///run/docker.sock --cgroup-parent "/$3"
+"""
+
+
+class Native(HostEngine):
+    """A running engine; made by :func:`start`. Labs use it as any host engine, at its ``endpoint``."""
+
+    def __init__(self, engine: HostEngine, pid: int):
+        self.__dict__.update(vars(engine))
+        self.pid = pid
+
+    def within(self) -> list[str]:
+        """What a command is prefixed with to run in the engine's network, where its published ports are."""
+        return ["nsenter", f"--net=/proc/{self.pid}/ns/net"]
+
+
+def root(suite: str, *, progress: Callable[[str], None] | None = None) -> Path:
+    """The root of a suite's Docker Engine, unpacked in the cache; made where it is missing.
+
+    Raises:
+        NotPossibleHere: no ``apt-get`` here.
+        LabError: packages out of reach, no space.
+    """
+    say = progress or (lambda line: None)
+    home = cache_dir("native")
+    target = home / f"{suite}-{store.key(PACKAGES, _FOLDERS, _TEXTS, debian.architecture())}"
+    with store.locked(home, lambda: say("Waiting for another engine to be unpacked")):
+        if not store.intact(target):
+            must = [name for name in PACKAGES if not name.endswith("?")]
+            optional = [name[:-1] for name in PACKAGES if name.endswith("?")]
+            debs = debian.fetch(must, suite=suite, optional=optional, skip=packages.UNUSED, progress=say)
+            store.require_space(home, SPACE)
+            say(f"Unpacking {len(debs)} packages (Debian {suite})")
+            with store.made_aside(target) as aside:
+                _unpack(debs, aside / "root")
+                store.seal(aside, ("root/usr/sbin/dockerd", "root/usr/bin/containerd"), packages=[d.name for d in debs])
+    return target / "root"
+
+
+def _unpack(debs: list[Path], into: Path) -> None:
+    debian.unpack(debs, into)
+    debian.merge_usr(into)
+    for name in _FOLDERS:
+        (into / name).mkdir(parents=True, exist_ok=True)
+    for name in ("iptables", "ip6tables"):
+        (into / "usr/sbin" / name).unlink(missing_ok=True)
+        (into / "usr/sbin" / name).symlink_to("xtables-nft-multi")
+    for name, text in _TEXTS.items():
+        (into / name).write_text(text)
+    subprocess.run(["ldconfig", "-r", into], check=True, env={"PATH": _PATH})
+
+
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@contextlib.contextmanager
+def start(
+    variant: packages.Variant, *, progress: Callable[[str], None] | None = None, folder: Path | None = None
+) -> Iterator[Native]:
+    """An engine for the length of a ``with`` block; nothing of it is left afterwards, its images included.
+
+    Args:
+        variant: the suite that it comes from, and its image store.
+        progress: called with a line of text at each step.
+        folder: an empty or missing folder for what it writes; a temporary one by default. It is removed.
+
+    Raises:
+        NotPossibleHere: not root, or the tools for namespaces are missing.
+        LabError: packages out of reach, no space, or dockerd did not start; the sentence has its last words.
+    """
+    missing = [tool for tool in ("unshare", "nsenter", "setpriv", "pivot_root", "ip") if not shutil.which(tool, path=_PATH)]
+    if os.name != "posix" or os.geteuid() != 0 or missing:
+        raise NotPossibleHere(
+            "A second Docker Engine can't be started beside this machine's.",
+            cause=f"It needs {' and '.join(missing)}." if missing else "Only root may give it a root of its own.",
+            next_step="Use the embedded engine, which needs no rights: LABKIT_ENGINE=embedded",
+        )
+    unpacked = root(variant.suite, progress=progress)
+    place = Path(folder or tempfile.mkdtemp(prefix="labkit-native-")).resolve()
+    for name in ("upper/etc/docker", "work", "root", "run", "var/lib/docker", "var/lib/containerd"):
+        (place / name).mkdir(parents=True, exist_ok=True)
+    (place / "upper/etc/docker/daemon.json").write_text(json.dumps(packages.STORES[variant.store]))
+    group = f"labkit-{place.name}-{os.getpid()}"
+    # With the death of this process goes dockerd, and with it its containers.
+    command = ["setpriv", "--pdeathsig", "TERM", "unshare", "--net", "--mount", "--propagation", "private"]
+    with open(place / "log", "wb") as log:
+        process = subprocess.Popen(
+            [*command, "sh", "-c", _SCRIPT, "sh", str(unpacked), str(place), group],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env={"PATH": _PATH},
+        )  # fmt: skip
+    try:
+        yield Native(_answering(f"unix://{place}/run/docker.sock", process, place / "log"), process.pid)
+    finally:
+        _end(process, group)
+        shutil.rmtree(place)
+
+
+def _answering(endpoint: str, process: subprocess.Popen, log: Path) -> HostEngine:
+    patience = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return find_host(endpoint)[0]
+        except LabError as fault:
+            if process.poll() is not None or time.monotonic() > patience:
+                words = log.read_text(errors="replace").strip().splitlines()[-3:]
+                raise LabError("The second Docker Engine did not start.", cause=" ".join(words)) from fault
+            time.sleep(0.1)
+
+
+def _end(process: subprocess.Popen, group: str) -> None:
+    """End dockerd, and then whatever is still in its namespaces or its control groups."""
+    mounts = _namespace(process.pid)
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    patience = time.monotonic() + PATIENCE
+    while True:
+        left = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _belongs(pid, mounts, group)]
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not left and not _remove_groups(group):
+            return
+        if time.monotonic() > patience:
+            raise LabError(f"The second Docker Engine is gone, but its control groups /{group} could not be removed.")
+        time.sleep(0.1)
+
+
+def _namespace(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    return ""
+
+
+def _belongs(pid: int, mounts: str, group: str) -> bool:
+    if mounts and mounts != _namespace(os.getpid()) and _namespace(pid) == mounts:
+        return True
+    with contextlib.suppress(OSError):
+        return f":/{group}/" in Path(f"/proc/{pid}/cgroup").read_text()
+    return False
+
+
+def _remove_groups(group: str) -> list[Path]:
+    """Remove the engine's control groups from every hierarchy; returns those that could not be."""
+    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
+    left = []
+    for top in tops:
+        for folder, _, _ in os.walk(top / group, topdown=False):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                left.append(Path(folder))
+    return left
