@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from labkit import engine as engines
 from labkit import images
 from labkit.engine.faults import explain
 from labkit.errors import BadInput, LabError, NoEngine, NotPossibleHere
-from labkit.paths import COURSE
+from labkit.paths import COURSE, cache_dir
 
 LABKIT = [sys.executable, "-m", "labkit"]
 
@@ -203,3 +204,38 @@ def test_a_port_that_is_taken(lab_context):
             on.docker.containers.run(on.image(), ["true"], ports={"80/tcp": ("127.0.0.1", port)}, detach=True)
     fault = explain(caught.value)
     assert isinstance(fault, NotPossibleHere) and "Another program holds that port" in fault.cause, fault
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A folder as the only mirror, with the real signed lists of the stable suite, and a cache of its own."""
+    from labkit import debian
+
+    debian.fetch(["busybox-static"])
+    [signed] = (cache_dir("packages", debian.STABLE, debian.architecture()) / "state/lists").glob("*InRelease")
+    place = tmp_path / "mirror/dists" / debian.STABLE / "InRelease"
+    place.parent.mkdir(parents=True)
+    shutil.copy(signed, place)
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LABKIT_MIRROR", f"file://{tmp_path}/mirror")
+    return place
+
+
+def test_package_lists_that_somebody_changed_are_refused(mirror):
+    from labkit import debian
+
+    # Unchanged, the signature is good, and what is missed is the list that it names.
+    with pytest.raises(LabError, match="mirror can be reached|could not finish"):
+        debian.fetch(["busybox-static"])
+    mirror.write_text(mirror.read_text().replace("Origin: Debian", "Origin: Debiam", 1))
+    with pytest.raises(LabError, match="signature is not Debian's.*BADSIG"):
+        debian.fetch(["busybox-static"])
+
+
+def test_no_mirror_answers(mirror, monkeypatch):
+    from labkit import debian
+
+    monkeypatch.setenv("LABKIT_MIRROR", "http://127.0.0.1:9/debian")
+    with pytest.raises(LabError, match="No package mirror can be reached") as caught:
+        debian.fetch(["busybox-static"])
+    assert "LABKIT_MIRROR" in caught.value.next_step
