@@ -59,13 +59,6 @@ def test_cli_runs_a_container(owned):
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
 
 
-def test_cli_kept_from_the_packages(owned, monkeypatch):
-    monkeypatch.setenv("PATH", "/nonexistent")
-    kept = owned.cli_path()
-    done = subprocess.run([kept, "version"], env=owned.process_environment(), capture_output=True, text=True)
-    assert "Server:" in done.stdout, done.stderr
-
-
 def test_company_certificates_in_the_environment_do_no_harm(owned, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")

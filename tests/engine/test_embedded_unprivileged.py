@@ -17,7 +17,7 @@ import docker
 import pytest
 
 from labkit import images
-from labkit.engine import embedded
+from labkit.engine import clients, embedded
 from labkit.paths import cache_dir
 
 ROOT = Path(embedded.__file__).parents[3]
@@ -69,9 +69,10 @@ def sandbox(tmp_path_factory):
     loaded = host.api.import_image_from_data(skeleton(), repository=IMAGE.split(":")[0], tag=IMAGE.split(":")[1])
     assert "error" not in loaded
     cache = tmp_path_factory.mktemp("cache")
-    source = cache_dir("embedded")
+    clients.ensure()
+    source = cache_dir()
     # A container's root may give the copy to uid 1000, also where this test's user may not.
-    copy = f"mkdir /cache/embedded && cp -a --sparse=always /source/. /cache/embedded/ && chown -R {USER}:{USER} /cache"
+    copy = f"cp -a --sparse=always /source/embedded /source/programs /cache/ && chown -R {USER}:{USER} /cache"
     base = ["docker", "run", "--rm", "--label=labkit.test=sandbox", *mounts()]
     subprocess.run(
         [*base, f"--volume={source}:/source:ro", f"--volume={cache}:/cache", IMAGE, "/bin/sh", "-c", copy],
@@ -96,7 +97,9 @@ def sandbox(tmp_path_factory):
 
     yield run
     subprocess.run(
-        [*base, f"--volume={cache}:/cache", IMAGE, "/bin/sh", "-c", "rm -rf /cache/embedded"], check=True, timeout=120
+        [*base, f"--volume={cache}:/cache", IMAGE, "/bin/sh", "-c", "rm -rf /cache/embedded /cache/programs"],
+        check=True,
+        timeout=120,
     )
     host.images.remove(IMAGE)
     host.close()
@@ -107,7 +110,7 @@ import json, os, re
 from contextlib import closing
 from pathlib import Path
 import docker
-from labkit.engine import embedded
+from labkit.engine import clients, embedded
 from labkit.engine.embedded import host
 status = dict(re.findall(r"^(\\w+):\\s*(.*)$", Path("/proc/self/status").read_text(), flags=re.M))
 with embedded.start() as engine, closing(docker.DockerClient(**engine.client_options())) as client:

@@ -43,7 +43,7 @@ def qemu(tmp_path, monkeypatch):
         program = tmp_path / "qemu"
         program.write_text(f'#!/bin/sh\n{body}\nexec {real.path} "$@"\n')
         program.chmod(0o755)
-        monkeypatch.setattr(small, "find_qemu", lambda: host.Qemu(str(program), "fake", real.img))
+        monkeypatch.setattr(small, "find_qemu", lambda *_: host.Qemu(str(program), "fake", real.img))
 
     return stands_in
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from labkit.engine.embedded import host, packages
+from labkit.engine.embedded import host, packages, programs
 from labkit.errors import BadInput, NotPossibleHere
 
 MIB = 1024**2
@@ -101,21 +101,73 @@ def test_a_machine_leaves_room_for_the_notebook():
     assert not host.fits(512 * MIB, 760 * MIB)
 
 
-def test_missing_qemu_names_its_packages(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """A machine without QEMU, mke2fs and any cache; ``bare(folder, *names)`` puts programs into a folder."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
+
+    def put(folder, *names, says="QEMU emulator version 10.0"):
+        for name in names:
+            write(folder / name, f"#!/bin/sh\n{says and f'echo {says}' or 'exit 127'}")
+            (folder / name).chmod(0o755)
+        return folder
+
+    return put
+
+
+@pytest.fixture
+def kit(bare, monkeypatch, tmp_path):
+    """labkit's own QEMU and mke2fs, fetched at the first call; returns what was fetched."""
+    fetched = []
+
+    def ensure(kit, progress=None):
+        fetched.append(kit.name)
+        return bare(tmp_path / kit.name / "bin", "qemu-system-x86_64", "qemu-img", "mke2fs", says="QEMU own").parent
+
+    monkeypatch.setattr(programs, "ensure", ensure)
+    monkeypatch.setattr(programs, "existing", lambda kit: tmp_path / kit.name if kit.name in fetched else None)
+    return fetched
+
+
+def test_the_systems_qemu_where_it_is_good(bare, kit, tmp_path):
+    folder = bare(tmp_path / "bin", "qemu-system-x86_64", "qemu-img")
+    found = host.find_qemu()
+    assert found == host.Qemu(f"{folder}/qemu-system-x86_64", "QEMU emulator version 10.0", f"{folder}/qemu-img")
+    assert not kit
+
+
+@pytest.mark.parametrize("here", [(), ("qemu-system-x86_64",), ("qemu-img",)])
+def test_labkits_own_where_the_systems_is_not_whole(bare, kit, tmp_path, here):
+    bare(tmp_path / "bin", *here)
+    assert host.have_qemu() is None and not kit, "asking fetches nothing"
+    own = tmp_path / "qemu/bin"
+    assert host.find_qemu() == host.Qemu(f"{own}/qemu-system-x86_64", "QEMU own", f"{own}/qemu-img")
+    assert kit == ["qemu"]
+
+
+def test_labkits_own_where_the_systems_does_not_run(bare, kit, tmp_path):
+    bare(tmp_path / "bin", "qemu-system-x86_64", "qemu-img", says="")
+    assert host.find_qemu().version == "QEMU own"
+
+
+def test_no_qemu_and_no_packages_either(bare, monkeypatch):
+    with pytest.raises(NotPossibleHere, match="no apt-get") as caught:
+        host.find_qemu()
+    assert "qemu-system-x86 and qemu-utils" in caught.value.next_step and "Homebrew" in caught.value.next_step
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
     with pytest.raises(NotPossibleHere) as caught:
         host.find_qemu()
-    assert "sudo apt-get install" in caught.value.next_step
-    assert caught.value.next_step.endswith("qemu-system-x86 qemu-utils")
-
-
-def test_missing_qemu_on_arm(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    with pytest.raises(NotPossibleHere, match="qemu-system-aarch64") as caught:
-        host.find_qemu()
     assert "qemu-system-arm" in caught.value.next_step
+    assert "sudo" not in str(caught.value)
+
+
+def test_mke2fs_of_the_system_or_of_labkit(bare, kit, tmp_path, monkeypatch):
+    monkeypatch.setattr(host.shutil, "which", lambda name, path=None: None)
+    assert host.find_mke2fs() == f"{tmp_path}/e2fsprogs/bin/mke2fs" and kit == ["e2fsprogs"]
+    monkeypatch.setattr(host.shutil, "which", lambda name, path=None: f"/there/{name}" if "/sbin" in path else None)
+    assert host.find_mke2fs() == "/there/mke2fs"
 
 
 def test_packages():

@@ -23,11 +23,19 @@ def test_every_line_has_words_and_a_remedy_where_it_fails(nowhere):
         assert ok or remedy
 
 
-def test_no_qemu(nowhere, monkeypatch):
+def test_no_qemu_is_fetched(nowhere, monkeypatch):
     monkeypatch.setattr(host.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(lifecycle.debian, "available", lambda: True)
     found = by_name()
-    assert not found["QEMU"].ok and "apt-get install" in found["QEMU"].remedy
+    assert found["QEMU"].ok and "labkit fetches its own" in found["QEMU"].detail
     assert "Acceleration" not in found
+    assert not list((nowhere / "cache").glob("programs/*")), "looking fetches nothing"
+
+
+def test_no_qemu_and_nothing_to_fetch_it_with(nowhere, monkeypatch):
+    monkeypatch.setattr(host.shutil, "which", lambda *_, **__: None)
+    found = by_name()["QEMU"]
+    assert not found.ok and "qemu-utils" in found.remedy and "sudo" not in found.remedy
 
 
 def test_too_little_memory(nowhere, monkeypatch):
@@ -42,7 +50,7 @@ def test_full_disk(nowhere, monkeypatch):
 
 
 def test_no_package_client(nowhere, monkeypatch):
-    monkeypatch.setattr(lifecycle, "rootpath", lambda: str(nowhere))
+    monkeypatch.setattr(lifecycle.debian, "available", lambda: False)
     found = by_name()["Packages"]
     assert not found.ok and "apt-get" in found.detail
 

@@ -57,7 +57,7 @@ def prepare(
     Returns the build's folder, the machine's shape and the snapshot's folder. Arguments and errors
     as for :func:`build`.
     """
-    found = host.find_qemu()
+    found = host.find_qemu(progress)
     folder = builder.build(images=images, progress=progress, force=force, variant=variant)
     shape = _shape(folder, found, memory, cpus, progress)
     try:
@@ -130,7 +130,7 @@ def start(
         EngineGone: its machine ended or did not answer, although its files are intact.
     """
     machine.clear_leftovers()
-    found = host.find_qemu()
+    found = host.find_qemu(progress)
     folder, shape, saved = prepare(images=images, progress=progress, variant=variant, memory=memory, cpus=cpus)
     try:
         running_machine = snapshot.resume(folder, found, shape, saved, port=port)

@@ -116,7 +116,8 @@ def build(
         have = current(variant)
         if have:
             return have
-    host.find_qemu()  # before anything is downloaded
+    host.find_qemu(say)  # before anything is downloaded
+    host.find_mke2fs(say)
     if callable(images):
         store.require_space(home(), SPACE)
     wanted = list(images(progress=progress) if callable(images) else images or ())

@@ -199,12 +199,11 @@ def status() -> dict:
 def preconditions() -> list[Precondition]:
     """Everything that the embedded engine needs on this machine, each with its remedy. Changes nothing."""
     found: list[Precondition] = []
-    qemu_here = None
-    try:
-        qemu_here = host.find_qemu()
-        found.append(Precondition("QEMU", True, qemu_here.version))
-    except NotPossibleHere as reason:
-        found.append(Precondition("QEMU", False, reason.what, reason.next_step))
+    qemu_here = host.have_qemu()
+    if qemu_here:
+        found.append(Precondition("QEMU", True, f"{qemu_here.version} ({qemu_here.path})"))
+    else:
+        found.append(_no_qemu())
     limit = host.memory_limit()
     try:
         size = host.fitting_memory(limit)
@@ -233,21 +232,22 @@ def _disk(place: Path | None) -> Precondition:
 def _packages(place: Path | None) -> Precondition:
     if place is not None:
         return Precondition("Packages", True, "not needed: the machine is built")
-    missing = [tool for tool in ("apt-get", "dpkg-deb", "mke2fs") if not shutil.which(tool, path=rootpath())]
-    if missing:
+    if not debian.available():
         return Precondition(
             "Packages",
             False,
-            f"{', '.join(missing)} can't be found here",
-            "Build on a Debian or Ubuntu machine and copy its cache (LABKIT_CACHE) here; "
-            "where only mke2fs is missing: sudo apt-get install e2fsprogs",
+            "this machine has no apt-get",
+            "Build on a Debian or Ubuntu machine and bring it here: labkit engine export FILE, then "
+            "labkit engine import FILE",
         )
     return Precondition("Packages", True, f"{packages.variant()} for {debian.architecture()}")
 
 
-def rootpath() -> str:
-    """The search path with the folders for administrators' tools, which users often lack."""
-    return os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+def _no_qemu() -> Precondition:
+    if debian.available():
+        return Precondition("QEMU", True, "none here: labkit fetches its own (27 MB) at the first start")
+    detail = "none here, and no apt-get to fetch labkit's own"
+    return Precondition("QEMU", False, detail, f"Install it as your system does ({host.qemu_installed_as()}).")
 
 
 def _acceleration(found: host.Qemu) -> Precondition:

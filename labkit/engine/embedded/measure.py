@@ -30,7 +30,7 @@ def measure(*, runs: int = 10, idle: float = 60.0, images: Images = None, progre
         ``idle_percent`` of one processor; ``qemu``, ``accelerator``, ``memory`` and ``cpus``.
     """
     say = progress or (lambda line: None)
-    found = host.find_qemu()
+    found = host.find_qemu(progress)
     folder, shape, saved = prepare(images=images, progress=progress)
     say("Booting from the disk")
     boots = [_cold_boot(folder, found, shape) for _ in range(3)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ... import debian
 from ...errors import LabError
-from . import packages
+from . import host, packages
 
 _GUEST = Path(__file__).parent / "guest"
 
@@ -152,12 +152,9 @@ def disk_image(root: Path, image: Path, *, size: int = DISK_SIZE) -> None:
         size: the disk's size in bytes.
 
     Raises:
-        LabError: no ``mke2fs`` here, or the disk is full.
+        LabError: no ``mke2fs`` to be had, or the disk is full.
     """
-    tool = shutil.which("mke2fs", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if tool is None:
-        raise LabError("mke2fs is missing.", next_step="Install it: sudo apt-get install e2fsprogs")
-    command = [tool, "-q", "-F", "-t", "ext4", "-m", "0", "-L", "labkit"]
+    command = [host.find_mke2fs(), "-q", "-F", "-t", "ext4", "-m", "0", "-L", "labkit"]
     # The disk is thrown away with its machine: no journal and no checksums, so nothing to emulate for them.
     command += ["-O", "^has_journal,^metadata_csum", "-E", "root_owner=0:0,lazy_itable_init=1"]
     command += ["-d", str(root), str(image), f"{size // 1024}k"]

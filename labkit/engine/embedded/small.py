@@ -75,11 +75,11 @@ def accelerator() -> str:
     Tried once against a time limit and remembered, as for the embedded engine. A device node alone
     proves nothing: a machine can hang on it.
     """
+    if not accel.candidates():
+        return os.environ.get("LABKIT_ACCELERATOR") or "tcg"
     try:
         found = find_qemu()
     except LabError:
-        return os.environ.get("LABKIT_ACCELERATOR") or "tcg"
-    if not accel.candidates():
         return os.environ.get("LABKIT_ACCELERATOR") or "tcg"
     return accel.choose(found, *files())
 
@@ -173,7 +173,7 @@ class SmallVM:
         extra: bytes = b"",
         progress=None,
     ):
-        qemu = find_qemu().path
+        qemu = find_qemu(progress).path
         kernel, initramfs = files(progress=progress)
         initramfs = _with(initramfs, extra)
         self.accelerator = accelerator()
