@@ -125,7 +125,9 @@ def start(
         NotPossibleHere: not root, or the tools for namespaces are missing.
         LabError: packages out of reach, no space, or dockerd did not start; the sentence has its last words.
     """
-    missing = [tool for tool in ("unshare", "nsenter", "setpriv", "pivot_root", "ip") if not shutil.which(tool, path=_PATH)]
+    missing = [
+        tool for tool in ("unshare", "nsenter", "setpriv", "pivot_root", "ip") if not shutil.which(tool, path=_PATH)
+    ]
     if os.name != "posix" or os.geteuid() != 0 or missing:
         raise NotPossibleHere(
             "A second Docker Engine can't be started beside this machine's.",
