@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test setup setup-test unit engine notebooks browser screenshots lint doctor clean
+.PHONY: help lab test setup setup-test unit engine notebooks matrix browser screenshots lint doctor clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -25,6 +25,9 @@ engine:  ## tests on live engines
 
 notebooks:  ## re-execute every notebook and compare its outputs
 	$(BIN)/labkit run --all
+
+matrix: setup-test  ## every notebook on every engine that can be had here; the table goes to docs/matrix.md
+	$(BIN)/labkit run --all --matrix --table docs/matrix.md
 
 browser:  ## the labs in JupyterLab, in Chromium
 	$(PYTEST) tests/browser

@@ -57,13 +57,13 @@ def as_text(found: dict) -> str:
         )
         for problem in lab["problems"]:
             lines.append(f"    cell [{problem['cell']}] {problem['id']}: {problem['what']}")
-            lines += ["      " + line for line in _difference(problem)]
+            lines += ["      " + line for line in difference(problem)]
     lines += [f"- {lab:<{width}}  not run" for lab in found["not_run"]]
-    lines.append(f"{_headline(found)} in {_minutes(found['seconds'])}, {found['jobs']} at a time.")
+    lines.append(f"{_headline(found)} in {minutes(found['seconds'])}, {found['jobs']} at a time.")
     return "\n".join(lines)
 
 
-def _difference(problem: dict) -> list[str]:
+def difference(problem: dict) -> list[str]:
     """Expected against got, line by line; what nbval or Python said where there's no difference in words."""
     if problem["what"] == "drift" and problem["expected"] != problem["got"]:
         pair = problem["expected"].splitlines(), problem["got"].splitlines()
@@ -77,7 +77,8 @@ def _headline(found: dict) -> str:
     return f"{good} of {len(found['labs'])} labs pass" + (f", {missing} not run" if missing else "")
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """A duration as a person says it."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{int(seconds) // 60} min {int(seconds) % 60:02} s"
 
 
@@ -88,7 +89,7 @@ def as_html(found: dict) -> str:
         title=html.escape(_headline(found)),
         outcome="pass" if found["ok"] else "fail",
         sign=SIGNS["pass" if found["ok"] else "fail"],
-        when=html.escape(f"{found['ended']} · {_minutes(found['seconds'])}, {found['jobs']} at a time"),
+        when=html.escape(f"{found['ended']} · {minutes(found['seconds'])}, {found['jobs']} at a time"),
         engine=_engine(found["engine"]),
         rows="\n".join(_row(lab, found["seconds"]) for lab in found["labs"]),
         problems="\n".join(_problems(lab) for lab in found["labs"] if lab["problems"]),

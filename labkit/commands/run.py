@@ -17,6 +17,7 @@ from ..engine import EngineFacts
 from ..errors import BadInput, NotPossibleHere
 from ..paths import COURSE, INSTALLED
 from ..workingcopy import home, notebook_file
+from . import matrix
 from .board import Board
 from .common import add_engine, add_json, opened, say, sweep
 from .report import as_dict, as_html, as_text
@@ -33,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labs at a time; default: one a CPU, half as many on an emulated engine, one with --save",
     )  # fmt: skip
     parser.add_argument("--report", metavar="FILE.html", help="also write the report as one HTML file")
+    parser.add_argument(
+        "--matrix", nargs="?", const="all", metavar="ROWS",
+        help="over several engines in turn: names between commas (20.10, 26.1, 28.5-overlay2, 28.5-containerd, host, "
+        "embedded, podman), or all",
+    )  # fmt: skip
+    parser.add_argument("--table", metavar="FILE.md", help="also write the matrix's table and differences as Markdown")
     add_engine(parser)
     add_json(parser)
 
@@ -82,6 +89,10 @@ def main(options: argparse.Namespace) -> int:
                 "--save would write into the installed labkit: there is no working copy in this folder.",
                 next_step="Make one with labkit lab, or go to where yours is.",
             )
+    if options.matrix:
+        return matrix.main(options, names)
+    if options.table:
+        raise BadInput("--table is the matrix's.", next_step="Add --matrix; for one engine: --report FILE.html.")
     facts = make_ready(options.engine)
     jobs = at_a_time(options.jobs, facts, saves=options.save)
     count = f"{len(names)} lab{'s' * (len(names) > 1)}"

@@ -23,6 +23,7 @@ from .. import debian
 from ..errors import LabError, NotPossibleHere
 from ..paths import cache_dir
 from .embedded import packages, store
+from .facts import read_facts
 from .host import HostEngine, find_host
 
 #: Seconds that dockerd has to answer, and to end with all its containers.
@@ -33,6 +34,11 @@ PACKAGES = ("docker.io", "base-files", "docker-cli?", "tini", "iptables", "mount
 
 #: Bytes that unpacking needs.
 SPACE = int(0.6e9)
+
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: How this module's folders and control groups begin; the number of the process that made them follows.
+_OURS = "labkit-native-"
 
 _FOLDERS = ("proc", "sys", "dev", "run", "tmp", "mnt", "root", "etc/docker", "var/lib/docker", "var/lib/containerd")
 
@@ -107,9 +113,6 @@ def _unpack(debs: list[Path], into: Path) -> None:
     subprocess.run(["ldconfig", "-r", into], check=True, env={"PATH": _PATH})
 
 
-_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-
-
 @contextlib.contextmanager
 def start(
     variant: packages.Variant, *, progress: Callable[[str], None] | None = None, folder: Path | None = None
@@ -125,19 +128,22 @@ def start(
         NotPossibleHere: not root, or the tools for namespaces are missing.
         LabError: packages out of reach, no space, or dockerd did not start; the sentence has its last words.
     """
-    missing = [tool for tool in ("unshare", "nsenter", "setpriv", "pivot_root", "ip") if not shutil.which(tool, path=_PATH)]
+    missing = [
+        tool for tool in ("unshare", "nsenter", "setpriv", "pivot_root", "ip") if not shutil.which(tool, path=_PATH)
+    ]
     if os.name != "posix" or os.geteuid() != 0 or missing:
         raise NotPossibleHere(
             "A second Docker Engine can't be started beside this machine's.",
             cause=f"It needs {' and '.join(missing)}." if missing else "Only root may give it a root of its own.",
             next_step="Use the embedded engine, which needs no rights: LABKIT_ENGINE=embedded",
         )
+    _clear_leftovers()
     unpacked = root(variant.suite, progress=progress)
-    place = Path(folder or tempfile.mkdtemp(prefix="labkit-native-")).resolve()
+    place = Path(folder or tempfile.mkdtemp(prefix=f"{_OURS}{os.getpid()}-")).resolve()
     for name in ("upper/etc/docker", "work", "root", "run", "var/lib/docker", "var/lib/containerd"):
         (place / name).mkdir(parents=True, exist_ok=True)
     (place / "upper/etc/docker/daemon.json").write_text(json.dumps(packages.STORES[variant.store]))
-    group = f"labkit-{place.name}-{os.getpid()}"
+    group = f"{_OURS}{os.getpid()}-{place.name.removeprefix(f'{_OURS}{os.getpid()}-')}"
     # With the death of this process goes dockerd, and with it its containers.
     command = ["setpriv", "--pdeathsig", "TERM", "unshare", "--net", "--mount", "--propagation", "private"]
     with open(place / "log", "wb") as log:
@@ -146,7 +152,9 @@ def start(
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env={"PATH": _PATH},
         )  # fmt: skip
     try:
-        yield Native(_answering(f"unix://{place}/run/docker.sock", process, place / "log"), process.pid)
+        engine = _answering(f"unix://{place}/run/docker.sock", process, place / "log")
+        _require_store(engine, variant)
+        yield Native(engine, process.pid)
     finally:
         _end(process, group)
         shutil.rmtree(place)
@@ -162,6 +170,29 @@ def _answering(endpoint: str, process: subprocess.Popen, log: Path) -> HostEngin
                 words = log.read_text(errors="replace").strip().splitlines()[-3:]
                 raise LabError("The second Docker Engine did not start.", cause=" ".join(words)) from fault
             time.sleep(0.1)
+
+
+def _require_store(engine: HostEngine, variant: packages.Variant) -> None:
+    # Engines leave out settings that they don't know, without a word.
+    import docker
+
+    client = docker.DockerClient(**engine.client_options(), version="auto")
+    try:
+        facts = read_facts(client, engine)
+    finally:
+        client.close()
+    if variant.store not in ("", facts.image_store):
+        raise NotPossibleHere(f"Docker Engine {facts.version} has no {variant.store} store.")
+
+
+def _clear_leftovers() -> None:
+    """Remove what killed processes left: their dockerd has ended with them, its groups and folders are still there."""
+    names = {folder.name for folder in Path(tempfile.gettempdir()).glob(f"{_OURS}*")}
+    names |= {folder.name for top in _hierarchies() for folder in top.glob(f"{_OURS}*")}
+    for name in names:
+        if not Path("/proc", name.removeprefix(_OURS).split("-")[0]).exists():
+            _remove_groups(name)
+            shutil.rmtree(Path(tempfile.gettempdir(), name), ignore_errors=True)
 
 
 def _end(process: subprocess.Popen, group: str) -> None:
@@ -200,11 +231,15 @@ def _belongs(pid: int, mounts: str, group: str) -> bool:
     return False
 
 
+def _hierarchies() -> list[Path]:
+    # Version 2 has one, version 1 has many.
+    return [Path("/sys/fs/cgroup"), *(path for path in Path("/sys/fs/cgroup").iterdir() if path.is_dir())]
+
+
 def _remove_groups(group: str) -> list[Path]:
     """Remove the engine's control groups from every hierarchy; returns those that could not be."""
-    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
     left = []
-    for top in tops:
+    for top in _hierarchies():
         for folder, _, _ in os.walk(top / group, topdown=False):
             try:
                 os.rmdir(folder)

@@ -1,98 +1,24 @@
-"""containerd's image store, live: a newer Docker Engine than the machine's, from Debian's packages.
-
-It runs in a root, a mount namespace and a network namespace of its own, so nothing of it touches the
-machine's engine. The machine needs its packages (about 65 MB) and a minute.
-"""
+"""containerd's image store, live, on the oldest engine that has it and on today's, beside the machine's own engine."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import time
-
 import pytest
 
-from labkit import debian
-from labkit import engine as engines
-from labkit.errors import LabError
+from labkit.engine import native
+from labkit.engine.embedded import packages
+from labkit.errors import NotPossibleHere
 from labkit.experiments import anatomy, pipeline, pushes, registry, writable
 
 from ..conftest import open_context
-from .daemons import mounts_below
-
-SUITE = "trixie"
-PACKAGES = ("docker.io", "iptables", "mount")
-SOURCE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian {} main\n"
-
-# Becomes dockerd in its own root. What it mounts before is seen by nobody else.
-_SCRIPT = """
-set -e
-mount --bind "$1" "$1"; cd "$1"
-mount --rbind /proc proc; mount --rbind /sys sys; mount --rbind /dev dev; mount -t tmpfs tmpfs tmp
-ip link set lo up
-pivot_root . mnt; cd /; umount -l /mnt
-exec dockerd -H unix:///run/docker.sock --cgroup-parent "/labkit-$2"
-"""
 
 
-def unpacked(folder) -> str:
-    """The suite's Docker Engine below a folder; returns its root."""
-    sources = folder / "sources.list"
-    sources.write_text(SOURCE.format(SUITE))
-    only = ["-o", f"Dir::Etc::sourcelist={sources}", "-o", "Dir::Etc::sourceparts=/dev/null"]
-    arch = debian.architecture()
-    debian._apt(folder, arch, *only, "update")
-    debian._apt(folder, arch, *only, "install", "--download-only", *PACKAGES)
-    root = folder / "root"
-    debian.unpack(sorted((folder / "cache/archives").glob("*.deb")), root)
-    debian.merge_usr(root)
-    for name in ("proc", "sys", "dev", "run", "tmp", "mnt", "root", "etc/docker"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    for name in ("iptables", "ip6tables"):
-        (root / "usr/sbin" / name).symlink_to("xtables-nft-multi")
-    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-    (root / "etc/group").write_text("root:x:0:\ndocker:x:999:\n")
-    (root / "etc/docker/daemon.json").write_text(json.dumps({"features": {"containerd-snapshotter": True}}))
-    subprocess.run(["ldconfig", "-r", root], check=True)
-    return str(root)
-
-
-@pytest.fixture(scope="module")
-def on(tmp_path_factory):
-    if os.geteuid() != 0:
-        pytest.skip("only root can start a second dockerd")
-    folder = tmp_path_factory.mktemp("containerd")
-    root = unpacked(folder)
-    name = f"containerd-{os.getpid()}"
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "sh", root, name],
-            stdout=log, stderr=log, start_new_session=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-        )  # fmt: skip
+@pytest.fixture(scope="module", params=["trixie", "forky"])
+def on(request):
     try:
-        with open_context(started(f"unix://{root}/run/docker.sock", process, folder / "log")) as context:
+        with native.start(packages.Variant(request.param, "containerd")) as engine, open_context(engine) as context:
             yield context
-    finally:
-        process.terminate()
-        process.wait(60)
-        assert mounts_below(root) == []
-        shutil.rmtree(root)
-        for place in ("/sys/fs/cgroup", *(f"/sys/fs/cgroup/{one}" for one in os.listdir("/sys/fs/cgroup"))):
-            if os.path.isdir(f"{place}/labkit-{name}"):
-                os.rmdir(f"{place}/labkit-{name}")
-
-
-def started(endpoint: str, process: subprocess.Popen, log):
-    """The engine at an endpoint, as soon as it answers."""
-    patience = time.monotonic() + 60
-    while True:
-        try:
-            return engines.find(endpoint)
-        except LabError:
-            assert process.poll() is None and time.monotonic() < patience, log.read_text()[-2000:]
-            time.sleep(0.1)
+    except NotPossibleHere as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")

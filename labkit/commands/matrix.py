@@ -1,0 +1,230 @@
+"""``labkit run --matrix``: the labs over several engines, each in its turn; one table, engine by lab."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import BadInput, LabError, NotPossibleHere
+from .common import say
+from .table import as_markdown, as_text
+
+#: Seconds that a row's last labs get to tidy up after an interrupt.
+PATIENCE = 60
+#: Labs that also start an engine of their own, which they may break.
+START_THEIR_OWN = ("02", "04", "05", "06")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine of the matrix: its name, and what it is made of or where it is found.
+
+    ``kind`` is ``native``, ``embedded``, ``host``, ``podman`` or ``address``; ``suite`` and ``store`` are the packages'.
+    """
+
+    name: str
+    kind: str
+    suite: str = ""
+    store: str = ""
+
+
+#: In the order of the table. Where labkit isn't root, the embedded engine of the same packages takes a native one's place.
+ROWS = (
+    Row("20.10", "native", "bookworm", "overlay2"),
+    Row("26.1", "native", "trixie", "overlay2"),
+    Row("28.5-overlay2", "native", "forky", "overlay2"),
+    Row("28.5-containerd", "native", "forky", "containerd"),
+    Row("host", "host"),
+    Row("embedded", "embedded", "forky"),
+    Row("podman", "podman"),
+)
+
+
+@dataclass
+class Ready:
+    """An engine that labs can run on: the ``--engine`` that names it, what its run is prefixed with, what it adds
+    to the environment, and how it came to be, in a word."""
+
+    engine: str
+    how: str
+    prefix: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def rows(names: str) -> list[Row]:
+    """The rows meant: ``all``, or names and addresses of engines between commas.
+
+    Raises:
+        BadInput: there's no such row.
+    """
+    if names == "all":
+        return list(ROWS)
+    known = {row.name: row for row in ROWS}
+    chosen = []
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        if name not in known and "://" not in name:
+            raise BadInput(
+                f"The matrix has no row {name!r}.", next_step=f"Its rows: {', '.join(known)}; or an address."
+            )
+        chosen.append(known.get(name) or Row(name, "address"))
+    return list(dict.fromkeys(chosen))
+
+
+def main(options: argparse.Namespace, labs: Sequence[str]) -> int:
+    """Run the labs on each row's engine; the exit status is 0 when every row that can run here passed."""
+    if options.save or options.engine or options.report:
+        raise BadInput(
+            "--matrix runs on engines of its own choice, and compares.",
+            next_step="Leave out --save, --engine and --report; --table FILE writes the table.",
+        )
+    found, interrupted = [], False
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for row in rows(options.matrix):
+            say(f"— {row.name}")
+            try:
+                found.append(run(row, labs, jobs=options.jobs))
+            except KeyboardInterrupt:
+                interrupted = True
+                break
+            interrupted = (found[-1]["report"] or {}).get("interrupted", False)
+            if interrupted:
+                break
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if options.table:
+        Path(options.table).write_text(as_markdown(found, labs), encoding="utf-8")
+        say(f"Table: {options.table}")
+    print(json.dumps(found, indent=1) if options.json else as_text(found, labs))
+    return 130 if interrupted else int(any(entry["failed"] for entry in found))
+
+
+def run(row: Row, labs: Sequence[str], *, jobs: int | None = None) -> dict:
+    """One row: ``row`` (its name), ``how`` the engine came to be, ``report`` as ``labkit run --json`` prints it, and
+    where there is none, ``why``; ``failed`` says whether that, or a lab, is a failure."""
+    entry = {"row": row.name, "how": "", "report": None, "why": "", "failed": False}
+    try:
+        with _ready(row, labs) as ready:
+            entry["how"] = ready.how
+            entry["report"] = _run(ready, labs, jobs)
+            entry["failed"] = not entry["report"]["ok"]
+    except LabError as fault:
+        say(f"  {fault}")
+        entry["why"], entry["failed"] = str(fault), entry["failed"] or not isinstance(fault, NotPossibleHere)
+    return entry
+
+
+@contextlib.contextmanager
+def _ready(row: Row, labs: Sequence[str]) -> Iterator[Ready]:
+    """A row's engine, live for the length of the block."""
+    from .. import engine as engines
+    from .. import images
+    from ..engine import embedded, native
+    from ..engine.embedded import packages
+
+    # Everything that is fetched is fetched here: a native engine's network leads nowhere.
+    images.archives(progress=say)
+    if row.kind == "native":
+        with contextlib.ExitStack() as stack:
+            try:
+                engine = stack.enter_context(native.start(packages.Variant(row.suite, row.store), progress=say))
+            except NotPossibleHere as reason:
+                say(f"  {reason.what} {reason.cause} Taking the embedded one.")
+            else:
+                engine.cli_path(say)
+                if any(lab[:2] in START_THEIR_OWN for lab in labs):
+                    _prepare_owned()
+                yield Ready(engine.endpoint, "native", engine.within())
+                return
+    if row.kind in ("native", "embedded"):
+        variant = packages.Variant(row.suite, row.store)
+        embedded.build(images=images.archives, progress=say, variant=variant)
+        yield Ready("embedded", "embedded", environment={"LABKIT_SUITE": row.suite, "LABKIT_STORE": row.store})
+        return
+    address = {"host": "host", "podman": ""}.get(row.kind, row.name) or _podman()
+    with engines.find(address) as engine:
+        engine.cli_path(say)
+    yield Ready(address, "found here")
+
+
+def _prepare_owned() -> None:
+    """Build the engine that labs may break: they do it themselves elsewhere, but not where nothing can be fetched."""
+    from .. import images
+    from ..engine import embedded
+
+    try:
+        embedded.build(images=images.archives, progress=say)
+    except LabError as reason:
+        say(f"  {reason}")  # the labs that need it will say so in their cells
+
+
+def _podman() -> str:
+    """The address of a Podman, version 5 or newer, that answers here.
+
+    Raises:
+        NotPossibleHere: none does.
+    """
+    from .. import engine as engines
+    from ..engine.host import candidates
+
+    seen = []
+    for candidate in candidates():
+        if "Podman" not in candidate.found_by:
+            continue
+        with contextlib.suppress(LabError), engines.find(candidate.endpoint) as engine:
+            session = engines.Session(engine, "matrix")
+            try:
+                version = engines.read_facts(session.docker, engine).version
+            finally:
+                session.close()
+            if int(version.split(".")[0]) >= 5:
+                return candidate.endpoint
+            seen.append(f"The one at {candidate.endpoint} is {version}.")
+    raise NotPossibleHere(
+        "No Podman of version 5 or newer answers here.",
+        cause=" ".join(seen),
+        next_step="Start one: podman system service --time=0 (its socket is found), or give its address as a row.",
+    )
+
+
+def _run(ready: Ready, labs: Sequence[str], jobs: int | None) -> dict:
+    """``labkit run`` as a process of its own: its report. An interrupt is passed on, and waited for."""
+    command = [*ready.prefix, sys.executable, "-m", "labkit", "run", *labs, "--json", "--engine", ready.engine]
+    command += ["--jobs", str(jobs)] if jobs else []
+    interrupted = False
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            command, env={**os.environ, **ready.environment}, stdin=subprocess.DEVNULL, stdout=output,
+            start_new_session=True,  # an interrupt at the terminal reaches it once, from here
+        )  # fmt: skip
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        output.seek(0)
+        text = output.read()
+    try:
+        return json.loads(text) | ({"interrupted": True} if interrupted else {})
+    except ValueError:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise LabError(
+            f"The labs did not run: labkit run ended with status {process.returncode}.",
+            cause="What it said stands above.",
+            next_step=f"Try one alone: labkit run 00 --engine {ready.engine}",
+        ) from None

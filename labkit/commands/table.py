@@ -1,0 +1,116 @@
+"""What ``labkit run --matrix`` found, as lines for a terminal and as a page of Markdown."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Sequence
+
+from ..units import show_size
+from .report import SIGNS, difference, minutes
+
+#: Lines of a difference that the page shows at most.
+LINES = 12
+
+
+def as_text(found: Sequence[dict], labs: Sequence[str]) -> str:
+    """A line per engine with a sign per lab, and each cell that differs below it."""
+    width = max((len(entry["row"]) for entry in found), default=0)
+    lines = [f"  {'':<{width}}  {'  '.join(lab[:2] for lab in labs)}"]
+    for entry in found:
+        signs = (
+            "   ".join(_sign(entry["report"], lab) for lab in labs) if entry["report"] else f"not run: {entry['why']}"
+        )
+        lines.append(f"{_whole(entry)} {entry['row']:<{width}}  {signs}")
+        lines += [f"    {lab['lab']} {_cell(problem)}" for lab, problem in _problems(entry)]
+    return "\n".join(lines)
+
+
+def as_markdown(found: Sequence[dict], labs: Sequence[str]) -> str:
+    """A page: the table, engine by lab, then the engines' facts, then the cells that differ and how.
+
+    Args:
+        found: as :func:`labkit.commands.matrix.run` gives it, one a row.
+        labs: the labs' names, the table's columns.
+    """
+    parts = [
+        "# The labs on other engines",
+        f"Run on {time.strftime('%Y-%m-%d %H:%M')} by `labkit run --matrix` (labkit {importlib.metadata.version('labkit')}), "
+        f"on {_system()}. {SIGNS['pass']} all outputs are those in the notebook; {SIGNS['drift']} it ran and says "
+        f"something else in these cells; {SIGNS['fail']} these cells raised an error.",
+        _table(["engine", *(lab[:2] for lab in labs)], [_row(entry, labs) for entry in found]),
+        "## The engines",
+        _table(
+            ["engine", "what it is", "API", "images", "control groups", "system", "time"], [_facts(e) for e in found]
+        ),
+    ]
+    differing = [(entry, lab, problem) for entry in found for lab, problem in _problems(entry)]
+    if differing:
+        parts.append("## Cells that differ")
+    for entry, lab, problem in differing:
+        parts.append(f"**{entry['row']}, lab {lab['lab'][:2]}**, cell {_cell(problem)}")
+        told = difference(problem)
+        more = ["…"] if len(told) > LINES else []
+        parts.append("\n".join(["```diff", *(line.replace("```", "'''") for line in told[:LINES] + more), "```"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in line) + " |" for line in lines
+    )
+
+
+def _row(entry: dict, labs: Sequence[str]) -> list[str]:
+    if not entry["report"]:
+        return [entry["row"], *["–"] * len(labs)]
+    cells = []
+    for lab in labs:
+        numbers = [
+            f"[{problem['cell']}]" for found, problem in _problems(entry) if found["lab"] == lab and problem["cell"]
+        ]
+        cells.append(" ".join([_sign(entry["report"], lab), *numbers]))
+    return [entry["row"], *cells]
+
+
+def _facts(entry: dict) -> list[str]:
+    if not entry["report"]:
+        return [entry["row"], f"not run: {entry['why']}", *[""] * 5]
+    engine = entry["report"]["engine"]
+    emulated = ", emulated" if engine["emulated"] else ""
+    return [
+        entry["row"],
+        f"{engine['name']} {engine['version']} ({entry['how']}{emulated})",
+        engine["api_version"],
+        engine["image_store"],
+        f"version {engine['cgroup_version']}",
+        f"{engine['operating_system']}, Linux {engine['kernel']}, {engine['cpus']} CPU, {show_size(engine['memory'])}",
+        minutes(entry["report"]["seconds"]),
+    ]
+
+
+def _problems(entry: dict) -> list[tuple[dict, dict]]:
+    return [(lab, problem) for lab in (entry["report"] or {"labs": ()})["labs"] for problem in lab["problems"]]
+
+
+def _cell(problem: dict) -> str:
+    return f"[{problem['cell']}] {problem['id']}: {problem['what']}" if problem["cell"] else problem["what"]
+
+
+def _sign(report: dict, lab: str) -> str:
+    return next((SIGNS[found["outcome"]] for found in report["labs"] if found["lab"] == lab), "–")
+
+
+def _whole(entry: dict) -> str:
+    return SIGNS["fail"] if entry["failed"] else SIGNS["pass"] if entry["report"] else "–"
+
+
+def _system() -> str:
+    try:
+        name = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        name = platform.system()
+    return f"{name}, {platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPU"

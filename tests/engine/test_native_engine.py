@@ -1,0 +1,124 @@
+"""Engines beside the machine's own: what they are, that labs run on them, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import docker
+import pytest
+
+from labkit import engine as engines
+from labkit.engine import native
+from labkit.engine.embedded import packages
+from labkit.errors import LabError
+
+from ..conftest import open_context
+from ..helpers import running, wait_until
+from .daemons import interfaces, mounts_below
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a second dockerd")
+
+CURRENT = packages.Variant(packages.CURRENT, "overlay2")
+
+#: A registry's whole job in a line: answers one request.
+SERVER = "while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nlive' | nc -l -p 80; done"
+
+
+def groups() -> set[str]:
+    """The control groups of this process's engines, in whichever hierarchy."""
+    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
+    return {str(path) for top in tops for path in top.glob(f"labkit-native-{os.getpid()}-*")}
+
+
+def chains() -> set[str]:
+    """The chains of the machine's own firewall."""
+    saved = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+    return {line.split()[0] for line in saved.splitlines() if line.startswith(":")}
+
+
+@pytest.mark.parametrize("store", ["overlay2", "containerd"])
+@pytest.mark.parametrize("suite", packages.SUITES)
+def test_it_is_what_was_asked_for(suite, store):
+    if packages.SUITES[suite] == "20.10" and store == "containerd":
+        with pytest.raises(LabError, match="no containerd store"), native.start(packages.Variant(suite, store)):
+            pass
+        return
+    with native.start(packages.Variant(suite, store)) as engine, open_context(engine) as on:
+        assert on.facts.version.startswith(packages.SUITES[suite]) and on.facts.image_store == store
+        assert on.docker.containers.run(on.image(), ["echo", "live"], remove=True) == b"live\n"
+
+
+def test_it_leaves_nothing_and_touches_nothing(engine, tmp_path):
+    before, place = chains(), tmp_path / "engine"
+    with native.start(CURRENT, folder=place) as second, open_context(second) as on:
+        assert second.endpoint != engine.endpoint and mounts_below(str(place)) == []
+        network = on.docker.networks.create(on.session.name("net"))
+        # Not removed before the engine ends, as when a lab is killed.
+        kept = docker.DockerClient(**second.client_options()).containers.run(on.image(), ["sleep", "600"], detach=True)
+        pid = on.docker.api.inspect_container(kept.id)["State"]["Pid"]
+        assert running(pid) and groups()
+        assert chains() == before and f"br-{network.id[:12]}" not in interfaces()
+    assert not running(pid) and not place.exists() and groups() == set() and chains() == before
+
+
+def test_published_ports_are_reached_from_within(tmp_path):
+    ask = "import urllib.request as r, sys; print(r.urlopen(sys.argv[1], timeout=5).read().decode())"
+    with native.start(CURRENT) as engine, open_context(engine) as on:
+        container = on.docker.containers.run(
+            on.image(), ["sh", "-c", SERVER], ports={"80/tcp": ("127.0.0.1", None)}, detach=True
+        )
+        container.reload()
+        url = f"http://127.0.0.1:{container.ports['80/tcp'][0]['HostPort']}/"
+
+        def answer(*prefix: str) -> str:
+            done = subprocess.run([*prefix, sys.executable, "-c", ask, url], capture_output=True, text=True)
+            return done.stdout.strip()
+
+        wait_until(lambda: answer(*engine.within()) == "live", 20)
+        assert answer() == "", "its network is its own"
+
+
+def test_it_goes_with_the_process_that_started_it(script):
+    """Killed without a chance to tidy up: dockerd ends all the same, and its container with it."""
+    run = script(
+        """
+        import os, signal
+        from labkit.engine import native
+        from labkit.engine.embedded import packages
+        with native.start(packages.Variant("forky", "overlay2")) as engine:
+            print(engine.pid, flush=True)
+            signal.pause()
+        """
+    )
+    pid = int(run.line())
+    assert running(pid)
+    run.process.kill()
+    run.process.wait()
+    wait_until(lambda: not running(pid), 30)
+    with native.start(CURRENT):  # the next one clears what that left
+        left = [Path(tempfile.gettempdir()), *Path("/sys/fs/cgroup").iterdir()]
+        assert [path for top in left for path in top.glob(f"labkit-native-{run.process.pid}-*")] == []
+
+
+def test_a_dockerd_that_does_not_start_says_why(monkeypatch):
+    monkeypatch.setitem(packages.STORES, "overlay2", {"storage-driver": "no-such-driver"})
+    with pytest.raises(LabError, match="did not start.*no-such-driver"), native.start(CURRENT):
+        pass
+    assert groups() == set()
+
+
+def test_a_damaged_root_is_unpacked_anew(tmp_path, monkeypatch):
+    whole = native.root(packages.CURRENT)
+    packages_of_all = whole.parents[2] / "packages"
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    (tmp_path / "packages").symlink_to(packages_of_all)
+    root = native.root(packages.CURRENT)
+    program = root / "usr/sbin/dockerd"
+    program.write_bytes(b"half")
+    assert native.root(packages.CURRENT) == root and program.stat().st_size > 1_000_000
+    with native.start(CURRENT) as engine:
+        assert engines.find(engine.endpoint)
