@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -178,10 +179,15 @@ class Walk(Result):
         head = f"{'pressed':<9} {'state':<9} {'Running':<8} {'Paused':<7} events"
         rows = [
             f"{one.action:<9} {one.status:<9} {str(one.running).lower():<8} {str(one.paused).lower():<7} "
-            + ", ".join(word for _, word in one.events)
+            + in_words([word for _, word in one.events])
             for one in self.moments
         ]
         return "\n".join([head, *rows])
+
+
+def in_words(events: list[str]) -> str:
+    """Events in their order, save ``die`` and ``stop`` side by side: Engine 20.10 sends ``die`` first, 28.5 ``stop``."""
+    return re.sub(r"die, stop|stop, die", "die + stop", ", ".join(events))
 
 
 def walk(

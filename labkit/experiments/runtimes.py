@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from dataclasses import dataclass
 
@@ -89,11 +88,8 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
     # On its machine, because the archive must lie where ctr runs.
     engine.shell(f"mkdir -p {folder}; docker -H unix:///run/docker.sock save {context.image()} -o {folder}/image.tar")
     name = f"docker.io/{images.BUSYBOX}"
-    steps = [
-        f"ctr image import {folder}/image.tar",
-        f"ctr run --rm {name} hello /bin/sh -c {shlex.quote(_HELLO)}",
-        "ctr image ls -q",
-    ]
+    load = f"ctr image import {folder}/image.tar"
+    steps = [load, f"ctr run --rm {name} hello /bin/sh -c {shlex.quote(_HELLO)}", "ctr image ls -q"]
     log, output, answers = [], "", True
     try:
         on.say("dockerd is stopped")
@@ -103,8 +99,8 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
             on.say(step.split(" /bin/sh")[0])
             text = engine.shell(step, timeout=90)
             output = text if "hello" in text else output
-            # The image's digest goes with the distribution that it was made from.
-            first = re.sub("sha256:[0-9a-f]+", "sha256:…", text.strip().partition("\n")[0])
+            # What the import says of its progress is another text in each version of containerd.
+            first = "" if step == load else text.strip().partition("\n")[0]
             log.append(f"$ {step.split(' /bin/sh')[0]}\n{first}".rstrip())
         outside = engine.shell(_HELLO)
     finally:

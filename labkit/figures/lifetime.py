@@ -7,7 +7,7 @@ import statistics
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from ..experiments.endings import Restarts, Stops
-from ..experiments.lifetime import Moment, Walk
+from ..experiments.lifetime import Moment, Walk, in_words
 from ..experiments.result import draws, machine_line
 from .style import COLOURS, Picture, new_figure, picture, styled
 
@@ -126,7 +126,7 @@ def timeline(moments: list[Moment], *, caption: str = "") -> Picture:
         _draw_timeline(axes, moments, rows, end)
         axes.set_title(title, pad=30)
         axes.legend(loc="lower left", ncols=6, bbox_to_anchor=(-0.01, 0.99), borderaxespad=0)
-        words = ", ".join(dict.fromkeys(word for one in moments for _, word in one.events))
+        words = in_words(list(dict.fromkeys(word for one in moments for _, word in one.events)))
         alt = f"Timeline of one container: its state as a coloured band, the engine's events below it: {words}."
         return picture(figure, alt, caption=caption)
 

@@ -29,6 +29,8 @@ def test_a_walk_through_all_states(module_context):
     paused = walk.moments[2]
     assert paused.running and paused.paused
     assert [word for _, word in walk.moments[0].events] == ["create"]
+    assert sorted(word for _, word in walk.moments[4].events) == ["die", "kill", "stop"]
+    assert "kill, die + stop\n" in walk.facts(), "whichever of the two the engine sent first"
     assert [word for _, word in walk.moments[6].events] == ["kill", "die"]
     assert walk.moments[6].exit_code == 137
 
