@@ -21,11 +21,6 @@ def build_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return {**labels, BUILD: labels["labkit.session"]} if "labkit.session" in labels else dict(labels)
 
 
-def labels_line(labels: Mapping[str, str]) -> str:
-    """The labels for an image build as one instruction of a Dockerfile."""
-    return "LABEL " + " ".join(f'{key}="{value}"' for key, value in sorted(build_labels(labels).items()))
-
-
 class LabelledAPIClient(docker.APIClient):
     """docker-py's low-level client; adds labels to containers, networks, volumes and images.
 
@@ -56,13 +51,8 @@ class LabelledAPIClient(docker.APIClient):
     def create_volume(self, name=None, driver=None, driver_opts=None, labels=None):
         return super().create_volume(name, driver, driver_opts, self._labelled(labels))
 
-    def build(self, *args, labelled: bool = False, **kwargs):
-        """As docker-py's; ``labelled``: the Dockerfile ends with :func:`labels_line` already.
-
-        The builder takes a step for each label that it is handed, and one for all in a line.
-        """
-        labels = build_labels(self._labelled(kwargs.pop("labels", None)))
-        return super().build(*args, labels=None if labelled else labels, **kwargs)
+    def build(self, *args, **kwargs):
+        return super().build(*args, labels=build_labels(self._labelled(kwargs.pop("labels", None))), **kwargs)
 
     def commit(self, container, *args, **kwargs):
         kwargs["changes"] = self._as_changes(kwargs.get("changes"))

@@ -81,7 +81,7 @@ class Shop:
         try:
             on.docker.api.inspect_image(tag)
         except NotFound:
-            build(on, tag, piece_files(pieces), cache=False)
+            build(on, tag, piece_files(pieces))
         where = ",".join(f"{part}={host}" for part, host in elsewhere(self.architecture, piece).items())
         container = on.docker.containers.create(
             tag, name=on.session.name(f"{self.architecture}-{piece}-{number}"), hostname=f"{piece}-{number}",
@@ -276,7 +276,7 @@ def rebuild_scope(on: Context, change: str = "cart.py") -> RebuildScope:
         for piece, pieces in layout.items():
             on.say(f"{architecture}: building {piece} again")
             before, after = image_tag(on, architecture, piece), image_tag(on, architecture, piece, "2")
-            build(on, after, piece_files(pieces, **changed), cache=before)
+            build(on, after, piece_files(pieces, **changed))
             with explained(on.session.engine.endpoint):
                 layers = [on.docker.api.inspect_image(tag)["RootFS"]["Layers"] for tag in (before, after)]
                 on.docker.api.remove_image(after)

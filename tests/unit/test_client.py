@@ -14,7 +14,7 @@ import pytest
 from requests import Response
 from requests.adapters import BaseAdapter
 
-from labkit.engine.client import LabelledClient, labels_line
+from labkit.engine.client import LabelledClient
 
 LABELS = {"labkit.lab": "08", "labkit.session": "abcd1234"}
 
@@ -99,14 +99,6 @@ def test_builds(client):
     client.api.build(fileobj=io.BytesIO(b"FROM scratch"), labels={"a": "1"})
     [query] = [query for path, query, _ in client.wire.sent if path.endswith("/build")]
     assert json.loads(query["labels"][0]) == {"a": "1", **LABELS, "labkit.build": "abcd1234"}
-
-
-def test_a_dockerfile_that_has_the_labels_gets_no_step_for_each(client):
-    line = labels_line(LABELS)
-    assert line == 'LABEL labkit.build="abcd1234" labkit.lab="08" labkit.session="abcd1234"'
-    client.api.build(fileobj=io.BytesIO(f"FROM scratch\n{line}\n".encode()), labelled=True)
-    [query] = [query for path, query, _ in client.wire.sent if path.endswith("/build")]
-    assert "labels" not in query and client.lives == [1]
 
 
 @pytest.mark.parametrize("changes", [None, "CMD sh", ["CMD sh"]])

@@ -11,7 +11,7 @@ import struct
 import pytest
 
 from labkit.errors import BadInput, LabError
-from labkit.experiments import anatomy, building, layering, platforms, samples, shop
+from labkit.experiments import anatomy, classic, layering, platforms, samples, shop
 from labkit.images import archive
 
 
@@ -68,9 +68,9 @@ def test_an_order_needs_each_step_once_and_the_list_before_the_installation():
 
 
 def test_a_context_has_the_same_bytes_whatever_the_order_of_its_files():
-    one = building.context_archive({"a": "1", "b": "2"}).getvalue()
-    assert one == building.context_archive({"b": "2", "a": "1"}).getvalue()
-    assert one != building.context_archive({"a": "1", "b": "2"}, mtime=5).getvalue()
+    one = classic.context_archive({"a": b"1", "b": b"2"}, mtime=0).getvalue()
+    assert one == classic.context_archive({"b": b"2", "a": b"1"}, mtime=0).getvalue()
+    assert one != classic.context_archive({"a": b"1", "b": b"2"}, mtime=5).getvalue()
 
 
 def test_a_sample_can_be_changed_and_an_unknown_one_is_refused():
