@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .errors import LabError
+
 _PACKAGE = Path(__file__).resolve().parent
 _SHIPPED = _PACKAGE / "shipped"  # setup.py puts it into the wheel; a checkout has no such folder
 
@@ -23,11 +25,20 @@ def cache_dir(*parts: str) -> Path:
     """A folder under the user's cache (``$LABKIT_CACHE`` or ``$XDG_CACHE_HOME/labkit``), made if missing.
 
     Everything in it can be deleted and is then made again.
+
+    Raises:
+        LabError: it is missing and can't be made.
     """
     root = os.environ.get("LABKIT_CACHE")
     path = Path(root) if root else _base("XDG_CACHE_HOME", ".cache") / "labkit"
     path = path.joinpath(*parts)
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        raise LabError(
+            f"{path} is missing and can't be made: {reason.strerror}.",
+            next_step="Set LABKIT_CACHE to a folder of your own.",
+        ) from None
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+from pathlib import Path
 
 from ..paths import data_file
 from ..units import show_size
@@ -18,11 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("up", "start it and print how to point any Docker client at it, and labkit's own docker, buildx and Compose"),
         ("down", "stop the one that up started"),
         ("status", "what is built and what runs"),
+        ("export", "write the built engine into one file, which holds no private key"),
+        ("import", "take the engine from such a file instead of building it"),
     ):
         sub = actions.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
         add_json(sub)
+        if name == "export":
+            sub.add_argument("file", metavar="FILE", type=Path, help="the file to write")
+        if name == "import":
+            sub.add_argument("source", metavar="FILE|URL", help="an exported engine, or its http(s) address")
         if name == "build":
             sub.add_argument("--force", action="store_true", help="build again even if it is there")
+        if name in ("build", "export"):
             sub.add_argument("--suite", help="Debian suite or its Docker Engine's version; default: the current one")
             sub.add_argument("--store", help="image store: overlay2 or containerd; default: the engine's own choice")
         if name == "up":
@@ -33,8 +41,9 @@ def main(options: argparse.Namespace) -> int:
     from .. import images
     from ..engine import clients, embedded
 
-    if options.action == "build":
+    if options.action in ("build", "export"):
         chosen = embedded.variant(options.suite, options.store) if options.suite or options.store else None
+    if options.action == "build":
         place = embedded.build(progress=say, force=options.force, variant=chosen, images=images.archives)
         clients.typing(say)  # what is built where there is a network is often used where there is none
         print(json.dumps({"path": str(place)}) if options.json else f"Built: {place}")
@@ -53,6 +62,13 @@ def main(options: argparse.Namespace) -> int:
         print(
             json.dumps({"stopped": bool(stopped)}) if options.json else ("Stopped." if stopped else "Nothing was up.")
         )
+    elif options.action == "export":
+        table = embedded.export(options.file, progress=say, variant=chosen, images=images.archives)
+        facts = {"path": str(options.file.resolve()), "bytes": options.file.stat().st_size, **table}
+        print(json.dumps(facts) if options.json else f"Exported: {facts['path']}, {show_size(facts['bytes'])}")
+    elif options.action == "import":
+        place = embedded.import_and_prepare(options.source, progress=say)
+        print(json.dumps({"path": str(place)}) if options.json else f"Imported: {place}")
     else:
         status = embedded.status()
         print(json.dumps(status, indent=1, default=str) if options.json else _lines(status))
@@ -74,7 +90,7 @@ def _lines(status: dict) -> str:
         return "Not built yet. The first start does it, or: labkit engine build"
     images = ", ".join(name.removesuffix(".tar") for name in status["images"]) or "none"
     lines = [
-        f"Built: {status['build']}",
+        f"Built: {status['build']}" + (f", imported from {status['imported']}" if status["imported"] else ""),
         _made_of(status["versions"]),
         f"Takes: {show_size(status['disk'])} of disk, all builds and snapshots together",
         f"Holds the images: {images}",

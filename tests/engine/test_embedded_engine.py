@@ -84,7 +84,7 @@ def test_cli_without_certificate_is_refused(owned, tmp_path):
 
 
 def test_another_certificate_is_refused(owned, tmp_path):
-    other = keys.make(tmp_path / "client", tmp_path / "server")
+    other = keys.make(tmp_path)
     port = int(owned.endpoint.rsplit(":", 1)[1])
     assert machine.ping(port, machine.client_context(other)) is False
 

@@ -11,21 +11,22 @@ from labkit.engine.embedded import keys, machine
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keys")
-    return keys.make(folder / "client", folder / "server"), folder
+    return keys.make(folder), folder
 
 
 def test_only_the_user_can_read_them(made):
     _, folder = made
-    for place in (folder / "client", folder / "server"):
+    for place in (folder, folder / "server"):
         assert place.stat().st_mode & 0o777 == 0o700
-        files = list(place.iterdir())
+        files = [path for path in place.iterdir() if path.is_file()]
         assert len(files) == 3
         assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
 
 def test_names_are_those_docker_clients_look_for(made):
     client, _ = made
-    assert sorted(path.name for path in client.folder.iterdir()) == ["ca.pem", "cert.pem", "key.pem"]
+    names = sorted(path.name for path in client.folder.iterdir() if path.is_file())
+    assert names == ["ca.pem", "cert.pem", "key.pem"]
 
 
 def test_the_authority_can_sign_no_more(made):
@@ -85,5 +86,5 @@ def test_no_certificate_no_access(made):
 
 def test_another_builds_certificate_is_refused(made, tmp_path):
     _, folder = made
-    other = keys.make(tmp_path / "client", tmp_path / "server")
+    other = keys.make(tmp_path)
     assert "client" in handshake(server(folder / "server"), machine.client_context(other))

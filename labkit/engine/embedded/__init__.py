@@ -6,11 +6,13 @@ every later one resumes (about a second).
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ...errors import EngineGone
 from . import accel, builder, host, machine, packages, qemu, snapshot, store
 from .builder import Images, Progress
+from .carry import bring, export, import_and_prepare
 from .engine import EmbeddedEngine
 from .lifecycle import IDLE_LIMIT, Precondition, down, preconditions, running, status, up
 from .packages import variant
@@ -19,8 +21,11 @@ __all__ = [
     "IDLE_LIMIT",
     "EmbeddedEngine",
     "Precondition",
+    "bring",
     "build",
     "down",
+    "export",
+    "import_and_prepare",
     "preconditions",
     "prepare",
     "running",
@@ -38,6 +43,11 @@ def _shape(folder: Path, found: host.Qemu, memory, cpus, progress) -> qemu.Shape
         have = snapshot.existing(folder, found, accelerator, limit)
         if have:
             return have
+        # A cache that a class shares read-only: what was saved there beats what can't be saved.
+        if not os.access(folder, os.W_OK):
+            have = snapshot.existing(folder, found, "tcg", limit)
+            if have:
+                return have
     if memory is not None and memory < host.LEAST_MEMORY:
         host.refuse_memory(memory)
     return qemu.Shape(memory or host.fitting_memory(limit), cpus or min(2, host.cpu_limit()), accelerator)

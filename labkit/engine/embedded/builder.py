@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ Images = Sequence[Path] | Callable[..., Sequence[Path]] | None
 SPACE = int(2.2e9)
 
 #: What a build's folder holds and must stay as it is.
-FILES = ("kernel", "initrd", "base.qcow2", "docker", "keys/ca.pem", "keys/cert.pem", "keys/key.pem")
+FILES = ("kernel", "initrd", "base.qcow2", "docker", *keys.FILES)
 
 
 def home() -> Path:
@@ -29,8 +31,16 @@ def home() -> Path:
 
 
 def scratch() -> Path:
-    """Where running machines keep what they change on their disks."""
-    return cache_dir("embedded", "scratch")
+    """Where running machines keep what they change on their disks: in the cache, or where that is shared
+    read-only, in ``$TMPDIR`` or ``/var/tmp``, which keep large files."""
+    try:
+        place = cache_dir("embedded", "scratch")
+        if os.access(place, os.W_OK):
+            return place
+    except LabError:
+        pass
+    place = Path(os.environ.get("TMPDIR") or "/var/tmp")
+    return place if os.access(place, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def recipe(variant: packages.Variant) -> str:
@@ -40,25 +50,32 @@ def recipe(variant: packages.Variant) -> str:
     # The machine holds the lab images from the start: others, another machine.
     sources.append(Path(__file__).parents[2] / "images/recipes.py")
     texts = [(path.name, path.read_text()) for path in sources if path.is_file()]
-    return f"{variant.suite}{variant.store and '-' + variant.store}-" + store.key(
-        texts, FILES, host.machine_type(), str(variant)
-    )
+    return f"{variant.name}-" + store.key(texts, FILES, host.machine_type(), str(variant))
+
+
+def imported(variant: packages.Variant) -> str:
+    """The same for machines that were imported, whatever the recipe of the labkit that made them."""
+    return f"{variant.name}-imported"
 
 
 def current(variant: packages.Variant | None = None) -> Path | None:
-    """The newest whole build of a variant's present recipe, whichever images it holds; None when there is none.
+    """The newest whole build of a variant's present recipe, or import, whichever images it holds; None when there
+    is none.
 
-    Without a variant, the one asked for by the environment, or what took its place when it failed.
+    Without a variant, the one asked for by the environment, or what took its place when it failed. Where nobody
+    asked for any, an import of whichever suite is better than none.
     """
     if variant is None:
         chosen = packages.variant()
-        return current(chosen) or _stand_in(chosen)
-    found = [folder for folder in home().glob(f"{recipe(variant)}-*") if "." not in folder.name]
-    return _newest([folder for folder in found if store.intact(folder)])
+        anything = ["*-imported"] if not packages.asked_for() else []
+        return current(chosen) or _stand_in(chosen) or _newest(anything)
+    return _newest([recipe(variant), imported(variant)])
 
 
-def _newest(folders: Sequence[Path]) -> Path | None:
-    return max(folders, key=lambda folder: (folder / store.MANIFEST).stat().st_mtime, default=None)
+def _newest(names: Sequence[str]) -> Path | None:
+    found = [folder for name in names for folder in home().glob(f"{name}-*") if "." not in folder.name]
+    whole = [folder for folder in found if store.intact(folder)]
+    return max(whole, key=lambda folder: (folder / store.MANIFEST).stat().st_mtime, default=None)
 
 
 def _stand_in(chosen: packages.Variant) -> Path | None:
@@ -157,9 +174,9 @@ def _make(folder: Path, images: Sequence[Path], say: Progress, variant: packages
     must, optional = packages.wanted(arch)
     debs = debian.fetch(must, suite=variant.suite, arch=arch, optional=optional, skip=packages.UNUSED, progress=say)
     say(f"Unpacking {len(debs)} packages ({variant})")
-    root, server = folder / "root", folder / "server"
-    keys.make(folder / "keys", server)
-    kernel = rootfs.make(debs, root, server, images, settings=packages.STORES[variant.store])
+    root = folder / "root"
+    keys.make(folder / "keys")
+    kernel = rootfs.make(debs, root, images, settings=packages.STORES[variant.store])
     release = rootfs.kernel_release(kernel)
     table = initramfs.trim_modules(root, release)
     (folder / "initrd").write_bytes(initramfs.make(root, release, table))
@@ -169,7 +186,6 @@ def _make(folder: Path, images: Sequence[Path], say: Progress, variant: packages
     say("Writing the disk image")
     rootfs.disk_image(root, folder / "disk.raw")
     _discard(root)
-    shutil.rmtree(server)
     _furnish(folder, images, say)
     # Holes in a raw image would be lost where a cache is copied into a container image.
     found = host.find_qemu()
@@ -220,7 +236,7 @@ def _furnish(folder: Path, images: Sequence[Path], say: Progress) -> None:
             scratch=scratch(),
         )
         running.wait_for_clock(machine.BOOT_LIMIT)
-        running.wait_for_dockerd(machine.BOOT_LIMIT)
+        running.start_keyless()
         _load(running, images, say)
         _finish(running)
     finally:
@@ -247,6 +263,8 @@ def _require(running: machine.Machine, command: str) -> None:
 def _finish(running: machine.Machine) -> None:
     commands = (
         "/usr/lib/labkit/service stop",
+        # Every machine made from this disk is an engine of its own. (Engine 20.10 keeps a key for its name.)
+        "rm -f /etc/docker/key.json /var/lib/docker/engine-id",
         # busybox lists modules in text only; the kernel loads what it lacks with kmod, which wants its own index.
         "/usr/sbin/depmod -a",
         # Written in full: the kernel can't swap to a file with holes.
@@ -261,16 +279,18 @@ def _finish(running: machine.Machine) -> None:
 def _clear_old(kept: Path) -> None:
     # Builds of older recipes, unless a machine still runs from them or another checkout may want them; and the
     # packages that earlier versions of labkit kept under another name.
-    current_recipes = {recipe(packages.Variant(suite, kind)) for suite in packages.SUITES for kind in packages.STORES}
+    variants = [packages.Variant(suite, kind) for suite in packages.SUITES for kind in packages.STORES]
+    current_recipes = {name(each) for each in variants for name in (recipe, imported)}
     for folder in home().glob("*-*"):
         known = folder == kept or folder.name.rsplit("-", 1)[0] in current_recipes
-        if not known and not store.recent(folder) and not _in_use(folder):
+        if not known and not store.recent(folder) and not in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)
     for old in cache_dir("packages").glob("*/state"):
         shutil.rmtree(old.parent, ignore_errors=True)
 
 
-def _in_use(folder: Path) -> bool:
+def in_use(folder: Path) -> bool:
+    """Whether a running process names the folder on its command line (told on Linux only)."""
     mark = f"{folder}/".encode()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

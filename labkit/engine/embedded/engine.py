@@ -9,10 +9,8 @@ from ...errors import EngineGone, LabError
 from .. import faults
 from ..base import OwnedEngine
 from . import channel
-from .machine import Machine, client_context, ping
+from .machine import SERVICE, Machine, client_context, ping
 from .qemu import Shape
-
-_SERVICE = "/usr/lib/labkit/service"
 
 
 class EmbeddedEngine(OwnedEngine):
@@ -85,25 +83,25 @@ class EmbeddedEngine(OwnedEngine):
     # -- its daemons
 
     def stop_dockerd(self) -> None:
-        self.shell(f"{_SERVICE} stop dockerd")
+        self.shell(f"{SERVICE} stop dockerd")
 
     def kill_dockerd(self) -> None:
-        self.shell(f"{_SERVICE} kill dockerd")
+        self.shell(f"{SERVICE} kill dockerd")
 
     def start_dockerd(self) -> None:
-        self.shell(f"{_SERVICE} start dockerd")
+        self.shell(f"{SERVICE} start dockerd")
         self._wait("dockerd", self._dockerd_answers)
 
     def stop_containerd(self) -> None:
-        self.shell(f"{_SERVICE} stop containerd")
+        self.shell(f"{SERVICE} stop containerd")
 
     def kill_containerd(self) -> None:
-        self.shell(f"{_SERVICE} kill containerd")
+        self.shell(f"{SERVICE} kill containerd")
 
     def start_containerd(self) -> None:
-        self.shell(f"{_SERVICE} start containerd")
+        self.shell(f"{SERVICE} start containerd")
         self._wait("containerd", lambda: "Server:" in self.shell("ctr version 2>&1", check=False))
-        if "dockerd running" in self.shell(f"{_SERVICE} status"):
+        if "dockerd running" in self.shell(f"{SERVICE} status"):
             # dockerd looks for it again every few seconds only; until then it can start no container.
             self._wait("dockerd", self._dockerd_sees_containerd)
 

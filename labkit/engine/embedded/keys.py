@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+#: What :func:`make` writes, below a build's folder.
+FILES = tuple(
+    f"keys/{name}"
+    for name in ("ca.pem", "cert.pem", "key.pem", "server/ca.pem", "server/server.pem", "server/server-key.pem")
+)
+
+
 @dataclass(frozen=True)
 class Keys:
     """The folder of one build's keys, named as Docker clients expect them in ``DOCKER_CERT_PATH``."""
@@ -25,15 +32,20 @@ class Keys:
     def key(self) -> Path:
         return self.folder / "key.pem"
 
+    @property
+    def server(self) -> Path:
+        """The folder of what dockerd is given when its machine has booted."""
+        return self.folder / "server"
 
-def make(client: Path, server: Path) -> Keys:
+
+def make(folder: Path) -> Keys:
     """Make an authority, a server's and a client's certificate.
 
     The authority's own key is never written: nobody can add a certificate later.
 
     Args:
-        client: folder for ``ca.pem``, ``cert.pem`` and ``key.pem``; made with mode 0700, the files with 0600.
-        server: folder for ``ca.pem``, ``server.pem`` and ``server-key.pem``, likewise.
+        folder: gets ``ca.pem``, ``cert.pem`` and ``key.pem``, and in its own folder ``server`` what dockerd
+            needs: ``ca.pem``, ``server.pem`` and ``server-key.pem``. Folders with mode 0700, files with 0600.
     """
     import trustme  # imported here: a resume needs no new keys
 
@@ -41,16 +53,17 @@ def make(client: Path, server: Path) -> Keys:
     ours = authority.issue_cert("127.0.0.1", "localhost", common_name="labkit engine")
     theirs = authority.issue_cert("labkit@localhost", common_name="labkit client")
     root = authority.cert_pem.bytes()
-    for folder, names, pair in (
-        (client, ("cert.pem", "key.pem"), theirs),
-        (server, ("server.pem", "server-key.pem"), ours),
+    made = Keys(folder)
+    for place, names, pair in (
+        (made.folder, ("cert.pem", "key.pem"), theirs),
+        (made.server, ("server.pem", "server-key.pem"), ours),
     ):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
-        _write(folder / "ca.pem", root)
-        _write(folder / names[0], b"".join(blob.bytes() for blob in pair.cert_chain_pems))
-        _write(folder / names[1], pair.private_key_pem.bytes())
-    return Keys(client)
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        place.chmod(0o700)
+        _write(place / "ca.pem", root)
+        _write(place / names[0], b"".join(blob.bytes() for blob in pair.cert_chain_pems))
+        _write(place / names[1], pair.private_key_pem.bytes())
+    return made
 
 
 def _write(path: Path, data: bytes) -> None:

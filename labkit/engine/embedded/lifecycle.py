@@ -171,9 +171,10 @@ def _wait_until_idle(engine: EmbeddedEngine, limit: int) -> None:
 def status() -> dict:
     """What is prepared and what runs.
 
-    ``build`` (folder), ``versions`` (of its suite and main packages) and ``images`` say what is prepared, ``snapshots`` what can be resumed at once
-    (names such as ``tcg-512m-2``), ``disk`` how many bytes all of it takes; ``endpoint``, ``pid`` and
-    ``idle_limit`` (seconds) belong to the engine that ``up`` started, and are empty or 0 without one.
+    ``build`` (folder), ``versions`` (of its suite and main packages) and ``images`` say what is prepared,
+    ``snapshots`` what can be resumed at once (names such as ``tcg-512m-2``), ``disk`` how many bytes all of it takes; ``endpoint``, ``pid`` and
+    ``idle_limit`` (seconds) belong to the engine that ``up`` started, and are empty or 0 without one. ``imported``
+    says where the build came from, if it was not made here.
     """
     place = builder.current()
     known = store.manifest(place) if place else None
@@ -186,6 +187,7 @@ def status() -> dict:
     limit = json.loads(_record().read_text()).get("idle_limit", 0) if there else 0
     return dict(
         build=str(place or ""),
+        imported=(known or {}).get("imported", {}).get("source", ""),
         versions=builder.versions(known) if known else {},
         images=tuple((known or {}).get("images", ())),
         snapshots=tuple(saved),

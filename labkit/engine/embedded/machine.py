@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import os
 import shutil
@@ -19,6 +20,9 @@ from . import channel, monitor
 from .keys import Keys
 
 _KEEPER = Path(__file__).parent / "keeper.sh"
+
+#: The machine's own program that starts and stops its daemons.
+SERVICE = "/usr/lib/labkit/service"
 
 #: Seconds for a resumed machine to answer, and for one booted from its disk.
 RESUME_LIMIT, BOOT_LIMIT = 60.0, 300.0
@@ -244,6 +248,31 @@ class Machine:
                     next_step="Build it anew: labkit engine build --force",
                 )
             time.sleep(0.02)
+
+    def hand_over_keys(self) -> None:
+        """Give a machine that has booted its keys, and start dockerd with them.
+
+        Fresh randomness goes along: the state from which a resumed kernel draws its own is in a file.
+        """
+        lines = ["umask 077"]
+        for path in sorted(self.keys.server.iterdir()):
+            text = base64.b64encode(path.read_bytes()).decode()
+            lines.append(f"echo {text} | base64 -d >/etc/docker/{path.name}")
+        lines.append(f"echo {base64.b64encode(os.urandom(64)).decode()} | base64 -d >/dev/urandom")
+        self._set_up("\n".join([*lines, f"{SERVICE} start dockerd"]))
+
+    def start_keyless(self) -> None:
+        """Start dockerd on the machine's own socket only, and wait until it answers there."""
+        ready = "until [ -S /run/docker.sock ] && docker -H unix:///run/docker.sock version; do sleep 0.2; done"
+        self._set_up(f"{SERVICE} start dockerd; {ready}")
+
+    def _set_up(self, command: str) -> None:
+        status, output = self.shell(command, BOOT_LIMIT)
+        if status:
+            raise EngineGone(
+                f"The embedded engine's machine could not be set up: {output.strip()[-300:]}.",
+                next_step="Build it anew: labkit engine build --force",
+            )
 
     def _ended(self) -> EngineGone:
         lines = self.console().splitlines()

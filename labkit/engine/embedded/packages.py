@@ -32,8 +32,22 @@ class Variant:
     suite: str = CURRENT
     store: str = ""
 
+    @property
+    def name(self) -> str:
+        """How its builds' folders begin."""
+        return f"{self.suite}-{self.store}" if self.store else self.suite
+
+    def settings(self) -> str:
+        """How to ask for it in a shell."""
+        return f"LABKIT_SUITE={self.suite}" + (f" LABKIT_STORE={self.store}" if self.store else "")
+
     def __str__(self) -> str:
         return f"Debian {self.suite}" + (f", {self.store} store" if self.store else "")
+
+
+def asked_for() -> bool:
+    """Whether the environment asks for a machine, other than the one that labkit would choose."""
+    return bool(os.environ.get("LABKIT_SUITE") or os.environ.get("LABKIT_STORE"))
 
 
 def variant(suite: str | None = None, store: str | None = None) -> Variant:

@@ -51,15 +51,12 @@ _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "srv", "opt", "ho
             "var/lib/docker", "var/lib/containerd", "var/lib/lxc", "etc/docker", "var/lib/labkit")  # fmt: skip
 
 
-def make(
-    debs: Iterable[Path], root: Path, server_keys: Path, images: Iterable[Path] = (), *, settings: dict | None = None
-) -> Path:
+def make(debs: Iterable[Path], root: Path, images: Iterable[Path] = (), *, settings: dict | None = None) -> Path:
     """Unpack the packages and set the machine up; returns the kernel's path below the root.
 
     Args:
         debs: the packages' files.
         root: an empty folder that becomes the root file system.
-        server_keys: folder with ``ca.pem``, ``server.pem`` and ``server-key.pem`` for dockerd.
         images: image archives, to be loaded at the first boot.
         settings: more keys for dockerd's ``daemon.json``.
     """
@@ -74,8 +71,10 @@ def make(
         _put(root / target, text.encode(), 0o644)
     daemon = json.loads((_GUEST / "daemon.json").read_text()) | (settings or {})
     _put(root / "etc/docker/daemon.json", json.dumps(daemon, indent=2).encode() + b"\n", 0o644)
-    for name in ("ca.pem", "server.pem", "server-key.pem"):
-        _put(root / "etc/docker" / name, (server_keys / name).read_bytes(), 0o600)
+    # No key is ever on this disk: dockerd starts with this until the machine has been given its own.
+    local = {key: value for key, value in daemon.items() if not key.startswith("tls")}
+    local["hosts"] = [host for host in daemon["hosts"] if host.startswith("unix:")]
+    _put(root / "usr/lib/labkit/local.json", json.dumps(local, indent=2).encode() + b"\n", 0o644)
     _link_tools(root)
     for path in images:
         (root / IMAGES[1:]).mkdir(parents=True, exist_ok=True)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
-from ...errors import LabError
+from ...errors import EngineGone, LabError
 from . import host, machine, monitor, qemu, store
 from .builder import scratch
 from .keys import Keys
 
 Progress = Callable[[str], None]
 
-_FILES = ("ram", "state", "disk.qcow2")
+#: What a snapshot's folder holds and must stay as it is.
+FILES = ("ram", "state", "disk.qcow2")
+
+#: The folder, beside the other snapshots, of one whose machine never had a key.
+KEYLESS = "keyless"
+
+_DISK = "disk.qcow2,format=qcow2"
 
 #: Run in the machine before it is saved, so that what every lab does first is in its memory already:
 #: programs, container layers, the kernel's caches. IMAGE is any image that is there.
@@ -37,6 +44,22 @@ sync
 #: Last: give back what only the boot needed, so that the snapshot stays lean.
 _SETTLE = "sync; rm -f /var/log/*.log.*; echo 1 >/proc/sys/vm/compact_memory; sync"
 
+
+#: Before what an export holds is saved: the engine that warmed it up ends, and forgets who it was. Status 3 where
+#: it kept a key of its own for that (20.10 does), which must not travel in the machine's memory.
+_ANONYMOUS = f"""
+{machine.SERVICE} stop dockerd || exit 1
+rm -f /var/lib/docker/engine-id /var/log/dockerd.log
+{_SETTLE}
+[ ! -e /etc/docker/key.json ] || exit 3
+"""
+
+#: In a machine that was imported warm: dockerd is a new process, and its first container teaches it the way.
+_WAKE_UP = """
+d="docker -H unix:///run/docker.sock"; image=$($d images -q | head -n 1)
+[ -z "$image" ] || $d run --rm "$image" true
+sync
+"""
 
 #: The machine's memory is in a file of its own already: the saved state is the processors' and devices'.
 _MEMORY_STAYS = (
@@ -83,7 +106,37 @@ def existing(build: Path, found: host.Qemu, accelerator: str, limit: int) -> qem
             shape = qemu.Shape(memory, cpus, accelerator)
             if host.fits(memory, limit) and store.intact(folder_of(build, found, shape)):
                 return shape
-    return None
+    shape = imported_shape(build)
+    fits = shape and shape.accelerator == accelerator and host.fits(shape.memory, limit)
+    return shape if fits and _resumable(build, found, shape) else None
+
+
+def imported_shape(build: Path) -> qemu.Shape | None:
+    """The shape of the keyless snapshot that came with an imported build; None where there is none."""
+    known = store.manifest(keyless_folder(build))
+    return qemu.Shape(**known["shape"]) if known else None
+
+
+def keyless_folder(build: Path) -> Path:
+    """Where a build has the snapshot of a machine that never had a key: while it is exported, and when it was
+    imported, until the first snapshot with keys is made from it."""
+    return build / "snapshots" / KEYLESS
+
+
+def _command_key(found: host.Qemu, shape: qemu.Shape) -> str:
+    # What a saved machine's command line must be, wherever QEMU and the build are.
+    line = qemu.command("qemu", shape, Path("build"), Path("own"), disk="disk", ram="ram", private=True, port=0)
+    return store.key(found.version, line)
+
+
+def _resumable(build: Path, found: host.Qemu, shape: qemu.Shape) -> bool:
+    known = store.manifest(keyless_folder(build))
+    return bool(
+        known
+        and known["shape"] == vars(shape)
+        and known["command"] == _command_key(found, shape)
+        and store.intact(keyless_folder(build))
+    )
 
 
 def _all(build: Path) -> list[Path]:
@@ -96,7 +149,6 @@ def ensure(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progre
     target = folder_of(build, found, shape)
     if store.intact(target):
         return target
-    target.parent.mkdir(exist_ok=True)
     with store.locked(target.parent, lambda: say("Waiting for another snapshot to finish")):
         if store.intact(target):
             return target
@@ -104,7 +156,30 @@ def ensure(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progre
         store.require_space(target.parent, shape.memory + int(0.2e9))
         with store.made_aside(target) as aside:
             _make(aside, build, found, shape, say)
+        shutil.rmtree(keyless_folder(build), ignore_errors=True)
     return target
+
+
+@contextmanager
+def keyless(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progress | None = None):
+    """A snapshot of a machine that never had a key, for as long as the block runs; made now unless it is there.
+
+    Yields its folder, with ``ram``, ``state`` and ``disk.qcow2``; None where this engine keeps a key of its own
+    in its memory.
+    """
+    say = progress or (lambda line: None)
+    target = keyless_folder(build)
+    with store.locked(target.parent, lambda: say("Waiting for another snapshot to finish")):
+        if not _resumable(build, found, shape):
+            store.require_space(target.parent, shape.memory + int(0.2e9))
+            with store.made_aside(target) as aside:
+                clean = _make_keyless(aside, build, found, shape, say)
+            if not clean:
+                shutil.rmtree(target, ignore_errors=True)
+        try:
+            yield target if target.exists() else None
+        finally:
+            shutil.rmtree(target, ignore_errors=True)
 
 
 def _clear_stale(target: Path) -> None:
@@ -116,9 +191,9 @@ def _clear_stale(target: Path) -> None:
 
 
 def cold_boot(
-    build: Path, found: host.Qemu, shape: qemu.Shape, work: Path, *, disk: str, private: bool
+    build: Path, found: host.Qemu, shape: qemu.Shape, work: Path, *, disk: str, private: bool, keys: bool = True
 ) -> machine.Machine:
-    """Boot from the disk image; returns a machine whose engine answers."""
+    """Boot from the disk image; returns a machine whose engine answers (without ``keys``, only inside it)."""
     running = machine.Machine(Keys(build / "keys"))
     try:
         running.start(
@@ -129,30 +204,83 @@ def cold_boot(
             scratch=scratch(),
         )
         running.wait_for_clock(machine.BOOT_LIMIT)
-        running.wait_for_dockerd(machine.BOOT_LIMIT)
+        if keys:
+            running.hand_over_keys()
+            running.wait_for_dockerd(machine.BOOT_LIMIT)
+        else:
+            running.start_keyless()
     except BaseException:
         running.close()
         raise
     return running
 
 
-def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> None:
-    begun = time.monotonic()
+def _boot(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress, *, keys: bool):
     # Named relative to this folder, so that the whole cache may be copied elsewhere.
     base = ["-b", "../../base.qcow2", "-F", "qcow2"]
     host.run_tool([found.img, "create", "-q", "-f", "qcow2", *base, "disk.qcow2"], folder)
     say("Booting" + (" (emulated: about 10 s)" if shape.emulated else ""))
-    running = cold_boot(build, found, shape, folder, disk="disk.qcow2,format=qcow2", private=False)
+    return cold_boot(build, found, shape, folder, disk=_DISK, private=False, keys=keys)
+
+
+def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> None:
+    begun = time.monotonic()
+    warm = _from_imported(folder, build, found, shape, say)
+    running = warm or _boot(folder, build, found, shape, say, keys=True)
     booted = time.monotonic() - begun
     try:
         say("Warming up")
-        running.shell(_WARM_UP, 900)
+        running.shell(_WAKE_UP if warm else _WARM_UP, 900)
         running.shell(_SETTLE, 60)
         say("Saving the snapshot")
         _save(running)
     finally:
         running.close()
-    store.seal(folder, _FILES, boot_seconds=round(booted, 1), seconds=round(time.monotonic() - begun, 1))
+    store.seal(folder, FILES, boot_seconds=round(booted, 1), seconds=round(time.monotonic() - begun, 1))
+
+
+def _from_imported(
+    folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress
+) -> machine.Machine | None:
+    # The imported machine itself goes on in this folder, with keys of its own from now on.
+    known = store.manifest(keyless_folder(build))
+    if known is None:
+        return None
+    if not shape.emulated:
+        say(f"{shape.accelerator} works here: booting from the imported disk, not resuming its emulated snapshot")
+        return None
+    if not _resumable(build, found, shape):
+        made = f"{known['qemu']}, {known['shape']['memory'] // host.MIB} MiB, {known['shape']['cpus']} CPU"
+        say(f"The imported snapshot is of another machine than is started here ({made}): booting from its disk")
+        return None
+    say("Resuming the imported machine, and giving it keys of its own")
+    for name in FILES:
+        (keyless_folder(build) / name).replace(folder / name)
+    try:
+        running = resume(build, found, shape, folder, private=False)
+    except EngineGone as reason:
+        say(f"The imported snapshot does not resume here ({reason.what}): booting from its disk")
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        return None
+    return running
+
+
+def _make_keyless(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> bool:
+    # False when its memory may hold a key all the same.
+    running = _boot(folder, build, found, shape, say, keys=False)
+    try:
+        say("Warming up")
+        running.shell(_WARM_UP, 900)
+        status, output = running.shell(_ANONYMOUS, 60)
+        if status not in (0, 3):
+            raise LabError(f"The engine could not be stopped for its export: {output.strip()}.")
+        _save(running)
+    finally:
+        running.close()
+    facts = {"shape": vars(shape), "qemu": found.version, "command": _command_key(found, shape)}
+    store.seal(folder, FILES, **facts)
+    return status == 0
 
 
 def _save(running: machine.Machine) -> None:
@@ -174,9 +302,18 @@ def _save(running: machine.Machine) -> None:
 
 
 def resume(
-    build: Path, found: host.Qemu, shape: qemu.Shape, snapshot: Path, *, port: int | None = None
+    build: Path,
+    found: host.Qemu,
+    shape: qemu.Shape,
+    snapshot: Path,
+    *,
+    port: int | None = None,
+    private: bool = True,
 ) -> machine.Machine:
-    """A fresh machine from the snapshot, its clock right and its engine answering."""
+    """A fresh machine from the snapshot, its clock right and its engine answering.
+
+    Not ``private``: it goes on in the snapshot's own files, which has no keys yet and is given them.
+    """
     running = machine.Machine(Keys(build / "keys"), port)
     try:
         running.start(
@@ -185,9 +322,9 @@ def resume(
                 shape,
                 build,
                 own,
-                disk="disk.qcow2,format=qcow2",
+                disk=_DISK,
                 ram="ram",
-                private=True,
+                private=private,
                 port=number,
                 incoming=True,
                 translated=qemu.room_for_code(host.memory_limit()),
@@ -197,6 +334,8 @@ def resume(
             first=(_MEMORY_STAYS, ("migrate-incoming", {"uri": "exec:cat state"})),
         )
         running.wait_for_clock()
+        if not private:
+            running.hand_over_keys()
         running.wait_for_dockerd(machine.RESUME_LIMIT)
     except BaseException:
         running.close()

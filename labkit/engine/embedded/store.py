@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,8 +37,24 @@ def key(*parts: object) -> str:
 
 @contextmanager
 def locked(folder: Path, waiting: Callable[[], None] = lambda: None):
-    """Hold a folder's lock; ``waiting`` is called once when somebody else has it."""
-    with open(folder / "lock", "w") as handle:
+    """Hold a folder's lock, the folder made if missing; ``waiting`` is called once when somebody else has it.
+
+    Raises:
+        LabError: the folder can't be written, so nothing that is missing there can be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / "lock", "w")  # noqa: SIM115 - closed below
+    except OSError as reason:
+        if reason.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise LabError(
+            f"{folder} can't be written, and what is needed from there is missing or does not fit this machine.",
+            cause="A cache that is shared read-only must hold a whole engine, with a snapshot made by this QEMU, "
+            "and its keys must be readable for whoever uses it.",
+            next_step="Have its owner run labkit engine build or import, or set LABKIT_CACHE to a folder of your own.",
+        ) from None
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -46,11 +63,12 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None):
         yield
 
 
-def seal(folder: Path, names: Iterable[str], **facts) -> None:
+def seal(folder: Path, names: Iterable[str], known: Mapping[str, str] | None = None, /, **facts) -> None:
     """Write the manifest: the folder is complete from now on.
 
     Args:
         names: the files that must stay as they are.
+        known: SHA-256 of those that have just been checked.
         facts: anything else worth keeping, as JSON.
     """
     files = {}
@@ -59,7 +77,7 @@ def seal(folder: Path, names: Iterable[str], **facts) -> None:
         files[name] = {
             "size": found.st_size,
             "time": int(found.st_mtime),
-            "sha256": file_digest(folder / name),
+            "sha256": (known or {}).get(name) or file_digest(folder / name),
         }
     _write(folder / MANIFEST, {"files": files, **facts})
 

@@ -1,5 +1,6 @@
 #!/bin/busybox sh
-# Sets the machine up: file systems, modules, network, swap; then containerd and dockerd.
+# Sets the machine up: file systems, modules, network, swap; then containerd. dockerd starts when labkit has
+# handed over this machine's keys, which are on no disk image.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 # The disk image was written by an ordinary user, so its files are owned by that user's number.
@@ -50,5 +51,4 @@ sysctl -q -p /etc/sysctl.conf
 [ -e /swapfile ] && swapon /swapfile
 
 /usr/lib/labkit/service start containerd
-/usr/lib/labkit/service start dockerd
 echo "labkit: booted" >/dev/kmsg
