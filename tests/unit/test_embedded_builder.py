@@ -11,7 +11,7 @@ def made(tmp_path, monkeypatch):
     """A cache of its own in which suites "build" as the test says; returns those tried and those broken."""
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     monkeypatch.delenv("LABKIT_SUITE", raising=False)
-    monkeypatch.setattr(builder.host, "find_qemu", lambda: None)
+    monkeypatch.setattr(builder.host, "find_qemu", lambda *_: None)
     tried, broken = [], set()
 
     def make(folder, images, say, variant, facts):

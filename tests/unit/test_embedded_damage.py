@@ -19,7 +19,7 @@ def build(tmp_path, monkeypatch):
     store.seal(folder, ("base.qcow2",), images=["a.tar", "gone.tar"])
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.tar").touch()
-    monkeypatch.setattr(host, "find_qemu", lambda: host.Qemu("q", "v", "i"))
+    monkeypatch.setattr(host, "find_qemu", lambda *_: host.Qemu("q", "v", "i"))
     monkeypatch.setattr(accel, "choose", lambda *_, **__: "tcg")
     asked = []
 

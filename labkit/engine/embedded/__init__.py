@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 
-def _shape(folder: Path, found: host.Qemu, memory, cpus, progress) -> qemu.Shape:
-    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", progress=progress)
+def _shape(folder: Path, found: host.Qemu, arch: str, memory, cpus, progress) -> qemu.Shape:
+    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", arch=arch, progress=progress)
     limit = host.memory_limit()
     if memory is None and cpus is None:
         have = snapshot.existing(folder, found, accelerator, limit)
@@ -40,7 +40,7 @@ def _shape(folder: Path, found: host.Qemu, memory, cpus, progress) -> qemu.Shape
             return have
     if memory is not None and memory < host.LEAST_MEMORY:
         host.refuse_memory(memory)
-    return qemu.Shape(memory or host.fitting_memory(limit), cpus or min(2, host.cpu_limit()), accelerator)
+    return qemu.Shape(memory or host.fitting_memory(limit), cpus or min(2, host.cpu_limit()), accelerator, arch)
 
 
 def prepare(
@@ -57,9 +57,10 @@ def prepare(
     Returns the build's folder, the machine's shape and the snapshot's folder. Arguments and errors
     as for :func:`build`.
     """
-    found = host.find_qemu()
+    arch = variant.arch if variant else ""
+    found = host.find_qemu(arch)
     folder = builder.build(images=images, progress=progress, force=force, variant=variant)
-    shape = _shape(folder, found, memory, cpus, progress)
+    shape = _shape(folder, found, arch, memory, cpus, progress)
     try:
         return folder, shape, snapshot.ensure(folder, found, shape, progress=progress)
     except EngineGone:
@@ -96,7 +97,7 @@ def build(
             build will do.
         progress: called with a line of text at each step.
         force: make everything anew, with the newest packages.
-        variant: which suite and image store; by default what the environment asks for, else the current ones.
+        variant: which suite, image store and processor; by default what the environment asks for, else the current ones.
         memory: the machine's memory in bytes; chosen to fit this container's limit by default.
         cpus: its processors; at most 2, and no more than may be used here, by default.
 
@@ -130,7 +131,7 @@ def start(
         EngineGone: its machine ended or did not answer, although its files are intact.
     """
     machine.clear_leftovers()
-    found = host.find_qemu()
+    found = host.find_qemu(variant.arch if variant else "")
     folder, shape, saved = prepare(images=images, progress=progress, variant=variant, memory=memory, cpus=cpus)
     try:
         running_machine = snapshot.resume(folder, found, shape, saved, port=port)

@@ -36,26 +36,26 @@ class Qemu:
     img: str
 
 
-def machine_type() -> str:
-    """This processor's name as QEMU spells it in its programs' names."""
-    name = platform.machine().lower()
+def machine_type(arch: str = "") -> str:
+    """A processor's name as QEMU spells it in its programs' names; this machine's, or that of Debian's ``arch``."""
+    name = arch or platform.machine().lower()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
-def find_qemu() -> Qemu:
-    """The QEMU for this processor.
+def find_qemu(arch: str = "") -> Qemu:
+    """The QEMU for this processor, or for that of Debian's ``arch``.
 
     Raises:
         NotPossibleHere: it is not installed; the sentence says which packages bring it.
     """
-    program, img = f"qemu-system-{machine_type()}", "qemu-img"
+    program, img = f"qemu-system-{machine_type(arch)}", "qemu-img"
     path, tool = shutil.which(program), shutil.which(img)
     if not path or not tool:
         missing = " and ".join(name for name, found in ((program, path), (img, tool)) if not found)
         raise NotPossibleHere(
             f"The embedded engine needs QEMU, and {missing} can't be found here.",
             next_step="Install it: sudo apt-get install --no-install-recommends "
-            f"{packages.qemu_package(platform.machine())} qemu-utils",
+            f"{packages.qemu_package(machine_type(arch))} qemu-utils",
         )
     return Qemu(path, _version(path, os.stat(path).st_mtime_ns), tool)
 

@@ -52,7 +52,13 @@ _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "srv", "opt", "ho
 
 
 def make(
-    debs: Iterable[Path], root: Path, server_keys: Path, images: Iterable[Path] = (), *, settings: dict | None = None
+    debs: Iterable[Path],
+    root: Path,
+    server_keys: Path,
+    images: Iterable[Path] = (),
+    *,
+    busybox: Path,
+    settings: dict | None = None,
 ) -> Path:
     """Unpack the packages and set the machine up; returns the kernel's path below the root.
 
@@ -61,6 +67,7 @@ def make(
         root: an empty folder that becomes the root file system.
         server_keys: folder with ``ca.pem``, ``server.pem`` and ``server-key.pem`` for dockerd.
         images: image archives, to be loaded at the first boot.
+        busybox: one that runs here and has the tools of the machine's.
         settings: more keys for dockerd's ``daemon.json``.
     """
     debian.unpack(list(debs), root)
@@ -76,7 +83,7 @@ def make(
     _put(root / "etc/docker/daemon.json", json.dumps(daemon, indent=2).encode() + b"\n", 0o644)
     for name in ("ca.pem", "server.pem", "server-key.pem"):
         _put(root / "etc/docker" / name, (server_keys / name).read_bytes(), 0o600)
-    _link_tools(root)
+    _link_tools(root, busybox)
     for path in images:
         (root / IMAGES[1:]).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / IMAGES[1:] / path.name)
@@ -99,7 +106,7 @@ def _trim(root: Path) -> None:
                 path.unlink()
 
 
-def _link_tools(root: Path) -> None:
+def _link_tools(root: Path, busybox: Path) -> None:
     # What maintainer scripts would have linked, and busybox for every tool that is still missing.
     binaries, system = root / "usr/bin", root / "usr/sbin"
     family = "xtables-nft-multi"
@@ -109,7 +116,7 @@ def _link_tools(root: Path) -> None:
     _link(binaries / "sh", "dash")
     _link(binaries / "awk", "mawk")
     _link(system / "init", "../bin/busybox")
-    listed = subprocess.run([binaries / "busybox", "--list"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout
     for name in listed.split():
         if not any(os.path.lexists(folder / name) for folder in (binaries, system)):
             _link(binaries / name, "busybox")
