@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test setup setup-test unit engine notebooks matrix browser screenshots lint doctor clean
+.PHONY: help lab test setup setup-test unit engine notebooks matrix browser slow screenshots lint doctor clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -31,6 +31,9 @@ matrix: setup-test  ## every notebook on every engine that can be had here; the 
 
 browser:  ## the labs in JupyterLab, in Chromium
 	$(PYTEST) tests/browser
+
+slow: setup-test  ## tests that take many minutes: the arm64 machine, emulated
+	$(PYTEST) -m slow tests
 
 screenshots: setup-test  ## the pictures of README.md and docs/, made anew
 	$(BIN)/python tools/screenshots

@@ -15,7 +15,9 @@ from .buildkit import Account, Step, mode
 from .context import Context
 
 #: Instructions that BuildKit takes no step for: they only change the image's configuration.
-_SETTINGS = re.compile(r"(ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|ONBUILD|SHELL|STOPSIGNAL|USER|VOLUME)\b", re.I)
+_SETTINGS = re.compile(
+    r"(ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|ONBUILD|SHELL|STOPSIGNAL|USER|VOLUME)\b", re.I
+)
 
 
 def context_archive(files: Mapping[str, bytes], *, mtime: int) -> io.BytesIO:

@@ -16,7 +16,8 @@ SHAPE = qemu.Shape(512 * MIB, 2, "tcg")
 
 def line(**changes):
     options = {"disk": "disk.raw,format=raw", "ram": "ram", "private": True, "port": 4321, **changes}
-    return qemu.command("qemu", SHAPE, Path("/b"), Path("/o"), **options)
+    shape = options.pop("shape", SHAPE)
+    return qemu.command("qemu", shape, Path("/b"), Path("/o"), **options)
 
 
 def test_guest_reaches_no_network_and_is_reached_over_loopback_only():
@@ -45,7 +46,7 @@ def test_emulated_machine_keeps_addresses_fixed():
 
 
 def test_hardware_accelerated_machine_has_the_real_processor(monkeypatch):
-    monkeypatch.setattr(qemu, "machine_type", lambda: "x86_64")
+    monkeypatch.setattr(host.platform, "machine", lambda: "x86_64")
     shape = dataclasses.replace(SHAPE, accelerator="kvm")
     arguments = qemu.command("q", shape, Path("/b"), Path("/o"), disk="d", ram="r", private=True, port=1)
     assert arguments[arguments.index("-accel") + 1] == "kvm"
@@ -53,10 +54,35 @@ def test_hardware_accelerated_machine_has_the_real_processor(monkeypatch):
 
 
 def test_arm_machine(monkeypatch):
-    monkeypatch.setattr(qemu, "machine_type", lambda: "aarch64")
-    arguments = line()
+    monkeypatch.setattr(host.platform, "machine", lambda: "aarch64")
+    assert_arm(line())
+    assert "-cpu host" in " ".join(line(shape=dataclasses.replace(SHAPE, accelerator="kvm")))
+    assert "-machine q35" in " ".join(line(shape=dataclasses.replace(SHAPE, arch="amd64")))
+
+
+def test_arm_machine_on_another_processor(monkeypatch, tmp_path):
+    monkeypatch.setattr(host.platform, "machine", lambda: "x86_64")
+    foreign = dataclasses.replace(SHAPE, arch="arm64")
+    assert_arm(line(shape=foreign))
+    assert snapshot.folder_of(Path("/b"), FOUND, foreign) != snapshot.folder_of(Path("/b"), FOUND, SHAPE)
+    # It can't be accelerated, whatever is said or was found out for this processor's machines.
+    monkeypatch.setenv("LABKIT_ACCELERATOR", "kvm")
+    assert accel.choose(FOUND, tmp_path, tmp_path, arch="arm64") == "tcg"
+    assert accel.choose(FOUND, tmp_path, tmp_path, arch="amd64") == "kvm"
+
+
+def assert_arm(arguments):
     assert arguments[arguments.index("-machine") + 1].startswith("virt")
-    assert "console=ttyAMA0" in arguments[arguments.index("-append") + 1]
+    assert arguments[arguments.index("-append") + 1].startswith("console=ttyAMA0 ")
+    assert not [word for word in arguments if "acpi_pm" in word]  # x86's own clock
+
+
+def test_this_processors_machine_is_the_same_whether_named_or_not(monkeypatch):
+    monkeypatch.setattr(host.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(packages.debian, "architecture", lambda: "arm64")
+    plain, named = packages.Variant(), packages.Variant(arch="arm64")
+    assert builder.recipe(plain) == builder.recipe(named) != builder.recipe(packages.Variant(arch="amd64"))
+    assert line() == line(shape=dataclasses.replace(SHAPE, arch="arm64"))
 
 
 def test_snapshot_is_stale_after_any_change():
@@ -159,7 +185,7 @@ def test_an_accelerator_that_fails_at_once_does_not_work(tmp_path):
 
 def test_emulated_machine_keeps_time_by_qemus_clock(monkeypatch):
     # Its time-stamp counter runs at the host's rate, which differs where a snapshot is resumed.
-    monkeypatch.setattr(qemu, "machine_type", lambda: "x86_64")
+    monkeypatch.setattr(host.platform, "machine", lambda: "x86_64")
     arguments = line()
     # And a busy machine lets the kernel learn a wrong one at boot.
     assert {"clocksource=acpi_pm", "tsc=unstable"} <= set(arguments[arguments.index("-append") + 1].split())

@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 
-def _shape(folder: Path, found: host.Qemu, memory, cpus, progress) -> qemu.Shape:
-    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", progress=progress)
+def _shape(folder: Path, found: host.Qemu, arch: str, memory, cpus, progress) -> qemu.Shape:
+    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", arch=arch, progress=progress)
     limit = host.memory_limit()
     if memory is None and cpus is None:
         have = snapshot.existing(folder, found, accelerator, limit)
@@ -50,7 +50,7 @@ def _shape(folder: Path, found: host.Qemu, memory, cpus, progress) -> qemu.Shape
                 return have
     if memory is not None and memory < host.LEAST_MEMORY:
         host.refuse_memory(memory)
-    return qemu.Shape(memory or host.fitting_memory(limit), cpus or min(2, host.cpu_limit()), accelerator)
+    return qemu.Shape(memory or host.fitting_memory(limit), cpus or min(2, host.cpu_limit()), accelerator, arch)
 
 
 def prepare(
@@ -67,9 +67,10 @@ def prepare(
     Returns the build's folder, the machine's shape and the snapshot's folder. Arguments and errors
     as for :func:`build`.
     """
-    found = host.find_qemu(progress)
+    arch = variant.arch if variant else ""
+    found = host.find_qemu(progress, arch)
     folder = builder.build(images=images, progress=progress, force=force, variant=variant)
-    shape = _shape(folder, found, memory, cpus, progress)
+    shape = _shape(folder, found, arch, memory, cpus, progress)
     try:
         return folder, shape, snapshot.ensure(folder, found, shape, progress=progress)
     except EngineGone:
@@ -106,7 +107,7 @@ def build(
             build will do.
         progress: called with a line of text at each step.
         force: make everything anew, with the newest packages.
-        variant: which suite and image store; by default what the environment asks for, else the current ones.
+        variant: which suite, image store and processor; by default what the environment asks for, else the current ones.
         memory: the machine's memory in bytes; chosen to fit this container's limit by default.
         cpus: its processors; at most 2, and no more than may be used here, by default.
 
@@ -140,7 +141,7 @@ def start(
         EngineGone: its machine ended or did not answer, although its files are intact.
     """
     machine.clear_leftovers()
-    found = host.find_qemu(progress)
+    found = host.find_qemu(progress, variant.arch if variant else "")
     folder, shape, saved = prepare(images=images, progress=progress, variant=variant, memory=memory, cpus=cpus)
     try:
         running_machine = snapshot.resume(folder, found, shape, saved, port=port)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...paths import cache_dir
 from . import qemu, store
-from .host import Qemu
+from .host import Qemu, machine_type
 
 #: Seconds that a tried accelerator gets for reaching the first program of its machine.
 PROBE_LIMIT = 5.0
@@ -35,12 +35,15 @@ def _circumstances(name: str, found: Qemu) -> str:
     return store.key(name, device, platform.release(), platform.version(), found.version)
 
 
-def choose(found: Qemu, kernel: Path, initrd: Path, *, progress=None) -> str:
+def choose(found: Qemu, kernel: Path, initrd: Path, *, arch: str = "", progress=None) -> str:
     """``kvm`` or ``hvf`` where it works, ``tcg`` (software emulation) otherwise.
 
     ``LABKIT_ACCELERATOR`` decides, when set. The first call for a kernel, a device and a QEMU takes
-    up to five seconds; the finding is kept in the cache.
+    up to five seconds; the finding is kept in the cache. A machine of another architecture than this one's
+    (``arch``) can only be emulated.
     """
+    if machine_type(arch) != machine_type():
+        return "tcg"
     forced = os.environ.get("LABKIT_ACCELERATOR")
     if forced:
         return forced

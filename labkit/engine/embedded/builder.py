@@ -50,7 +50,7 @@ def recipe(variant: packages.Variant) -> str:
     # The machine holds the lab images from the start: others, another machine.
     sources.append(Path(__file__).parents[2] / "images/recipes.py")
     texts = [(path.name, path.read_text()) for path in sources if path.is_file()]
-    return f"{variant.name}-" + store.key(texts, FILES, host.machine_type(), str(variant))
+    return f"{variant.name}-" + store.key(texts, FILES, host.machine_type(variant.arch), str(variant))
 
 
 def imported(variant: packages.Variant) -> str:
@@ -133,7 +133,7 @@ def build(
         have = current(variant)
         if have:
             return have
-    host.find_qemu(say)  # before anything is downloaded
+    host.find_qemu(say, variant.arch if variant else "")  # before anything is downloaded
     host.find_mke2fs(say)
     if callable(images):
         store.require_space(home(), SPACE)
@@ -170,15 +170,16 @@ def _build(images: Sequence[Path], say: Progress, force: bool, variant: packages
 
 def _make(folder: Path, images: Sequence[Path], say: Progress, variant: packages.Variant, facts: dict) -> None:
     begun = time.monotonic()
-    arch = debian.architecture()
+    arch = variant.arch or debian.architecture()
     must, optional = packages.wanted(arch)
     debs = debian.fetch(must, suite=variant.suite, arch=arch, optional=optional, skip=packages.UNUSED, progress=say)
     say(f"Unpacking {len(debs)} packages ({variant})")
     root = folder / "root"
     keys.make(folder / "keys")
-    kernel = rootfs.make(debs, root, images, settings=packages.STORES[variant.store])
+    busybox = (root if arch == debian.architecture() else _tools(folder / "tools", variant)) / "usr/bin/busybox"
+    kernel = rootfs.make(debs, root, images, busybox=busybox, settings=packages.STORES[variant.store])
     release = rootfs.kernel_release(kernel)
-    table = initramfs.trim_modules(root, release)
+    table = initramfs.trim_modules(root, release, busybox)
     (folder / "initrd").write_bytes(initramfs.make(root, release, table))
     shutil.move(kernel, folder / "kernel")
     shutil.rmtree(root / "boot", ignore_errors=True)
@@ -186,9 +187,10 @@ def _make(folder: Path, images: Sequence[Path], say: Progress, variant: packages
     say("Writing the disk image")
     rootfs.disk_image(root, folder / "disk.raw")
     _discard(root)
-    _furnish(folder, images, say)
+    shutil.rmtree(folder / "tools", ignore_errors=True)
+    _furnish(folder, images, say, variant.arch)
     # Holes in a raw image would be lost where a cache is copied into a container image.
-    found = host.find_qemu()
+    found = host.find_qemu(arch=variant.arch)
     host.run_tool([found.img, "convert", "-O", "qcow2", "disk.raw", "base.qcow2"], folder)
     (folder / "disk.raw").unlink()
     store.seal(
@@ -204,6 +206,13 @@ def _make(folder: Path, images: Sequence[Path], say: Progress, variant: packages
     )
 
 
+def _tools(root: Path, variant: packages.Variant) -> Path:
+    # This processor's busybox, for a machine of another one's: the same package, so the same list of tools.
+    debian.unpack(debian.fetch(["busybox-static"], suite=variant.suite, skip=packages.UNUSED), root)
+    debian.merge_usr(root)
+    return root
+
+
 def _discard(root: Path) -> None:
     # Packages may hold folders that their owner can't enter as they are.
     for folder in root.rglob("*"):
@@ -212,11 +221,11 @@ def _discard(root: Path) -> None:
     shutil.rmtree(root)
 
 
-def _furnish(folder: Path, images: Sequence[Path], say: Progress) -> None:
+def _furnish(folder: Path, images: Sequence[Path], say: Progress, arch: str) -> None:
     """First boot, on the image itself: owners put right, swap made, images loaded; then a clean end."""
-    found = host.find_qemu()
-    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", progress=say)
-    shape = qemu.Shape(host.fitting_memory(host.memory_limit()), min(2, host.cpu_limit()), accelerator)
+    found = host.find_qemu(arch=arch)
+    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", arch=arch, progress=say)
+    shape = qemu.Shape(host.fitting_memory(host.memory_limit()), min(2, host.cpu_limit()), accelerator, arch)
     say("First boot" + ("" if accelerator != "tcg" else " (emulated: about 20 s)"))
     with_memory = folder / "memory"
     running = machine.Machine(keys.Keys(folder / "keys"))

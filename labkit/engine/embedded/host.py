@@ -36,24 +36,24 @@ class Qemu:
     img: str
 
 
-def machine_type() -> str:
-    """This processor's name as QEMU spells it in its programs' names."""
-    name = platform.machine().lower()
+def machine_type(arch: str = "") -> str:
+    """A processor's name as QEMU spells it in its programs' names; this machine's, or that of Debian's ``arch``."""
+    name = arch or platform.machine().lower()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
-def _qemu_names() -> tuple[str, str]:
-    return f"qemu-system-{machine_type()}", "qemu-img"
+def _qemu_names(arch: str) -> tuple[str, str]:
+    return f"qemu-system-{machine_type(arch)}", "qemu-img"
 
 
-def qemu_kit() -> programs.Kit:
-    """labkit's own QEMU for this processor: 27 MB to fetch, without sound, windows, smart cards and boot by network."""
-    system, img = _qemu_names()
+def qemu_kit(arch: str = "") -> programs.Kit:
+    """labkit's own QEMU for a processor: 27 MB to fetch, without sound, windows, smart cards and boot by network."""
+    system, img = _qemu_names(arch)
     firmware = ("-L", "{root}/usr/share/qemu", "-L", "{root}/usr/share/seabios")
     return programs.Kit(
         name="qemu",
         title="QEMU",
-        packages=(packages.qemu_package(machine_type()), "qemu-utils"),
+        packages=(packages.qemu_package(machine_type(arch)), "qemu-utils"),
         programs=(
             (f"bin/{system}", programs.Program(f"usr/bin/{system}", options=firmware)),
             (f"bin/{img}", programs.Program(f"usr/bin/{img}")),
@@ -79,19 +79,19 @@ MKE2FS = programs.Kit(
 )
 
 
-def qemu_installed_as() -> str:
+def qemu_installed_as(arch: str = "") -> str:
     """The names by which packages bring QEMU, for a sentence."""
-    return f"{packages.qemu_package(machine_type())} and qemu-utils; with Homebrew: qemu"
+    return f"{packages.qemu_package(machine_type(arch))} and qemu-utils; with Homebrew: qemu"
 
 
-def have_qemu() -> Qemu | None:
+def have_qemu(arch: str = "") -> Qemu | None:
     """The QEMU that would be used, without fetching one: the system's where all of it is there and runs, else
     labkit's own.
     """
-    names = _qemu_names()
+    names = _qemu_names(arch)
     paths = [shutil.which(name) for name in names]
     if not all(paths) or not all(map(_version_of, paths)):
-        place = programs.existing(qemu_kit())
+        place = programs.existing(qemu_kit(arch))
         paths = [str(place / "bin" / name) for name in names] if place else [None]
     if not all(paths):
         return None
@@ -99,21 +99,21 @@ def have_qemu() -> Qemu | None:
     return Qemu(paths[0], version, paths[1]) if version else None
 
 
-def find_qemu(progress: programs.Progress | None = None) -> Qemu:
-    """The QEMU for this processor; labkit's own is fetched first where there is none.
+def find_qemu(progress: programs.Progress | None = None, arch: str = "") -> Qemu:
+    """The QEMU for this processor, or for that of Debian's ``arch``; labkit's own is fetched first where there is none.
 
     Raises:
         NotPossibleHere: there is none, and none can be fetched: this system has no package client.
         LabError: no mirror, a full disk.
     """
-    found = have_qemu()
+    found = have_qemu(arch)
     if found is None:
-        _fetch(qemu_kit(), qemu_installed_as(), progress)
-        found = have_qemu()
+        _fetch(qemu_kit(arch), qemu_installed_as(arch), progress)
+        found = have_qemu(arch)
     if found is None:
         raise LabError(
             "labkit's own QEMU does not start here any more.",
-            next_step=f"Remove {programs.folder(qemu_kit())}: it is made anew.",
+            next_step=f"Remove {programs.folder(qemu_kit(arch))}: it is made anew.",
         )
     return found
 

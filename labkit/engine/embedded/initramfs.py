@@ -59,7 +59,9 @@ def load_order(names: tuple[str, ...], table: dict[str, list[str]]) -> list[str]
     return order
 
 
-def trim_modules(root: Path, release: str, keep: tuple[str, ...] = packages.MODULES) -> dict[str, list[str]]:
+def trim_modules(
+    root: Path, release: str, busybox: Path, keep: tuple[str, ...] = packages.MODULES
+) -> dict[str, list[str]]:
     """Delete the kernel modules that no lab uses; returns the table of those left.
 
     Compressed modules are unpacked, so that the smallest loader can load them.
@@ -67,10 +69,11 @@ def trim_modules(root: Path, release: str, keep: tuple[str, ...] = packages.MODU
     Args:
         root: the machine's root file system, its ``/usr`` merged.
         release: the kernel's release, the name of the modules' folder.
+        busybox: one that runs here: the notebook's machine may have no depmod.
         keep: patterns of paths below ``kernel/``.
     """
     folder = root / "usr/lib/modules" / release
-    _depmod(root, release)
+    _depmod(root, release, busybox)
     table = dependencies((folder / "modules.dep").read_text())
     pattern = re.compile(r"kernel/(.*/)?(" + "|".join(keep) + r")(\.\w+)?$")
     kept = {path for path in table if pattern.fullmatch(path)}
@@ -80,13 +83,11 @@ def trim_modules(root: Path, release: str, keep: tuple[str, ...] = packages.MODU
             (folder / path).unlink()
     for path in kept:
         _uncompress(folder / path, root)
-    _depmod(root, release)
+    _depmod(root, release, busybox)
     return dependencies((folder / "modules.dep").read_text())
 
 
-def _depmod(root: Path, release: str) -> None:
-    # The machine's own static busybox: the notebook's machine may have no depmod.
-    busybox = root / "usr/bin/busybox"
+def _depmod(root: Path, release: str, busybox: Path) -> None:
     folder = root / "usr/lib/modules" / release
     done = subprocess.run([busybox, "depmod", "-b", root / "usr", release], capture_output=True, text=True, cwd=folder)
     if done.returncode or not (folder / "modules.dep").exists():

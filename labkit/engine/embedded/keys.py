@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-
 #: What :func:`make` writes, below a build's folder.
 FILES = tuple(
     f"keys/{name}"

@@ -27,10 +27,14 @@ STORES = {
 
 @dataclass(frozen=True)
 class Variant:
-    """Which machine: the suite that its packages come from, and the image store of its engine."""
+    """Which machine: the suite that its packages come from, the image store of its engine, and its processor.
+
+    ``arch`` is Debian's name of the architecture; another than this machine's is emulated. ``""``: this machine's.
+    """
 
     suite: str = CURRENT
     store: str = ""
+    arch: str = ""
 
     @property
     def name(self) -> str:
@@ -42,7 +46,8 @@ class Variant:
         return f"LABKIT_SUITE={self.suite}" + (f" LABKIT_STORE={self.store}" if self.store else "")
 
     def __str__(self) -> str:
-        return f"Debian {self.suite}" + (f", {self.store} store" if self.store else "")
+        foreign = self.arch not in ("", debian.architecture())
+        return f"Debian {self.suite}" + (f", {self.store} store" if self.store else "") + f", {self.arch}" * foreign
 
 
 def asked_for() -> bool:

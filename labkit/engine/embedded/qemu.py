@@ -40,12 +40,14 @@ EMULATED_CLOCK = "clocksource=acpi_pm tsc=unstable no_timer_check"
 class Shape:
     """What the machine looks like to its kernel; a snapshot is only good for the same shape.
 
-    ``memory`` in bytes; ``accelerator`` is ``tcg``, ``kvm`` or ``hvf``.
+    ``memory`` in bytes; ``accelerator`` is ``tcg``, ``kvm`` or ``hvf``; ``arch`` is Debian's name of the
+    processor's architecture, ``""`` where it is this machine's.
     """
 
     memory: int
     cpus: int
     accelerator: str
+    arch: str = ""
 
     @property
     def emulated(self) -> bool:
@@ -54,7 +56,7 @@ class Shape:
 
 def _machine(shape: Shape) -> tuple[list[str], str, str]:
     # (arguments for machine and processor, the serial console's device, more kernel arguments)
-    if machine_type() == "aarch64":
+    if machine_type(shape.arch) == "aarch64":
         cpu = "max,pauth-impdef=on" if shape.emulated else "host"
         return ["-machine", "virt,memory-backend=ram,highmem=off", "-cpu", cpu], "ttyAMA0", ""
     # Every device left out is one less to save, restore and poll.

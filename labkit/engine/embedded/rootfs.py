@@ -51,13 +51,16 @@ _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "srv", "opt", "ho
             "var/lib/docker", "var/lib/containerd", "var/lib/lxc", "etc/docker", "var/lib/labkit")  # fmt: skip
 
 
-def make(debs: Iterable[Path], root: Path, images: Iterable[Path] = (), *, settings: dict | None = None) -> Path:
+def make(
+    debs: Iterable[Path], root: Path, images: Iterable[Path] = (), *, busybox: Path, settings: dict | None = None
+) -> Path:
     """Unpack the packages and set the machine up; returns the kernel's path below the root.
 
     Args:
         debs: the packages' files.
         root: an empty folder that becomes the root file system.
         images: image archives, to be loaded at the first boot.
+        busybox: one that runs here and has the tools of the machine's.
         settings: more keys for dockerd's ``daemon.json``.
     """
     debian.unpack(list(debs), root)
@@ -75,7 +78,7 @@ def make(debs: Iterable[Path], root: Path, images: Iterable[Path] = (), *, setti
     local = {key: value for key, value in daemon.items() if not key.startswith("tls")}
     local["hosts"] = [host for host in daemon["hosts"] if host.startswith("unix:")]
     _put(root / "usr/lib/labkit/local.json", json.dumps(local, indent=2).encode() + b"\n", 0o644)
-    _link_tools(root)
+    _link_tools(root, busybox)
     for path in images:
         (root / IMAGES[1:]).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / IMAGES[1:] / path.name)
@@ -98,7 +101,7 @@ def _trim(root: Path) -> None:
                 path.unlink()
 
 
-def _link_tools(root: Path) -> None:
+def _link_tools(root: Path, busybox: Path) -> None:
     # What maintainer scripts would have linked, and busybox for every tool that is still missing.
     binaries, system = root / "usr/bin", root / "usr/sbin"
     family = "xtables-nft-multi"
@@ -108,7 +111,7 @@ def _link_tools(root: Path) -> None:
     _link(binaries / "sh", "dash")
     _link(binaries / "awk", "mawk")
     _link(system / "init", "../bin/busybox")
-    listed = subprocess.run([binaries / "busybox", "--list"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout
     for name in listed.split():
         if not any(os.path.lexists(folder / name) for folder in (binaries, system)):
             _link(binaries / name, "busybox")

@@ -92,7 +92,9 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return ""
-    return store.key([line for line in text.splitlines() if line.startswith(("model name", "flags", "microcode"))][:3])
+    # The first processor's lines; those of an ARM one are called Features and CPU implementer, part, and so on.
+    names = ("model name", "flags", "microcode", "Features", "CPU ")
+    return store.key([line for line in text.partition("\n\n")[0].splitlines() if line.startswith(names)])
 
 
 def existing(build: Path, found: host.Qemu, accelerator: str, limit: int) -> qemu.Shape | None:

@@ -44,7 +44,7 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None):
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / "lock", "w")  # noqa: SIM115 - closed below
+        handle = open(folder / "lock", "w")
     except OSError as reason:
         if reason.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
