@@ -88,6 +88,7 @@ def _locked(folder: Path):
     # Two kernels may prepare at once; the second waits and then finds the work done.
     with open(folder / "lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        os.set_inheritable(handle.fileno(), True)
         yield
 
 
@@ -191,17 +192,17 @@ def _watched(command: list[str], where: Path) -> tuple[int, str, str]:
     """
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=where,
-        start_new_session=True,
+        start_new_session=True, close_fds=False,  # it keeps the lock, also where this process is killed
     )  # fmt: skip
-    full = 0
+    tight = 0
     try:
         while True:
             try:
                 output, errors = process.communicate(timeout=1)
                 return process.returncode, output, errors
             except subprocess.TimeoutExpired:
-                full = full + 1 if shutil.disk_usage(where).free < 64 * 1024 else 0
-                if full >= 3:
+                tight = tight + 1 if shutil.disk_usage(where).free < 64 * 1024 else 0
+                if tight >= 3:
                     raise full(where) from None
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)  # an interrupt reaches us alone: it has a session of its own
