@@ -73,20 +73,22 @@ def machine(tmp_path):
         file.write(f"learner:x:{USER}:{USER}::/{HOME}:/bin/bash\n")
     course = root / HOME / "course"
     subprocess.run(["git", "clone", "--quiet", f"file://{COURSE}", course], check=True)
-    (root / HOME / "types.py").write_text(TYPES)
+    (root / HOME / "user.py").write_text(TYPES)
     subprocess.run(["chown", "-R", f"{USER}:{USER}", root / HOME], check=True)
     for name in ("etc/resolv.conf", "etc/hosts"):
         shutil.copy(f"/{name}", root / name)
-    return root
+    yield root
+    shutil.rmtree(root)  # two gigabytes
 
 
 def run(root: Path, environment: dict[str, str], *command: str, timeout: float) -> subprocess.CompletedProcess:
     """A command of the user's there; whatever it started has ended when this returns."""
-    shown = [path for value in environment.values() for path in re.findall(r"(?:file://|^|\s)(/[^\s:]+)", value)]
+    settings = " ".join(value for key, value in environment.items() if key.startswith("PIP_"))
+    shown = re.findall(r"(?:file://|^|\s)(/[^\s:]+)", settings)
     shown = [path.removesuffix("/simple") for path in shown]  # an index's files are beside it
     lines = ["mount --make-rprivate /", f"mount -t proc proc {root}/proc", f"mount --rbind /dev {root}/dev"]
     for path in dict.fromkeys(shown):
-        if path.startswith(f"/{HOME}") or not Path(path).exists():
+        if not Path(path).exists():
             continue
         place = root / path[1:]
         if Path(path).is_dir():
@@ -114,7 +116,7 @@ def test_make_lab_ends_in_a_live_lab(machine):
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
     }
-    line = f"cd /{HOME}/course && exec python3 ../types.py"
+    line = f"cd /{HOME}/course && python3 ../user.py; exit $?"  # the shell stays: it is the first process there
     done = run(machine, environment, "bash", "-c", line, timeout=2400)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
