@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import BadInput, LabError, NotPossibleHere
+from ..errors import BadInput, LabError, NoEngine, NotPossibleHere
 from .common import say
 from .table import as_markdown, as_text
 
@@ -120,7 +120,8 @@ def run(row: Row, labs: Sequence[str], *, jobs: int | None = None) -> dict:
             entry["failed"] = not entry["report"]["ok"]
     except LabError as fault:
         say(f"  {fault}")
-        entry["why"], entry["failed"] = str(fault), entry["failed"] or not isinstance(fault, NotPossibleHere)
+        absent = isinstance(fault, NotPossibleHere) or (row.kind == "host" and isinstance(fault, NoEngine))
+        entry["why"], entry["failed"] = str(fault), entry["failed"] or not absent
     return entry
 
 

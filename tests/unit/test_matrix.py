@@ -179,7 +179,7 @@ def nothing_starts(monkeypatch):
     monkeypatch.setattr(images, "archives", lambda **_: noted.append("images"))
     monkeypatch.setattr(native, "start", start)
     monkeypatch.setattr(embedded, "build", lambda *, images, progress, variant: noted.append(str(variant)))
-    monkeypatch.setattr(host, "candidates", lambda url=None: iter(()))
+    monkeypatch.setattr(host, "candidates", lambda url=None: iter([host.Candidate(url, "", True)] if url else []))
     return noted
 
 
@@ -195,3 +195,10 @@ def test_where_no_podman_can_be_its_row_says_why(nothing_starts):
     entry = matrix.run(matrix.Row("podman", "podman", "forky"), LABS)
     assert (entry["report"], entry["failed"]) == (None, False) and "Only root may" in entry["why"]
     assert nothing_starts == ["images", "Podman"]
+
+
+@pytest.mark.parametrize(("row", "failed"), [("host", False), ("unix:///no/such.sock", True)])
+def test_a_machine_without_an_engine_is_no_failure_but_a_wrong_address_is(nothing_starts, row, failed):
+    [chosen] = matrix.rows(row)
+    entry = matrix.run(chosen, LABS)
+    assert (entry["report"], entry["failed"]) == (None, failed) and entry["why"]
