@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import BadInput, LabError, NotPossibleHere
+from ..errors import BadInput, LabError, NoEngine, NotPossibleHere
 from .common import say
 from .table import as_markdown, as_text
 
@@ -37,7 +37,8 @@ class Row:
     store: str = ""
 
 
-#: In the order of the table. Where labkit isn't root, the embedded engine of the same packages takes a native one's place.
+#: In the order of the table. Where labkit isn't root, the embedded engine of the same packages takes a native Docker
+#: Engine's place; Podman is the one that answers here, else a native one.
 ROWS = (
     Row("20.10", "native", "bookworm", "overlay2"),
     Row("26.1", "native", "trixie", "overlay2"),
@@ -45,7 +46,7 @@ ROWS = (
     Row("28.5-containerd", "native", "forky", "containerd"),
     Row("host", "host"),
     Row("embedded", "embedded", "forky"),
-    Row("podman", "podman"),
+    Row("podman", "podman", "forky"),
 )
 
 
@@ -119,7 +120,8 @@ def run(row: Row, labs: Sequence[str], *, jobs: int | None = None) -> dict:
             entry["failed"] = not entry["report"]["ok"]
     except LabError as fault:
         say(f"  {fault}")
-        entry["why"], entry["failed"] = str(fault), entry["failed"] or not isinstance(fault, NotPossibleHere)
+        absent = isinstance(fault, NotPossibleHere) or (row.kind == "host" and isinstance(fault, NoEngine))
+        entry["why"], entry["failed"] = str(fault), entry["failed"] or not absent
     return entry
 
 
@@ -133,11 +135,21 @@ def _ready(row: Row, labs: Sequence[str]) -> Iterator[Ready]:
 
     # Everything that is fetched is fetched here: a native engine's network leads nowhere.
     images.archives(progress=say)
-    if row.kind == "native":
-        with contextlib.ExitStack() as stack:
+    variant = packages.Variant(row.suite, row.store)
+    address = "" if row.kind in ("native", "embedded") else _podman() if row.kind == "podman" else row.name
+    if address:
+        with engines.find(address) as engine:
+            engine.cli_path(say)
+        yield Ready(address, "found here")
+        return
+    with contextlib.ExitStack() as stack:
+        if row.kind != "embedded":
+            program = native.PODMAN if row.kind == "podman" else native.DOCKER
             try:
-                engine = stack.enter_context(native.start(packages.Variant(row.suite, row.store), progress=say))
+                engine = stack.enter_context(native.start(variant, program, progress=say))
             except NotPossibleHere as reason:
+                if row.kind == "podman":
+                    raise
                 say(f"  {reason.what} {reason.cause} Taking the embedded one.")
             else:
                 engine.cli_path(say)
@@ -145,15 +157,8 @@ def _ready(row: Row, labs: Sequence[str]) -> Iterator[Ready]:
                     _prepare_owned()
                 yield Ready(engine.endpoint, "native", engine.within())
                 return
-    if row.kind in ("native", "embedded"):
-        variant = packages.Variant(row.suite, row.store)
-        embedded.build(images=images.archives, progress=say, variant=variant)
-        yield Ready("embedded", "embedded", environment={"LABKIT_SUITE": row.suite, "LABKIT_STORE": row.store})
-        return
-    address = {"host": "host", "podman": ""}.get(row.kind, row.name) or _podman()
-    with engines.find(address) as engine:
-        engine.cli_path(say)
-    yield Ready(address, "found here")
+    embedded.build(images=images.archives, progress=say, variant=variant)
+    yield Ready("embedded", "embedded", environment={"LABKIT_SUITE": row.suite, "LABKIT_STORE": row.store})
 
 
 def _prepare_owned() -> None:
@@ -168,15 +173,10 @@ def _prepare_owned() -> None:
 
 
 def _podman() -> str:
-    """The address of a Podman, version 5 or newer, that answers here.
-
-    Raises:
-        NotPossibleHere: none does.
-    """
+    """The address of a Podman, version 5 or newer, that answers here; empty where none does."""
     from .. import engine as engines
     from ..engine.host import candidates
 
-    seen = []
     for candidate in candidates():
         if "Podman" not in candidate.found_by:
             continue
@@ -188,12 +188,8 @@ def _podman() -> str:
                 session.close()
             if int(version.split(".")[0]) >= 5:
                 return candidate.endpoint
-            seen.append(f"The one at {candidate.endpoint} is {version}.")
-    raise NotPossibleHere(
-        "No Podman of version 5 or newer answers here.",
-        cause=" ".join(seen),
-        next_step="Start one: podman system service --time=0 (its socket is found), or give its address as a row.",
-    )
+            say(f"  The Podman at {candidate.endpoint} is {version}: older than 5.")
+    return ""
 
 
 def _run(ready: Ready, labs: Sequence[str], jobs: int | None) -> dict:

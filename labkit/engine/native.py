@@ -1,4 +1,4 @@
-"""Another Docker Engine beside the machine's own, for root: as fast as the machine, in a root of its own.
+"""Another Docker Engine (or Podman) beside the machine's own, for root: as fast as the machine, in a root of its own.
 
 Its packages are a Debian suite's, as the embedded engine's are. dockerd runs in mount and network
 namespaces of its own, so nothing of it touches the machine's engine, bridge or firewall, and published
@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .. import debian
@@ -29,18 +31,80 @@ from .host import HostEngine, find_host
 #: Seconds that dockerd has to answer, and to end with all its containers.
 PATIENCE = 60
 
-#: What the root holds; a trailing ``?`` marks what may be missing in a suite.
-PACKAGES = ("docker.io", "base-files", "docker-cli?", "tini", "iptables", "mount", "procps")
 
-#: Bytes that unpacking needs.
-SPACE = int(0.6e9)
+@dataclass(frozen=True)
+class Program:
+    """What answers the Docker Engine API.
+
+    Args:
+        name: the product's name.
+        main: its program.
+        packages: Debian's; a trailing ``?`` marks what may be missing in a suite.
+        stores: where it keeps images and containers.
+        settings: its settings, as (path, text).
+        command: how it is started; ``$3`` is the control group for its containers.
+        group: the control group that its containers are in, where it does not take one.
+        finish: a command that ends its containers, where it does not do so itself.
+    """
+
+    name: str
+    main: str
+    packages: tuple[str, ...]
+    stores: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+    command: str
+    group: str = ""
+    finish: tuple[str, ...] = ()
+
+
+_BASE = ("base-files", "mount", "procps")
+
+DOCKER = Program(
+    "Docker Engine",
+    "dockerd",
+    (*_BASE, "docker.io", "docker-cli?", "tini", "iptables"),
+    ("var/lib/docker", "var/lib/containerd"),
+    (),
+    'dockerd -H unix:///run/docker.sock --cgroup-parent "/$3"',
+)
+
+# It would raise the limit on open files, which a machine may not let even root do; and its usual runtime, crun,
+# refuses machines that have both cgroup versions mounted. Docker's runc doesn't.
+_PODMAN_SETTINGS = """
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+
+PODMAN = Program(
+    "Podman",
+    "podman",
+    (*_BASE, "podman", "runc", "netavark", "aardvark-dns?", "nftables", "catatonit"),
+    ("var/lib/containers",),
+    (
+        ("etc/containers/containers.conf", _PODMAN_SETTINGS),
+        ("etc/containers/policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}'),
+    ),
+    "podman system service --time=0 unix:///run/docker.sock",
+    "libpod_parent",
+    ("podman", "rm", "--all", "--force", "--time=0"),
+)
+
+# What is not unpacked; Podman, unlike the machine's programs, needs the libraries after all.
+_UNUSED = re.compile(rf"(?!libsemanage|libsepol){packages.UNUSED.pattern}")
+
+# The programs without which nothing goes; whether they are whole is looked at before each start.
+_SEALED = ("dockerd", "containerd", "podman", "runc")
 
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 #: How this module's folders and control groups begin; the number of the process that made them follows.
 _OURS = "labkit-native-"
 
-_FOLDERS = ("proc", "sys", "dev", "run", "tmp", "mnt", "root", "etc/docker", "var/lib/docker", "var/lib/containerd")
+_FOLDERS = ("proc", "sys", "dev", "run", "tmp", "mnt", "root", "var/lib", "var/tmp")
 
 _TEXTS = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
@@ -56,12 +120,12 @@ _TEXTS = {
 _SCRIPT = """
 set -e
 mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"; cd "$2/root"
-for place in run var/lib/docker var/lib/containerd; do mount --bind "$2/$place" "$place"; done
+for store in run $4; do mount --bind "$2/$store" "$store"; done
 mount --rbind /proc proc; mount --rbind /dev dev; mount -t tmpfs -o mode=1777 tmp tmp
 mount -t sysfs sys sys; mount --rbind /sys/fs/cgroup sys/fs/cgroup
 ip link set lo up
 pivot_root . mnt; cd /; umount -l /mnt; mount --make-rshared /
-exec dockerd -H unix:///run/docker.sock --cgroup-parent "/$3"
+ulimit -c 0
 """
 
 
@@ -77,8 +141,8 @@ class Native(HostEngine):
         return ["nsenter", f"--net=/proc/{self.pid}/ns/net"]
 
 
-def root(suite: str, *, progress: Callable[[str], None] | None = None) -> Path:
-    """The root of a suite's Docker Engine, unpacked in the cache; made where it is missing.
+def root(suite: str, program: Program = DOCKER, *, progress: Callable[[str], None] | None = None) -> Path:
+    """The root of a suite's Docker Engine (or Podman), unpacked in the cache; made where it is missing.
 
     Raises:
         NotPossibleHere: no ``apt-get`` here.
@@ -86,26 +150,35 @@ def root(suite: str, *, progress: Callable[[str], None] | None = None) -> Path:
     """
     say = progress or (lambda line: None)
     home = cache_dir("native")
-    target = home / f"{suite}-{store.key(PACKAGES, _FOLDERS, _TEXTS, debian.architecture())}"
+    recipe = store.key(program.packages, program.stores, _FOLDERS, _TEXTS, debian.architecture())
+    target = home / f"{program.main}-{suite}-{recipe}"
     with store.locked(home, lambda: say("Waiting for another engine to be unpacked")):
         if not store.intact(target):
-            must = [name for name in PACKAGES if not name.endswith("?")]
-            optional = [name[:-1] for name in PACKAGES if name.endswith("?")]
-            debs = debian.fetch(must, suite=suite, optional=optional, skip=packages.UNUSED, progress=say)
-            store.require_space(home, SPACE)
+            _clear_old(home, target)
+            must = [name for name in program.packages if not name.endswith("?")]
+            optional = [name[:-1] for name in program.packages if name.endswith("?")]
+            debs = debian.fetch(must, suite=suite, optional=optional, skip=_UNUSED, progress=say)
             say(f"Unpacking {len(debs)} packages (Debian {suite})")
             with store.made_aside(target) as aside:
-                _unpack(debs, aside / "root")
-                store.seal(aside, ("root/usr/sbin/dockerd", "root/usr/bin/containerd"), packages=[d.name for d in debs])
+                _unpack(debs, aside / "root", program.stores)
+                files = [path.relative_to(aside) for path in aside.glob("root/usr/*bin/*") if path.name in _SEALED]
+                store.seal(aside, map(str, files), packages=[deb.name for deb in debs])
     return target / "root"
 
 
-def _unpack(debs: list[Path], into: Path) -> None:
+def _clear_old(home: Path, target: Path) -> None:
+    # Another labkit's: but one that still runs, or another checkout, may need them for a while.
+    for folder in home.glob(f"{target.name.rpartition('-')[0]}-*"):
+        if folder != target and not store.recent(folder):
+            shutil.rmtree(folder)
+
+
+def _unpack(debs: list[Path], into: Path, stores: Sequence[str]) -> None:
     debian.unpack(debs, into)
     debian.merge_usr(into)
-    for name in _FOLDERS:
+    for name in (*_FOLDERS, *stores):
         (into / name).mkdir(parents=True, exist_ok=True)
-    for name in ("iptables", "ip6tables"):
+    for name in ("iptables", "ip6tables") if (into / "usr/sbin/xtables-nft-multi").exists() else ():
         (into / "usr/sbin" / name).unlink(missing_ok=True)
         (into / "usr/sbin" / name).symlink_to("xtables-nft-multi")
     for name, text in _TEXTS.items():
@@ -115,12 +188,17 @@ def _unpack(debs: list[Path], into: Path) -> None:
 
 @contextlib.contextmanager
 def start(
-    variant: packages.Variant, *, progress: Callable[[str], None] | None = None, folder: Path | None = None
+    variant: packages.Variant,
+    program: Program = DOCKER,
+    *,
+    progress: Callable[[str], None] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Native]:
     """An engine for the length of a ``with`` block; nothing of it is left afterwards, its images included.
 
     Args:
-        variant: the suite that it comes from, and its image store.
+        variant: the suite that it comes from, and its image store (Docker Engine's).
+        program: Docker Engine or Podman.
         progress: called with a line of text at each step.
         folder: an empty or missing folder for what it writes; a temporary one by default. It is removed.
 
@@ -138,29 +216,33 @@ def start(
             next_step="Use the embedded engine, which needs no rights: LABKIT_ENGINE=embedded",
         )
     _clear_leftovers()
-    unpacked = root(variant.suite, progress=progress)
+    unpacked = root(variant.suite, program, progress=progress)
     place = Path(folder or tempfile.mkdtemp(prefix=f"{_OURS}{os.getpid()}-")).resolve()
-    for name in ("upper/etc/docker", "work", "root", "run", "var/lib/docker", "var/lib/containerd"):
+    for name in ("upper", "work", "root", "run", *program.stores):
         (place / name).mkdir(parents=True, exist_ok=True)
-    (place / "upper/etc/docker/daemon.json").write_text(json.dumps(packages.STORES[variant.store]))
+    daemon = ("etc/docker/daemon.json", json.dumps(packages.STORES[variant.store]))
+    for name, text in (*program.settings, daemon):
+        (place / "upper" / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / "upper" / name).write_text(text)
     group = f"{_OURS}{os.getpid()}-{place.name.removeprefix(f'{_OURS}{os.getpid()}-')}"
     # With the death of this process goes dockerd, and with it its containers.
     command = ["setpriv", "--pdeathsig", "TERM", "unshare", "--net", "--mount", "--propagation", "private"]
     with open(place / "log", "wb") as log:
         process = subprocess.Popen(
-            [*command, "sh", "-c", _SCRIPT, "sh", str(unpacked), str(place), group],
+            [*command, "sh", "-c", f"{_SCRIPT}exec {program.command}", "sh", unpacked, place, group, " ".join(program.stores)],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env={"PATH": _PATH},
         )  # fmt: skip
     try:
-        engine = _answering(f"unix://{place}/run/docker.sock", process, place / "log")
-        _require_store(engine, variant)
+        engine = _answering(program.name, f"unix://{place}/run/docker.sock", process, place / "log")
+        if program is DOCKER:
+            _require_store(engine, variant)
         yield Native(engine, process.pid)
     finally:
-        _end(process, group)
+        _end(process, group, program)
         shutil.rmtree(place)
 
 
-def _answering(endpoint: str, process: subprocess.Popen, log: Path) -> HostEngine:
+def _answering(name: str, endpoint: str, process: subprocess.Popen, log: Path) -> HostEngine:
     patience = time.monotonic() + PATIENCE
     while True:
         try:
@@ -168,7 +250,7 @@ def _answering(endpoint: str, process: subprocess.Popen, log: Path) -> HostEngin
         except LabError as fault:
             if process.poll() is not None or time.monotonic() > patience:
                 words = log.read_text(errors="replace").strip().splitlines()[-3:]
-                raise LabError("The second Docker Engine did not start.", cause=" ".join(words)) from fault
+                raise LabError(f"{name} did not start beside this machine's engine.", cause=" ".join(words)) from fault
             time.sleep(0.1)
 
 
@@ -195,9 +277,14 @@ def _clear_leftovers() -> None:
             shutil.rmtree(Path(tempfile.gettempdir(), name), ignore_errors=True)
 
 
-def _end(process: subprocess.Popen, group: str) -> None:
-    """End dockerd, and then whatever is still in its namespaces or its control groups."""
+def _end(process: subprocess.Popen, group: str, program: Program) -> None:
+    """End the engine, and then whatever is still in its namespaces or its control groups."""
     mounts = _namespace(process.pid)
+    if program.finish and process.poll() is None:
+        subprocess.run(
+            ["nsenter", f"--target={process.pid}", "--mount", "--net", *program.finish],
+            env={"PATH": _PATH}, timeout=PATIENCE, capture_output=True, check=False,
+        )  # fmt: skip
     process.terminate()
     try:
         process.wait(PATIENCE)
@@ -211,10 +298,13 @@ def _end(process: subprocess.Popen, group: str) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if not left and not _remove_groups(group):
-            return
+            break
         if time.monotonic() > patience:
-            raise LabError(f"The second Docker Engine is gone, but its control groups /{group} could not be removed.")
+            raise LabError(f"The second engine is gone, but its control groups /{group} could not be removed.")
         time.sleep(0.1)
+    patience = time.monotonic() + 5
+    while program.group and _remove_groups(program.group) and time.monotonic() < patience:
+        time.sleep(0.1)  # what is not empty after that is another one's
 
 
 def _namespace(pid: int) -> str:

@@ -12,8 +12,9 @@ import sys
 
 import pytest
 
+from labkit import images
 from labkit.commands import matrix, report, rerun, run, table
-from labkit.engine import native
+from labkit.engine import embedded, host, native
 from labkit.engine.embedded import packages
 from labkit.errors import BadInput, LabError, NotPossibleHere
 
@@ -162,3 +163,42 @@ def test_only_root_may_start_an_engine_beside_the_machines(monkeypatch):
     monkeypatch.setattr(native.os, "geteuid", lambda: 1000)
     with pytest.raises(NotPossibleHere, match="Only root"), native.start(packages.Variant()):
         pass
+
+
+@pytest.fixture
+def nothing_starts(monkeypatch):
+    """No engine is started and nothing is fetched: what would have been is noted."""
+    noted = []
+
+    @contextlib.contextmanager
+    def start(variant, program, *, progress):
+        noted.append(program.name)
+        raise NotPossibleHere("A second engine can't be started here.", cause="Only root may.")
+        yield
+
+    monkeypatch.setattr(images, "archives", lambda **_: noted.append("images"))
+    monkeypatch.setattr(native, "start", start)
+    monkeypatch.setattr(embedded, "build", lambda *, images, progress, variant: noted.append(str(variant)))
+    monkeypatch.setattr(host, "candidates", lambda url=None: iter([host.Candidate(url, "", True)] if url else []))
+    return noted
+
+
+def test_where_no_native_engine_can_be_the_embedded_one_takes_its_place(nothing_starts):
+    row = matrix.Row("28.5-containerd", "native", "forky", "containerd")
+    with matrix._ready(row, LABS) as ready:
+        assert (ready.engine, ready.how, ready.prefix) == ("embedded", "embedded", [])
+        assert ready.environment == {"LABKIT_SUITE": "forky", "LABKIT_STORE": "containerd"}
+    assert nothing_starts == ["images", "Docker Engine", "Debian forky, containerd store"]
+
+
+def test_where_no_podman_can_be_its_row_says_why(nothing_starts):
+    entry = matrix.run(matrix.Row("podman", "podman", "forky"), LABS)
+    assert (entry["report"], entry["failed"]) == (None, False) and "Only root may" in entry["why"]
+    assert nothing_starts == ["images", "Podman"]
+
+
+@pytest.mark.parametrize(("row", "failed"), [("host", False), ("unix:///no/such.sock", True)])
+def test_a_machine_without_an_engine_is_no_failure_but_a_wrong_address_is(nothing_starts, row, failed):
+    [chosen] = matrix.rows(row)
+    entry = matrix.run(chosen, LABS)
+    assert (entry["report"], entry["failed"]) == (None, failed) and entry["why"]
