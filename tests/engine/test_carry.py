@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from labkit import images
-from labkit.engine import embedded
+from labkit.engine import clients, embedded
 from labkit.engine.embedded import archive, builder, host, snapshot
 
 from .test_embedded_unprivileged import IMAGE, LIMITS, ROOT, USER, mounts, skeleton
@@ -26,6 +26,7 @@ PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/]{40}")
 def exported(tmp_path_factory):
     """This checkout's engine in a file, with the folder of the build that it is made from."""
     build = embedded.build(images=images.archives)
+    clients.ensure()  # so that the client programs travel along
     path = tmp_path_factory.mktemp("export") / "engine.labkit"
     began = time.monotonic()
     embedded.export(path)

@@ -397,3 +397,10 @@ def test_no_such_address_is_told(cache, served):
 
 def test_a_variant_says_how_to_ask_for_it():
     assert packages.Variant("trixie", "overlay2").settings() == "LABKIT_SUITE=trixie LABKIT_STORE=overlay2"
+
+
+def test_an_import_for_this_processor_is_not_one_for_another(cache, make):
+    place = carry.bring(str(make()))
+    assert builder.current(packages.Variant("forky")) == place
+    foreign = "arm64" if host.machine_type() == "x86_64" else "amd64"
+    assert builder.current(packages.Variant("forky", "", foreign)) is None
