@@ -1,11 +1,9 @@
-"""An engine in a file: what is refused, with which sentence; half of it, damage, a full disk, two at once, a URL."""
+"""An engine in a file: what is refused, with which sentence; half of it, damage, a full disk, two at once."""
 
 import hashlib
-import http.server
 import io
 import json
 import os
-import re
 import tarfile
 import threading
 import zlib
@@ -13,42 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from labkit.engine.embedded import archive, builder, carry, download, host, keys, packages, snapshot, store
+from labkit.engine.embedded import archive, builder, carry, host, keys, packages, snapshot, store
 from labkit.errors import BadInput, LabError, NotPossibleHere
 
-FACTS = {
-    "labkit": "0.1.0", "architecture": host.machine_type(), "suite": "forky", "store": "", "packages": ["docker.io"],
-    "kernel": "7", "images": ["box.tar"], "links": {},
-    "snapshot": {"shape": {"memory": 1, "cpus": 1, "accelerator": "tcg"}, "qemu": "QEMU", "command": "x"},
-}  # fmt: skip
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty cache of the test's own."""
-    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("LABKIT_SUITE", raising=False)
-    monkeypatch.delenv("LABKIT_STORE", raising=False)
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def make(tmp_path):
-    """A function that writes a whole archive with tiny members; facts and files may be changed."""
-
-    def written(name="engine.labkit", files=None, **facts):
-        source = tmp_path / "source"
-        source.mkdir(exist_ok=True)
-        names = [f"build/{each}" for each in carry._BUILD] + [f"snapshot/{each}" for each in snapshot.FILES]
-        content = {each: each.encode() * 1000 + bytes(1 << 18) for each in names} | {"images/box.tar": b"box"}
-        paths = {}
-        for number, (each, data) in enumerate((content | (files or {})).items()):
-            paths[each] = source / str(number)
-            paths[each].write_bytes(data)
-        archive.write(tmp_path / name, FACTS | facts, paths, tmp_path)
-        return tmp_path / name
-
-    return written
+from .conftest import FACTS
 
 
 def test_what_was_written_is_unpacked_the_same_and_empty_parts_are_holes(make, tmp_path):
@@ -297,102 +263,6 @@ def test_the_scratch_of_a_read_only_cache_is_elsewhere(cache, tmp_path, monkeypa
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: str(cache) not in str(path) and real(path, mode))
     assert builder.scratch() == tmp_path
-
-
-# -- from an address
-
-
-class Server(http.server.BaseHTTPRequestHandler):
-    """Serves one file; knows ranges or not, breaks its connection after some bytes or not."""
-
-    content, tag, ranges, breaks, asked = b"", '"1"', True, [], []
-
-    def do_GET(self):
-        if self.path != "/engine.labkit":
-            return self.send_error(404)
-        wanted = self.headers.get("Range")
-        type(self).asked.append(wanted)
-        whole = not (self.ranges and wanted and self.headers.get("If-Range") == self.tag)
-        start = 0 if whole else int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
-        self.send_response(200 if whole else 206)
-        self.send_header("ETag", self.tag)
-        self.send_header("Content-Length", str(len(self.content) - start))
-        if not whole:
-            self.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
-        self.end_headers()
-        end = start + self.breaks.pop(0) if self.breaks else len(self.content)
-        self.wfile.write(self.content[start:end])
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def served(make, monkeypatch):
-    """A local server of one archive: its class, to be set up, and the address."""
-    kind = type("Now", (Server,), {"content": make().read_bytes(), "breaks": [], "asked": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
-    yield kind, f"http://127.0.0.1:{server.server_port}/engine.labkit"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_a_broken_download_goes_on_where_it_broke(cache, served):
-    server, url = served
-    server.breaks[:] = [5000, 3000]
-    place = carry.bring(url)
-    assert server.asked == [None, "bytes=5000-", "bytes=8000-"]
-    assert builder.current() == place and store.manifest(place)["imported"]["source"] == url
-    assert not list((cache / "downloads").glob("*.part"))
-
-
-def test_what_has_arrived_is_kept_for_the_next_command(cache, served):
-    server, url = served
-    server.breaks[:] = [4000, *[0] * download.TRIES]
-    with pytest.raises(LabError, match="are kept"):
-        carry.bring(url)
-    server.breaks[:], server.asked[:] = [], []
-    carry.bring(url)
-    assert server.asked == ["bytes=4000-"]
-
-
-def test_a_server_without_ranges_starts_again(cache, served):
-    server, url = served
-    server.ranges, server.breaks[:] = False, [5000]
-    assert store.intact(carry.bring(url))
-    assert len(server.asked) == 2
-
-
-def test_a_file_that_changed_meanwhile_is_fetched_from_the_start(cache, served, make):
-    server, url = served
-    server.breaks[:] = [5000, *[0] * download.TRIES]
-    with pytest.raises(LabError):
-        carry.bring(url)
-    server.content, server.tag, server.breaks[:] = make("newer", kernel="9").read_bytes(), '"2"', []
-    assert store.manifest(carry.bring(url))["kernel"] == "9"
-
-
-def test_a_damaged_download_is_thrown_away(cache, served):
-    server, url = served
-    whole = server.content
-    server.content = whole[:-20000]
-    with pytest.raises(archive.Damaged):
-        carry.bring(url)
-    assert not list((cache / "downloads").glob("*.part"))
-    server.content, server.tag = whole, '"2"'
-    assert store.intact(carry.bring(url))
-
-
-def test_no_such_address_is_told(cache, served):
-    _, url = served
-    with pytest.raises(LabError, match="404") as told:
-        carry.bring(url + "x")
-    assert told.value.next_step
 
 
 def test_a_variant_says_how_to_ask_for_it():
