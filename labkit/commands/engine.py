@@ -63,6 +63,7 @@ def main(options: argparse.Namespace) -> int:
             json.dumps({"stopped": bool(stopped)}) if options.json else ("Stopped." if stopped else "Nothing was up.")
         )
     elif options.action == "export":
+        clients.typing(say)  # so that they travel along
         table = embedded.export(options.file, progress=say, variant=chosen, images=images.archives)
         facts = {"path": str(options.file.resolve()), "bytes": options.file.stat().st_size, **table}
         print(json.dumps(facts) if options.json else f"Exported: {facts['path']}, {show_size(facts['bytes'])}")

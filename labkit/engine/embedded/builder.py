@@ -55,7 +55,7 @@ def recipe(variant: packages.Variant) -> str:
 
 def imported(variant: packages.Variant) -> str:
     """The same for machines that were imported, whatever the recipe of the labkit that made them."""
-    return f"{variant.name}-imported"
+    return f"{variant.name}-{host.machine_type(variant.arch)}-imported"
 
 
 def current(variant: packages.Variant | None = None) -> Path | None:
@@ -67,7 +67,7 @@ def current(variant: packages.Variant | None = None) -> Path | None:
     """
     if variant is None:
         chosen = packages.variant()
-        anything = ["*-imported"] if not packages.asked_for() else []
+        anything = [f"*-{host.machine_type()}-imported"] if not packages.asked_for() else []
         return current(chosen) or _stand_in(chosen) or _newest(anything)
     return _newest([recipe(variant), imported(variant)])
 

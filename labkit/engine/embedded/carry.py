@@ -59,12 +59,13 @@ def export(
         raise LabError(
             "The engine's files are damaged: they are not exported.", next_step="First: labkit engine build --force"
         )
-    known, found = store.manifest(build), host.find_qemu()
+    arch = variant.arch if variant else ""
+    known, found = store.manifest(build), host.find_qemu(progress, arch)
     # Emulated, wherever it is made: that snapshot resumes on every machine with this QEMU.
-    shape = qemu.Shape(host.fitting_memory(host.memory_limit()), min(2, host.cpu_limit()), "tcg")
+    shape = qemu.Shape(host.fitting_memory(host.memory_limit()), min(2, host.cpu_limit()), "tcg", arch)
     facts = {
         "labkit": labkit.__version__,
-        "architecture": host.machine_type(),
+        "architecture": host.machine_type(arch),
         **{name: known[name] for name in ("suite", "store", "packages", "kernel", "images")},
     }
     files = {f"build/{name}": build / name for name in _BUILD}
@@ -231,6 +232,7 @@ def _hand_out(aside: Path) -> None:
             if not store.intact(there):
                 shutil.rmtree(there, ignore_errors=True)
                 folder.replace(there)
+                store.intact(there)  # notes the files' new times, so that nobody reads them all again
         shutil.rmtree(aside / top, ignore_errors=True)
 
 
@@ -259,7 +261,7 @@ def _clear_older(target: Path) -> None:
 def import_and_prepare(source: str, *, progress: builder.Progress | None = None) -> Path:
     """:func:`bring`, then make its snapshot, so that the first start is quick.
 
-    Where QEMU is still missing the engine is imported all the same; a sentence says so.
+    Where QEMU is missing and can't be fetched, the engine is imported all the same; a sentence says so.
     """
     from . import prepare
 
@@ -268,8 +270,8 @@ def import_and_prepare(source: str, *, progress: builder.Progress | None = None)
     known = store.manifest(place) or {}
     variant = packages.Variant(known["suite"], known["store"])
     try:
-        host.find_qemu()
-    except NotPossibleHere as reason:
+        host.find_qemu(progress)
+    except LabError as reason:
         say(f"The engine is here, but can't start yet. {reason}")
         return place
     prepare(variant=variant, progress=progress)

@@ -174,7 +174,7 @@ class Machine:
         # Held by the keeper and QEMU for as long as either lives: this is how leftovers are told apart.
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        theirs, self._life = os.pipe2(os.O_CLOEXEC)
+        theirs, self._life = os.pipe()  # closed in what is started; os.pipe2 is Linux only
         try:
             self._keeper = subprocess.Popen(
                 ["sh", _KEEPER, self.folder, *arguments(self.folder, self.port)],
