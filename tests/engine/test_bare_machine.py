@@ -1,7 +1,7 @@
 """From a bare Debian 12 to a live lab, for a user who may do nothing: git, make and python3, and no more.
 
 The machine is a root file system made here by debootstrap, from Debian's packages, in name spaces of its own. Only
-pip's settings, the time and the network are this machine's. It takes five to ten minutes.
+pip's settings, the time and the way to a network are this machine's. It takes five to ten minutes.
 """
 
 from __future__ import annotations
@@ -75,6 +75,9 @@ def machine(tmp_path):
     subprocess.run(["git", "clone", "--quiet", f"file://{COURSE}", course], check=True)
     (root / HOME / "user.py").write_text(TYPES)
     subprocess.run(["chown", "-R", f"{USER}:{USER}", root / HOME], check=True)
+    # A mirror that stands still needs another rule for the age of its lists, a closed network a proxy.
+    network = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True).stdout
+    (root / "etc/apt/apt.conf.d/90network").write_text(network)
     for name in ("etc/resolv.conf", "etc/hosts"):
         shutil.copy(f"/{name}", root / name)
     yield root
