@@ -75,7 +75,7 @@ class Engine(ABC):
         """A ``docker`` command-line client on this machine, or None.
 
         labkit's own, with buildx and Compose, so that every lab types to the same version; fetched at the first
-        call (28 MB, ``progress`` is told). Where it can't be had: the one installed here.
+        call (38 MB, ``progress`` is told). Where it can't be had: the one installed here.
         """
         from . import clients
 

@@ -45,7 +45,7 @@ _failed: tuple[float, LabError] | None = None
 
 
 def ensure(progress: Progress | None = None) -> Path:
-    """The ``docker`` program of labkit's own; fetched first where it is missing (28 MB, once).
+    """The ``docker`` program of labkit's own; fetched first where it is missing (38 MB, once).
 
     Raises:
         LabError: the packages can't be had or don't start here; told again at once for ten minutes.

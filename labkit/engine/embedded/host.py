@@ -47,7 +47,7 @@ def _qemu_names(arch: str) -> tuple[str, str]:
 
 
 def qemu_kit(arch: str = "") -> programs.Kit:
-    """labkit's own QEMU for a processor: 27 MB to fetch, without sound, windows, smart cards and boot by network."""
+    """labkit's own QEMU for a processor: 31 MB to fetch, without sound, windows, smart cards and boot by network."""
     system, img = _qemu_names(arch)
     firmware = ("-L", "{root}/usr/share/qemu", "-L", "{root}/usr/share/seabios")
     return programs.Kit(

@@ -247,7 +247,7 @@ def _packages(place: Path | None) -> Precondition:
 
 def _no_qemu() -> Precondition:
     if debian.available():
-        return Precondition("QEMU", True, "none here: labkit fetches its own (27 MB) at the first start")
+        return Precondition("QEMU", True, "none here: labkit fetches its own (31 MB) at the first start")
     detail = "none here, and no apt-get to fetch labkit's own"
     return Precondition("QEMU", False, detail, f"Install it as your system does ({host.qemu_installed_as()}).")
 
