@@ -20,8 +20,8 @@ from .table import as_markdown, as_text
 
 #: Seconds that a row's last labs get to tidy up after an interrupt.
 PATIENCE = 60
-#: Labs that also start an engine of their own, which they may break.
-START_THEIR_OWN = ("02", "04", "05", "06")
+#: Labs that need nothing beside the engine and its images.
+CONTENT = ("00", "01", "03", "07", "08")
 
 
 @dataclass(frozen=True)
@@ -153,20 +153,27 @@ def _ready(row: Row, labs: Sequence[str]) -> Iterator[Ready]:
                 say(f"  {reason.what} {reason.cause} Taking the embedded one.")
             else:
                 engine.cli_path(say)
-                if any(lab[:2] in START_THEIR_OWN for lab in labs):
-                    _prepare_owned()
+                if any(lab[:2] not in CONTENT for lab in labs):
+                    _prepare()
                 yield Ready(engine.endpoint, "native", engine.within())
                 return
     embedded.build(images=images.archives, progress=say, variant=variant)
     yield Ready("embedded", "embedded", environment={"LABKIT_SUITE": row.suite, "LABKIT_STORE": row.store})
 
 
-def _prepare_owned() -> None:
-    """Build the engine that labs may break: they do it themselves elsewhere, but not where nothing can be fetched."""
-    from .. import images
+def _prepare() -> None:
+    """Make what labs make or fetch themselves elsewhere, but can't where no mirror is reached: the engine that they may
+    break, and the programs that they put into containers."""
+    from .. import debian, images
     from ..engine import embedded
+    from ..experiments.isolation_disk import IOPING
+    from ..observe import workshop
 
+    arch = debian.architecture()
+    programs = [("tools", None), ("ioping", IOPING), *((name, {name: files}) for name, files in workshop.EXTRA.items())]
     try:
+        for name, wanted in programs:
+            workshop.tools(arch, wanted, name=name, progress=say)
         embedded.build(images=images.archives, progress=say)
     except LabError as reason:
         say(f"  {reason}")  # the labs that need it will say so in their cells

@@ -30,7 +30,7 @@ from .isolation_work import cpu, network, shell_in, system_calls, timed
 __all__ = ["BENCHMARKS", "disk", "random_read"]
 
 #: The reader and the C library that it is linked with.
-_IOPING = {
+IOPING = {
     "ioping": ("usr/bin/ioping",),
     "libc6": ("usr/lib/*/ld-linux*.so.*", "usr/lib/*/libc.so.6", "usr/lib/*/libm.so.6"),
 }
@@ -57,7 +57,7 @@ def _places(on: Context, mib: int, **machine) -> Iterator[dict[str, tuple[str, C
         options = {"network_mode": "none", "volumes": {volume.name: {"bind": "/volume", "mode": "rw"}}}
         box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], **options))
         if machine:
-            box.put_archive("/", tools(DEBIAN_ARCH.get(on.facts.architecture, on.facts.architecture), _IOPING,
+            box.put_archive("/", tools(DEBIAN_ARCH.get(on.facts.architecture, on.facts.architecture), IOPING,
                                        name="ioping", progress=on.progress))  # fmt: skip
         vm = stack.enter_context(SmallVM(devices=True, disk=image, progress=on.progress, **machine))
         inside = functools.partial(shell_in, box)
@@ -106,7 +106,7 @@ def random_read(
         LabError: the distribution has no ioping, or a file system doesn't read past its cache.
     """
     check_budget(budget)
-    own = tools(debian.architecture(), _IOPING, name="ioping", progress=on.progress)
+    own = tools(debian.architecture(), IOPING, name="ioping", progress=on.progress)
     direct = _reads_directly(cache_dir("small-vm"))
     with _places(on, size_mib, extra=_archive(own), direct=direct) as places:
         for _, run, path, _ in places.values():
