@@ -91,7 +91,9 @@ def test_when_dockerd_does_not_come_back_a_fresh_engine_is_offered(engine, monke
     monkeypatch.setattr(EmbeddedEngine._wait, "__defaults__", (10.0,))
     with Lab("tests", engine) as lab:
         own = lab.own()
-        own.engine.shell("printf '#!/bin/sh\necho no such daemon\n' > /usr/local/sbin/dockerd; chmod +x /usr/local/sbin/dockerd")
+        own.engine.shell(
+            "printf '#!/bin/sh\necho no such daemon\n' > /usr/local/sbin/dockerd; chmod +x /usr/local/sbin/dockerd"
+        )
         with pytest.raises(EngineGone, match="dockerd was started, but did not answer") as caught:
             own.parts.without_daemons()
         assert "no such daemon" in caught.value.cause and "lab.own()" in caught.value.next_step
