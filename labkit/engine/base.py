@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from ..errors import LabError
@@ -125,8 +126,15 @@ class OwnedEngine(Engine):
         """
 
     @abstractmethod
+    def live_restore(self) -> AbstractContextManager[None]:
+        """A ``with`` block in which dockerd's ``live-restore`` is on: containers outlive dockerd.
+
+        It is off otherwise, as on any server. dockerd reads the setting anew, nothing is restarted.
+        """
+
+    @abstractmethod
     def stop_dockerd(self) -> None:
-        """Stop dockerd with SIGTERM; containers live on (live-restore)."""
+        """Stop dockerd with SIGTERM; its containers end with it, except under :meth:`live_restore`."""
 
     @abstractmethod
     def kill_dockerd(self) -> None:

@@ -19,7 +19,7 @@ CONTENT.prediction(
     "The Dockerfile above has seven instructions. How many layers will the image have?",
     ("Seven: one for each instruction", "Four: the base, and each step that changed files", "One: all in one file"),
     1,
-    "Only what changes the file system makes a layer. ENV, LABEL and CMD go into the configuration.",
+    "Only what works on the file system makes a layer. ENV, LABEL and CMD go into the configuration.",
 )
 CONTENT.prediction(
     "writable",
@@ -31,9 +31,10 @@ CONTENT.prediction(
 CONTENT.prediction(
     "cache",
     "Steps: ENV, COPY packages.txt, COPY app.sh, RUN install, CMD. Only `app.sh` changes. What is built again?",
-    ("COPY app.sh alone", "COPY app.sh and everything after it", "Everything"),
+    ("COPY app.sh alone", "COPY app.sh and the installation after it", "Everything"),
     1,
-    "Each step stands on the one before. Once one differs, no later result can be trusted, the slow installation included.",
+    "Each step stands on the one before. Once one differs, no later result can be trusted, the slow installation included. "
+    "(CMD is only an entry in the configuration.)",
 )
 CONTENT.prediction(
     "times",

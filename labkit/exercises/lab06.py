@@ -37,11 +37,11 @@ CONTENT.prediction(
 )
 CONTENT.prediction(
     "dockerd",
-    "dockerd is stopped while a container runs (live-restore is on). What becomes of the container?",
+    "dockerd's setting live-restore is on, and dockerd is stopped while a container runs. What becomes of the container?",
     ("It stops too", "It goes on, but what it prints meanwhile is lost", "It goes on, and nothing is lost"),
     2,
     "The shim is its parent and holds its output. dockerd finds it again when it comes back. "
-    "(Lost is only what a container says that ends before then.)",
+    "(Lost is only what a container says that ends before then. Without the setting it would have stopped too.)",
 )
 CONTENT.prediction(
     "group",

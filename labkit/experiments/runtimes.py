@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from dataclasses import dataclass
@@ -91,7 +92,10 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
     load = f"ctr image import {folder}/image.tar"
     steps = [load, f"ctr run --rm {name} hello /bin/sh -c {shlex.quote(_HELLO)}", "ctr image ls -q"]
     log, output, answers = [], "", True
+    back = contextlib.ExitStack()
     try:
+        # So that other containers on it, a learner's own, go on meanwhile.
+        back.enter_context(engine.live_restore())
         on.say("dockerd is stopped")
         engine.stop_dockerd()
         answers = _answers(context)
@@ -106,7 +110,8 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
     finally:
         engine.shell(f"ctr image rm {name}; rm -rf {folder}", check=False)
         on.say("dockerd comes back")
-        engine.start_dockerd()
+        with back:
+            engine.start_dockerd()
     with explained(engine.endpoint):
         known = any("hello" in " ".join(row["Names"]) for row in context.docker.api.containers(all=True))
     return BelowDocker(

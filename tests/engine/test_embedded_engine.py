@@ -235,6 +235,13 @@ def host_pid(box):
 @pytest.mark.parametrize("how", ["stop_dockerd", "kill_dockerd"])
 def test_containers_live_on_without_dockerd(owned, client, survivor, how):
     pid = host_pid(survivor)
+    with owned.live_restore():
+        gone_and_back(owned, how, pid)
+    assert host_pid(survivor) == pid
+    assert survivor.status == "running"
+
+
+def gone_and_back(owned, how, pid):
     getattr(owned, how)()
     try:
         port = int(owned.endpoint.rsplit(":", 1)[1])
@@ -242,8 +249,29 @@ def test_containers_live_on_without_dockerd(owned, client, survivor, how):
         assert owned.shell(f"cat /proc/{pid}/comm") == "sh\n"
     finally:
         owned.start_dockerd()
-    assert host_pid(survivor) == pid
-    assert survivor.status == "running"
+
+
+def test_a_stopped_dockerd_takes_its_containers_along_as_on_any_server(owned, client):
+    box = client.containers.run(BUSYBOX, ["sleep", "600"], init=True, detach=True)
+    try:
+        owned.stop_dockerd()
+        owned.start_dockerd()
+        box.reload()
+        assert box.status == "exited"
+    finally:
+        box.remove(force=True)
+
+
+def test_nothing_in_it_surprises_who_knows_servers(owned, client):
+    """A shared bind mount once unmounted the machine's ``/proc``; live-restore made a swarm impossible."""
+    client.containers.run(BUSYBOX, ["true"], remove=True, volumes={"/root": {"bind": "/mnt", "mode": "rshared"}})
+    assert client.containers.run(BUSYBOX, ["echo", "again"], remove=True) == b"again\n"
+    assert client.info()["LiveRestoreEnabled"] is False
+    client.swarm.init()
+    client.swarm.leave(force=True)
+    box = client.containers.create(BUSYBOX, ["true"])
+    assert not box.attrs["HostConfig"]["LogConfig"]["Config"]
+    box.remove()
 
 
 @pytest.mark.parametrize("how", ["stop_containerd", "kill_containerd"])

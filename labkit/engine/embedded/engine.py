@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import EngineGone, LabError
@@ -11,6 +15,8 @@ from ..base import OwnedEngine
 from . import channel
 from .machine import SERVICE, Machine, client_context, ping
 from .qemu import Shape
+
+_SETTINGS = "/etc/docker/daemon.json"
 
 
 class EmbeddedEngine(OwnedEngine):
@@ -81,6 +87,24 @@ class EmbeddedEngine(OwnedEngine):
         return "\n".join(self._machine.console().splitlines()[-lines:])
 
     # -- its daemons
+
+    @contextlib.contextmanager
+    def live_restore(self) -> Iterator[None]:
+        before = self.shell(f"cat {_SETTINGS}")
+        self._set(json.dumps({**json.loads(before), "live-restore": True}, indent=2) + "\n")
+        try:
+            yield
+        finally:
+            self._set(before)
+
+    def _set(self, settings: str) -> None:
+        """Give dockerd these settings: it reads them at once, or when it starts."""
+        wanted = str(json.loads(settings).get("live-restore", False)).lower()
+        self.shell(f"printf %s {shlex.quote(settings)} > {_SETTINGS}")
+        if "dockerd running" in self.shell(f"{SERVICE} status"):
+            self.shell("kill -HUP $(cat /run/labkit/dockerd.pid)")
+            info = "docker -H unix:///run/docker.sock info --format '{{.LiveRestoreEnabled}}'"
+            self._wait("dockerd", lambda: self.shell(info, check=False).strip() == wanted)
 
     def stop_dockerd(self) -> None:
         self.shell(f"{SERVICE} stop dockerd")
