@@ -18,6 +18,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("LABKIT_SUITE", raising=False)
     monkeypatch.delenv("LABKIT_STORE", raising=False)
+    monkeypatch.setenv("LABKIT_ACCELERATOR", "tcg")  # a stand-in for a kernel starts under none
     return tmp_path / "cache"
 
 

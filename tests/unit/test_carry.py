@@ -206,15 +206,15 @@ def test_a_cache_that_cannot_be_written_is_told(cache, make, monkeypatch):
 
 def test_two_at_once_unpack_once(cache, make, monkeypatch):
     path, unpacked, told, places = make(), [], [], []
-    real, started = archive.Archive.unpack, threading.Event()
+    real, started = carry._unpack, threading.Event()
 
-    def slow(self, targets):
+    def slow(*arguments):
         unpacked.append(1)
         started.set()
         threading.Event().wait(0.5)
-        real(self, targets)
+        real(*arguments)
 
-    monkeypatch.setattr(archive.Archive, "unpack", slow)
+    monkeypatch.setattr(carry, "_unpack", slow)
     first = threading.Thread(target=lambda: places.append(carry.bring(str(path))))
     first.start()
     started.wait(10)

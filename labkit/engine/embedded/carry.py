@@ -14,13 +14,14 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import labkit
 
 from ...errors import BadInput, LabError, NotPossibleHere
 from ...paths import cache_dir
-from . import archive, builder, download, host, keys, packages, qemu, snapshot, store
+from . import accel, archive, builder, download, host, keys, packages, qemu, snapshot, store
 from .archive import Archive, Damaged
 
 #: Folders of the cache whose own folders travel along, each as it is, if its manifest says that it is whole.
@@ -209,7 +210,7 @@ def _import(found: Archive, source: str, say: builder.Progress) -> Path:
         store.require_space(builder.home(), found.size())
         with archive.full_disk_told(builder.home()), store.made_aside(target) as aside:
             say(f"Unpacking {found.size() / 1e6:.0f} MB")
-            found.unpack({name: aside / place for name, place in places.items()})
+            _unpack(found, {name: aside / place for name, place in places.items()}, aside, say)
             for name, goal in links.items():
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 (aside / name).symlink_to(goal)
@@ -218,6 +219,19 @@ def _import(found: Archive, source: str, say: builder.Progress) -> Path:
             _seal(aside, found, source)
         _clear_older(target)
     return target
+
+
+def _unpack(found: Archive, targets: dict[str, Path], aside: Path, say: builder.Progress) -> None:
+    # Trying an accelerator takes seconds of waiting, and only kernel and initrd: meanwhile the rest is unpacked.
+    early = {name: targets[name] for name in ("build/kernel", "build/initrd")}
+    found.unpack(early)
+    emulator = host.have_qemu()
+    with ThreadPoolExecutor(1) as pool:
+        if emulator:
+            tried = pool.submit(accel.choose, emulator, aside / "kernel", aside / "initrd", progress=say)
+        found.unpack({name: target for name, target in targets.items() if name not in early})
+        if emulator:
+            tried.result()  # remembered in the cache
 
 
 def _hand_out(aside: Path) -> None:

@@ -181,7 +181,8 @@ def keyless(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progr
         try:
             yield target if target.exists() else None
         finally:
-            shutil.rmtree(target, ignore_errors=True)
+            if _all(build):  # without any other, the first start goes on from this one
+                shutil.rmtree(target, ignore_errors=True)
 
 
 def _clear_stale(target: Path) -> None:
