@@ -91,19 +91,21 @@ class EmbeddedEngine(OwnedEngine):
     @contextlib.contextmanager
     def live_restore(self) -> Iterator[None]:
         before = self.shell(f"cat {_SETTINGS}")
-        self._set(json.dumps({**json.loads(before), "live-restore": True}, indent=2) + "\n")
+        self._set({**json.loads(before), "live-restore": True})
         try:
             yield
         finally:
-            self._set(before)
+            # dockerd takes notice of what the file says, and not of what it says no longer.
+            self._set({**json.loads(before), "live-restore": False})
+            self.shell(f"printf %s {shlex.quote(before)} > {_SETTINGS}")
 
-    def _set(self, settings: str) -> None:
+    def _set(self, settings: dict) -> None:
         """Give dockerd these settings: it reads them at once, or when it starts."""
-        wanted = str(json.loads(settings).get("live-restore", False)).lower()
-        self.shell(f"printf %s {shlex.quote(settings)} > {_SETTINGS}")
+        self.shell(f"printf %s {shlex.quote(json.dumps(settings, indent=2))} > {_SETTINGS}")
         if "dockerd running" in self.shell(f"{SERVICE} status"):
             self.shell("kill -HUP $(cat /run/labkit/dockerd.pid)")
             info = "docker -H unix:///run/docker.sock info --format '{{.LiveRestoreEnabled}}'"
+            wanted = str(settings["live-restore"]).lower()
             self._wait("dockerd", lambda: self.shell(info, check=False).strip() == wanted)
 
     def stop_dockerd(self) -> None:
