@@ -32,6 +32,7 @@ def exported(tmp_path_factory):
     build = embedded.build(images=images.archives)
     clients.ensure()  # so that the client programs travel along
     path = tmp_path_factory.mktemp("export") / "engine.labkit"
+    path.parent.chmod(0o755)  # an ordinary user reads it
     began = time.monotonic()
     embedded.export(path)
     print(f"\nexported {path.stat().st_size / 1e6:.0f} MB in {time.monotonic() - began:.1f} s")
