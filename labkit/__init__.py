@@ -6,12 +6,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .lab import Lab
+
 __version__ = "0.1.0"
 
 __all__ = ["open"]
 
 
-def open(name: str, *, engine: str | None = None):
+def open(name: str, *, engine: str | None = None) -> Lab:
     """Open a lab on a live engine; see :func:`labkit.lab.open_lab`."""
     from .lab import open_lab  # here, so that importing labkit costs next to nothing
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "bench": ("bench", "measure, with the machine's facts"),
     "clean": ("clean", "remove what labs left on an engine, and only that"),
     "progress": ("progress", "what this learner has done"),
+    "new": ("new", "for contributors: the skeleton of an experiment"),
 }
 
 

@@ -3,107 +3,24 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import functools
-import importlib
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from . import card, course, exercises, images
+from . import course, images, labs
 from . import engine as engines
-from .busy import Busy
+from .course import card, exercises
+from .course.context import Context
+from .course.progress import Progress
+from .course.topic import working
 from .engine import Engine, OwnedEngine, Session
+from .engine.client import LabelledClient
 from .engine.dockercli import run_cli
 from .engine.faults import explained
 from .errors import LabError
-from .experiments.context import Context
 from .observe import Observer
 
-#: What ``lab.oom`` and its like are made of: modules whose public functions take a context first.
-TOPICS: dict[str, tuple[str, ...]] = {
-    "oom": ("experiments.oom", "experiments.oom_cases", "experiments.oom_machine", "widgets.oom"),
-    "xray": ("experiments.xray", "widgets.xray"),
-    "parts": ("experiments.parts", "experiments.parts_owned", "figures.architecture"),
-    "life": ("experiments.lifetime", "experiments.endings", "widgets.lifetime"),
-    "images": (
-        "experiments.building",
-        "experiments.samples",
-        "experiments.anatomy",
-        "experiments.writable",
-        "experiments.layering",
-        "widgets.images",
-    ),
-    "delivery": ("experiments.pipeline", "widgets.delivery"),
-    "shop": ("experiments.shop",),
-    "solves": ("experiments.promises", "experiments.machines", "widgets.solves"),
-    "registry": ("experiments.registry", "experiments.pushes", "experiments.platforms"),
-    "isolation": (
-        "experiments.visibility",
-        "experiments.isolation",
-        "experiments.isolation_work",
-        "experiments.isolation_disk",
-        "experiments.gvisor",
-        "experiments.two_engines",
-        "figures.isolation",
-        "widgets.isolation",
-    ),
-    "history": (
-        "experiments.timeline",
-        "experiments.history",
-        "experiments.own_container",
-        "experiments.runtimes",
-        "experiments.lxc",
-        "figures.history",
-        "widgets.history",
-    ),
-    "first": ("experiments.first", "experiments.preflight"),
-}
-
 _open_labs: dict[str, Lab] = {}
-
-
-class Topic:
-    """The experiments of one topic, bound to this lab: ``lab.oom.grow(limit="32m")``."""
-
-    def __init__(self, name: str, on: Context):
-        self._name = name
-        for part in TOPICS[name]:
-            module = importlib.import_module(f".{part}", __package__)
-            for word in module.__all__:
-                thing = getattr(module, word)
-                setattr(self, word, _bound(thing, on) if inspect.isfunction(thing) else thing)
-
-    def __repr__(self) -> str:
-        words = ", ".join(word for word in vars(self) if not word.startswith("_"))
-        return f"<experiments on {self._name}: {words}>"
-
-
-def _bound(function: Callable, on: Context) -> Callable:
-    parameters = list(inspect.signature(function).parameters.values())
-    if not parameters or parameters[0].name != "on":
-        return function
-    told = "progress" in (parameter.name for parameter in parameters)
-
-    @functools.wraps(function)
-    def bound(*values, **named):
-        with _busy(on) as busy:
-            if told:
-                named.setdefault("progress", busy.share)
-            return function(on, *values, **named)
-
-    bound.__signature__ = inspect.Signature(parameters[1:])
-    return bound
-
-
-@contextlib.contextmanager
-def _busy(on: Context) -> Iterator[Busy]:
-    """What takes long shows what it does, below its cell, as long as it takes."""
-    with Busy() as busy:
-        on.progress = busy.say
-        try:
-            yield busy
-        finally:
-            on.progress = None
 
 
 class Lab:
@@ -113,32 +30,42 @@ class Lab:
     ``engine``, ``facts``, and one attribute per topic, such as ``oom``.
     """
 
+    # Each made when first used, and its lab's folder imported then: a lab opens fast.
+    first = cached_property(lambda lab: labs.start_here.First(lab.context))
+    delivery = cached_property(lambda lab: labs.devops_and_delivery.Delivery(lab.context))
+    shop = cached_property(lambda lab: labs.devops_and_delivery.Shop(lab.context))
+    isolation = cached_property(lambda lab: labs.isolation_models.Isolation(lab.context))
+    images = cached_property(lambda lab: labs.images_and_registries.Images(lab.context))
+    registry = cached_property(lambda lab: labs.images_and_registries.Registry(lab.context))
+    solves = cached_property(lambda lab: labs.what_docker_solves.Solves(lab.context))
+    history = cached_property(lambda lab: labs.container_history.History(lab.context))
+    parts = cached_property(lambda lab: labs.engine_architecture.Parts(lab.context))
+    xray = cached_property(lambda lab: labs.engine_architecture.Xray(lab.context))
+    life = cached_property(lambda lab: labs.container_lifetime.Life(lab.context))
+    oom = cached_property(lambda lab: labs.out_of_memory.Oom(lab.context))
+
     def __init__(self, name: str, engine: Engine, *, progress: Callable[[str], None] | None = None):
         self.name = name
         self.engine = engine
         keeper = None if engine.owned else lambda: images.ensure(self.docker, images.BUSYBOX, progress=progress)
         self._session = Session(engine, name, keeper)
-        self.docker = self._session.docker
+        self.docker: LabelledClient = self._session.docker
         self.facts = engines.read_facts(self.docker, engine)
         self.swept = self._session.sweep()
         self._observer = Observer(self._session)
         self.context = Context(self._session, self._observer, self.facts, progress)
         self.content = exercises.load(name)
-        self.progress = exercises.Progress()
+        self.progress = Progress()
         self._owned: Lab | None = None
         self._closed = False
 
-    def __getattr__(self, word: str):
-        if word in TOPICS:
-            # Imported when first used: a lab opens fast, and needs only its own figures.
-            importlib.import_module(".figures", __package__)
-            topic = Topic(word, self.context)
-            setattr(self, word, topic)
-            return topic
-        raise AttributeError(f"A lab has no {word!r}. Experiments: {', '.join(sorted(TOPICS))}.")
+    if not TYPE_CHECKING:  # a type checker knows what a lab has
 
-    def __dir__(self):
-        return [*super().__dir__(), *TOPICS]
+        def __getattr__(self, word: str):
+            topics = {name: value for name, value in vars(Lab).items() if isinstance(value, cached_property)}
+            if word in topics:
+                return topics[word].func(self)  # making it failed: again, for its own words
+            raise AttributeError(f"A lab has no {word!r}. Experiments: {', '.join(sorted(topics))}.")
 
     def __repr__(self) -> str:
         return f"<lab {self.name} on the {self.engine.kind} engine>"
@@ -162,7 +89,7 @@ class Lab:
             show: print command and output; otherwise return the output.
             check: raise where the command fails, instead of showing its words.
         """
-        with _busy(self.context) as busy:
+        with working(self.context) as busy:
             self.engine.cli_path(busy.say)  # here: fetching it, once, takes a while
         output = run_cli(self.engine, command, self.docker.lab_labels, check=check)
         if not show:
@@ -203,31 +130,29 @@ class Lab:
 
     def predict(self, key: str):
         """Ask for a prediction before the experiment."""
-        from .widgets.questions import PredictionWidget
+        from .course.widget_questions import PredictionWidget
 
         return PredictionWidget(self.name, self.content.find("predictions", key), self.progress)
 
     def quiz(self):
         """The lab's quiz."""
-        from .widgets.questions import QuizWidget
+        from .course.widget_questions import QuizWidget
 
         return QuizWidget(self.name, self.content.quiz, self.progress)
 
     def map(self):
         """The course as a picture, with what this learner has done."""
-        from .course import labs
-        from .figures.course import course_map
+        from .course.figures_map import course_map
 
-        return course_map(list(labs()), self.progress.standings(), self.progress.next_lab())
+        return course_map(list(course.labs()), self.progress.standings(), self.progress.next_lab())
 
     def glossary(self, word: str | None = None):
         """The searchable glossary; with a word, print the terms that match it."""
-        from .course import glossary, labs, search
-        from .widgets.course import GlossaryWidget
+        from .course.widget_glossary import GlossaryWidget
 
         if word is None:
-            return GlossaryWidget(list(glossary()), list(labs()))
-        for entry in search(word):
+            return GlossaryWidget(list(course.glossary()), list(course.labs()))
+        for entry in course.search(word):
             print(f"{entry.term}: {entry.meaning} (lab {entry.lab[:2]})")
         return None
 
@@ -238,7 +163,7 @@ class Lab:
         """
         exercise = self.content.find("exercises", key)
         earlier = self.progress.passed_on(self.name, key)
-        with _busy(self.context):
+        with working(self.context):
             outcome = self._check(exercise)
         if outcome.passed:
             print(f"✓ {exercise.title}: {outcome.message}")
@@ -249,7 +174,7 @@ class Lab:
         if card.in_notebook():
             from IPython.display import display
 
-            from .widgets.questions import HintWidget
+            from .course.widget_questions import HintWidget
 
             display(HintWidget(exercise, outcome, lambda: self._check(exercise)))
 
@@ -338,6 +263,6 @@ def _prepare_notebook(endpoint: str = "") -> None:
     """Sentences instead of tracebacks for our own errors, and the ``%%solution`` magic."""
     if not card.in_notebook():
         return
-    from .notebook import prepare
+    from .course.notebook import prepare
 
     prepare(endpoint)

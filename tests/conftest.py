@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import pytest
 
 from labkit import engine as engines
+from labkit.course.context import Context
 from labkit.engine.session import Session
-from labkit.experiments.context import Context
 from labkit.observe import Observer
 from labkit.paths import COURSE
 

@@ -11,10 +11,14 @@ import sys
 import time
 from collections.abc import Callable
 
+from ..course import benchmark
+from ..course.context import Context
 from ..engine.dockercli import with_labels
 from ..errors import BadInput, NotPossibleHere
-from ..experiments import benchmark, first, isolation_disk, oom, xray
-from ..experiments.context import Context
+from ..labs.engine_architecture import xray
+from ..labs.isolation_models import isolation_disk
+from ..labs.out_of_memory import oom
+from ..labs.start_here import first
 from .common import add_engine, add_json, opened, say
 
 

@@ -10,7 +10,7 @@ import shlex
 import shutil
 
 from ..errors import LabError
-from ..experiments.preflight import Check, preflight
+from ..labs.start_here.preflight import Check, preflight
 from .common import add_engine, add_json, opened
 
 

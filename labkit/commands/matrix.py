@@ -166,7 +166,7 @@ def _prepare() -> None:
     break, and the programs that they put into containers."""
     from .. import debian, images
     from ..engine import embedded
-    from ..experiments.isolation_disk import IOPING
+    from ..labs.isolation_models.isolation_disk import IOPING
     from ..observe import workshop
 
     arch = debian.architecture()

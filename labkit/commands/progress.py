@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 from ..course import labs
+from ..course.progress import Progress
 from ..errors import BadInput
-from ..exercises import Progress
 from .common import add_json
 
 #: How many of the hardest exercises and predictions are named.

@@ -11,7 +11,7 @@ import pytest
 from conftest import own_errors
 
 from labkit.course import labs
-from labkit.exercises import load
+from labkit.course.exercises import load
 from labkit.paths import COURSE
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from labkit.course.exercises import load
 from labkit.engine import OwnedEngine
 from labkit.engine.rawhttp import request
 from labkit.errors import BadInput, NotPossibleHere
-from labkit.exercises import load
-from labkit.experiments import parts, parts_owned, xray
-from labkit.experiments.xray_evidence import CLIENT, COARSE, LANES, SCAN, TAP
-from labkit.figures.xray import plot
+from labkit.labs.engine_architecture import parts, parts_owned, xray
+from labkit.labs.engine_architecture.figures_xray import plot
+from labkit.labs.engine_architecture.xray_evidence import CLIENT, COARSE, LANES, SCAN, TAP
 from labkit.observe import observer
 
 from ..conftest import open_context

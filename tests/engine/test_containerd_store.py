@@ -7,7 +7,8 @@ import pytest
 from labkit.engine import native
 from labkit.engine.embedded import packages
 from labkit.errors import NotPossibleHere
-from labkit.experiments import anatomy, pipeline, pushes, registry, writable
+from labkit.labs.devops_and_delivery import pipeline
+from labkit.labs.images_and_registries import anatomy, pushes, registry, writable
 
 from ..conftest import open_context
 

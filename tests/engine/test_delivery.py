@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from labkit.errors import BadInput
-from labkit.exercises import lab01
-from labkit.experiments import pipeline, registry, shop
+from labkit.labs.devops_and_delivery import checks, pipeline, shop
+from labkit.labs.images_and_registries import registry
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def test_an_app_that_ends_at_once_and_one_that_counts_wrongly_are_told(on):
 
 
 def test_exercises_say_what_is_missing_before_anything_is_released(on):
-    assert lab01.release(on).hint == 0
-    assert lab01.copies(on).hint == 0
+    assert checks.release(on).hint == 0
+    assert checks.copies(on).hint == 0
 
 
 def test_delivery_waits_for_a_person_and_promotes_the_digest(on):
@@ -50,10 +50,10 @@ def test_delivery_waits_for_a_person_and_promotes_the_digest(on):
     release = pipeline.run(on, pipeline.tea("7"), watch=seen.append)
     assert release.stage("gate").state == "waiting" and release.production == ""
     assert [stage.name for stage in seen if stage.state == "running"] == list(pipeline.STAGES[:6])
-    assert not lab01.release(on).passed
+    assert not checks.release(on).passed
     approved = pipeline.approve(on, release)
     assert approved.digest == approved.staging == approved.production != ""
-    assert lab01.release(on).passed
+    assert checks.release(on).passed
     with pytest.raises(BadInput, match="Nothing waits"):
         pipeline.approve(on, approved)
     again = pipeline.rebuilt(on, approved, pipeline.tea("7"))
@@ -63,7 +63,7 @@ def test_delivery_waits_for_a_person_and_promotes_the_digest(on):
 def test_deployment_needs_nobody(on):
     release = pipeline.run(on, pipeline.tea("8"), mode="deployment")
     assert release.released
-    assert (lab01.release(on).passed, lab01.release(on).hint) == (False, 0)
+    assert (checks.release(on).passed, checks.release(on).hint) == (False, 0)
     assert pipeline.call(on, "production", "/health").json()["version"] == "8"
     with pytest.raises(BadInput, match="no mode"):
         pipeline.run(on, mode="sometimes")
@@ -71,12 +71,12 @@ def test_deployment_needs_nobody(on):
 
 def test_exercise_caught_wants_a_failing_version_8_of_the_learners_own(on):
     # The broken version of the first test and a good version 8 are on the engine: neither is an answer.
-    outcome = lab01.caught(on)
+    outcome = checks.caught(on)
     assert (outcome.passed, outcome.hint) == (False, 0) and "in the registry" in outcome.message
     files = pipeline.tea("8")
     files["app.py"] = files["app.py"].replace("PRICE = 4", "PRICE = 5")
     assert pipeline.run(on, files).stage("test").state == "failed"
-    assert lab01.caught(on).passed
+    assert checks.caught(on).passed
 
 
 def test_the_requests_behind_one_are_counted_in_its_answer(on):
@@ -119,10 +119,10 @@ def test_builds_leave_no_image_without_a_name(on):
 
 def test_exercise_copies_both_ways(on):
     running = shop.deploy(on, "microservices")
-    assert (lab01.copies(on).passed, lab01.copies(on).hint) == (False, 1)
+    assert (checks.copies(on).passed, checks.copies(on).hint) == (False, 1)
     running.add("cart", 2)
-    assert lab01.copies(on).passed
+    assert checks.copies(on).passed
     running.add("checkout", 2)
-    assert (lab01.copies(on).passed, lab01.copies(on).hint) == (False, 2)
+    assert (checks.copies(on).passed, checks.copies(on).hint) == (False, 2)
     with pytest.raises(BadInput, match="no piece"):
         running.stop("till")

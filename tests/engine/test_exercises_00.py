@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.exercises import load
+from labkit.course.exercises import load
 
 CONTENT = load("00-start-here")
 

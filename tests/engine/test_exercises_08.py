@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from labkit.exercises import load
-from labkit.experiments import oom_cases
+from labkit.course.exercises import load
+from labkit.labs.out_of_memory import oom_cases
 
 CONTENT = load("08-out-of-memory")
 SMALL = {"mem_limit": "16m", "memswap_limit": "16m"}

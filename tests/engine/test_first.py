@@ -8,11 +8,10 @@ import sys
 
 import pytest
 
-from labkit import figures  # noqa: F401
 from labkit.commands.doctor import examine
 from labkit.engine.rawhttp import request
-from labkit.experiments import first
-from labkit.experiments.preflight import preflight
+from labkit.labs.start_here import first
+from labkit.labs.start_here.preflight import preflight
 from labkit.paths import COURSE
 
 

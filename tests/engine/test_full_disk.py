@@ -9,7 +9,7 @@ import pytest
 from labkit import engine as engines
 from labkit import images
 from labkit.errors import LabError
-from labkit.experiments import building
+from labkit.labs.images_and_registries import building
 
 from ..conftest import open_context
 from .daemons import second_daemon

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
+from labkit.course.context import Context
 from labkit.errors import BadInput, LabError
-from labkit.exercises.lab05 import CONTENT
-from labkit.experiments import history, lxc, own_container, runtimes
-from labkit.experiments.context import Context
+from labkit.labs.container_history import history, lxc, own_container, runtimes
+from labkit.labs.container_history.checks import CONTENT
 
 FOREVER = ["sleep", "600"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from labkit import engine as engines
 from labkit.errors import LabError
-from labkit.experiments import history, lxc, runtimes
+from labkit.labs.container_history import history, lxc, runtimes
 
 from ..conftest import open_context
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from labkit import figures  # noqa: F401 - results draw themselves with it
 from labkit.errors import BadInput
-from labkit.exercises.lab02 import CONTENT
-from labkit.experiments import gvisor, isolation, isolation_disk, isolation_work, visibility
+from labkit.labs.isolation_models import gvisor, isolation, isolation_disk, isolation_work, visibility
+from labkit.labs.isolation_models.checks import CONTENT
 
 FOREVER = ["sleep", "600"]
 

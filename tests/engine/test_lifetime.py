@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from labkit import images
+from labkit.course.exercises import load
 from labkit.errors import BadInput
-from labkit.exercises import load
-from labkit.experiments import endings, lifetime
+from labkit.labs.container_lifetime import endings, lifetime
 
 EXERCISES = load("07-container-lifetime").exercises
 QUIET = {"network_mode": "none", "detach": True}

@@ -207,7 +207,7 @@ def test_closing_ends_the_helper(lab_context):
 
 
 def test_a_wrong_argument_of_a_learner_is_none_of_the_agents(module_context):
-    from labkit.experiments import oom
+    from labkit.labs.out_of_memory import oom
 
     with pytest.raises(BadInput):
         oom.grow(module_context, "not a size")

@@ -7,9 +7,8 @@ import threading
 
 import pytest
 
-from labkit import figures  # noqa: F401 - results can be drawn once these are there
 from labkit.errors import BadInput, LabError
-from labkit.experiments import oom, oom_cases
+from labkit.labs.out_of_memory import oom, oom_cases
 from labkit.units import MIB
 
 

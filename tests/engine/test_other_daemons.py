@@ -11,7 +11,7 @@ import pytest
 
 from labkit import engine as engines
 from labkit.errors import EngineGone, NoEngine
-from labkit.experiments import oom
+from labkit.labs.out_of_memory import oom
 
 from ..conftest import open_context
 from .daemons import second_daemon

@@ -7,8 +7,8 @@ import pytest
 from labkit import engine as engines
 from labkit.engine.embedded.engine import EmbeddedEngine
 from labkit.errors import EngineGone
-from labkit.experiments import parts, parts_owned
 from labkit.lab import Lab
+from labkit.labs.engine_architecture import parts, parts_owned
 
 from ..conftest import open_context
 

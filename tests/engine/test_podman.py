@@ -15,8 +15,9 @@ from labkit import images
 from labkit.engine.dockercli import run_cli
 from labkit.engine.session import SESSION
 from labkit.errors import LabError
-from labkit.experiments import first, oom
-from labkit.experiments.preflight import preflight
+from labkit.labs.out_of_memory import oom
+from labkit.labs.start_here import first
+from labkit.labs.start_here.preflight import preflight
 
 from ..conftest import open_context
 from ..helpers import left_behind

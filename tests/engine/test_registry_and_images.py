@@ -7,9 +7,18 @@ from docker.errors import ImageNotFound
 
 from labkit import images
 from labkit.errors import BadInput, LabError, NotPossibleHere
-from labkit.exercises import lab03
-from labkit.experiments import anatomy, building, layering, platforms, pushes, registry, samples, writable
-from labkit.widgets.images import lab_images
+from labkit.labs.images_and_registries import (
+    anatomy,
+    building,
+    checks,
+    layering,
+    platforms,
+    pushes,
+    registry,
+    samples,
+    writable,
+)
+from labkit.labs.images_and_registries.widget import lab_images
 
 
 @pytest.fixture(scope="module")
@@ -152,37 +161,37 @@ def test_a_port_in_use_is_told_and_leaves_nothing(on, store):
 
 
 def test_exercise_lean_both_ways(on):
-    assert lab03.lean(on).hint == 0
+    assert checks.lean(on).hint == 0
     name = on.session.name("lean") + ":1"
     building.build(on, name, samples.source("hello"))
-    assert (lab03.lean(on).passed, lab03.lean(on).hint) == (False, 1)
+    assert (checks.lean(on).passed, checks.lean(on).hint) == (False, 1)
     files = samples.source("hello")
     files["Dockerfile"] = 'FROM labkit/busybox:1\nCOPY greeting.sh app.sh /lib/\nCMD ["sh", "/lib/app.sh"]\n'
     building.build(on, name, files)
-    assert (lab03.lean(on).passed, lab03.lean(on).hint) == (False, 2)
+    assert (checks.lean(on).passed, checks.lean(on).hint) == (False, 2)
     files["Dockerfile"] = files["Dockerfile"].replace("COPY", "ENV GREETING=hello\nCOPY")
     building.build(on, name, files)
-    assert lab03.lean(on).passed
+    assert checks.lean(on).passed
 
 
 def test_exercise_twin_tags_both_ways(on, store):
     one, two = anatomy.sample_tag(on), anatomy.sample_tag(on, "2", app__sh=pushes.SECOND)
-    assert lab03.twin_tags(on).hint == 0
+    assert checks.twin_tags(on).hint == 0
     store.push(one, "twin", "1")
     store.push(two, "twin", "stable")
-    assert (lab03.twin_tags(on).passed, lab03.twin_tags(on).hint) == (False, 1)
+    assert (checks.twin_tags(on).passed, checks.twin_tags(on).hint) == (False, 1)
     store.push(one, "twin", "stable")
-    assert lab03.twin_tags(on).passed
+    assert checks.twin_tags(on).passed
 
 
 def test_exercise_by_digest_both_ways(on, store):
     store.push(anatomy.sample_tag(on), "exercise", "1")
-    assert lab03.by_digest(on).hint == 0
+    assert checks.by_digest(on).hint == 0
     by_tag = on.docker.containers.create(store.pull("exercise", "1"))
-    assert (lab03.by_digest(on).passed, lab03.by_digest(on).hint) == (False, 1)
+    assert (checks.by_digest(on).passed, checks.by_digest(on).hint) == (False, 1)
     by_tag.remove()
     kept = on.docker.containers.create(store.pull("exercise", store.digest("exercise", "1")))
-    assert lab03.by_digest(on).passed
+    assert checks.by_digest(on).passed
     kept.remove()
 
 

@@ -107,7 +107,7 @@ def test_an_interrupt_leaves_nothing(engine, script, place):
     interrupted = script(
         OPEN
         + f"""
-    from labkit.experiments.oom import grow
+    from labkit.labs.out_of_memory.oom import grow
     try:
         lab.context.observer.machine()
         {busy}
@@ -133,7 +133,7 @@ def test_an_interrupt_leaves_nothing(engine, script, place):
 
 def test_two_kernels_work_at_once_and_see_only_their_own(engine, script):
     work = """
-    from labkit.exercises.state import containers
+    from labkit.course.state import containers
     for round in range(3):
         lab.docker.containers.run(lab.context.image(), ["true"], detach=True).wait()
         print(lab.oom.grow(limit="16m", pace=0.004).facts().splitlines()[0])

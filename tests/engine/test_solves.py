@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.exercises import lab04
-from labkit.experiments import building, machines, promises
+from labkit.labs.images_and_registries import building
+from labkit.labs.what_docker_solves import checks, machines, promises
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_all_replicas_answer_to_one_name(on):
 
 
 def test_exercise_two_versions_both_ways(on):
-    assert lab04.two_versions(on).hint == 2
+    assert checks.two_versions(on).hint == 2
     kept = []
     for number, content in enumerate(("one", "one", "two")):
         name = f"{on.session.name('greeting')}:{number}"
@@ -50,31 +50,31 @@ def test_exercise_two_versions_both_ways(on):
         building.build(on, name, {"Dockerfile": recipe, "greeting.sh": content})
         kept.append(on.docker.containers.run(name, ["sleep", "600"], detach=True))
         if number == 1:
-            assert (lab04.two_versions(on).passed, lab04.two_versions(on).hint) == (False, 0)
-    assert lab04.two_versions(on).passed
+            assert (checks.two_versions(on).passed, checks.two_versions(on).hint) == (False, 0)
+    assert checks.two_versions(on).passed
     for container in kept:
         container.remove(force=True)
 
 
 def test_exercise_replicas_both_ways(lab_context):
     on = lab_context  # a session of its own: the other tests' containers have aliases too
-    assert lab04.replicas(on).hint == 0
+    assert checks.replicas(on).hint == 0
     network = on.docker.networks.create(on.session.name("team"))
     for number in range(3):
         container = on.docker.containers.run(on.image(), ["sleep", "600"], detach=True)
         network.connect(container, aliases=["web"])
-        assert lab04.replicas(on).passed == (number == 2)
+        assert checks.replicas(on).passed == (number == 2)
 
 
 def test_exercise_one_run_both_ways(on):
     name = on.session.name("mine") + ":1"
-    assert lab04.one_run(on).hint == 2
+    assert checks.one_run(on).hint == 2
     files = {"report.sh": promises.SCRIPT}
     for recipe, hint in (
         ('FROM labkit/busybox:1\nCOPY report.sh /\nCMD ["sh", "/report.sh"]\n', 0),
         ('FROM labkit/python:1\nCOPY report.sh /\nCMD ["sh", "/report.sh"]\n', 1),
     ):
         building.build(on, name, {**files, "Dockerfile": recipe})
-        assert (lab04.one_run(on).passed, lab04.one_run(on).hint) == (False, hint)
+        assert (checks.one_run(on).passed, checks.one_run(on).hint) == (False, hint)
     building.build(on, name, {**files, "Dockerfile": recipe.replace("COPY", "ENV TZ=CET-1\nCOPY")})
-    assert lab04.one_run(on).passed
+    assert checks.one_run(on).passed

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from labkit.course.benchmark import Benchmark, Series, Subject, measure, published, record
 from labkit.errors import BadInput
-from labkit.experiments.benchmark import Benchmark, Series, Subject, measure, published, record
-from labkit.experiments.isolation_disk import BENCHMARKS
+from labkit.labs.isolation_models.isolation_disk import BENCHMARKS
 from labkit.paths import data_file
 
 from .test_isolation_figures import FACTS

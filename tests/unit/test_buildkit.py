@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from labkit.experiments import buildkit
+from labkit.labs.images_and_registries import buildkit
 
 BEGAN, ENDED = "2026-01-01T00:00:01.25Z", "2026-01-01T00:00:03.750000001Z"
 

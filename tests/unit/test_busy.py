@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from labkit import lab
-from labkit.busy import Busy
+from labkit.course.busy import Busy
+from labkit.course.topic import Topic, experiment
 
 CELL = """
 import time
-from labkit.busy import Busy
+from labkit.course.busy import Busy
 with Busy() as busy:
     busy.share(0.4, "docker run: 4 of 10 & more")
     time.sleep(SECONDS)
@@ -65,19 +65,23 @@ def test_outside_a_notebook_it_does_nothing():
 def test_an_experiment_tells_what_it_does_only_while_it_runs():
     on = SimpleNamespace(progress=None)
 
-    def experiment(on, n=1, *, progress=None):
+    def count(on, n=1, *, progress=None):
         on.progress("one of two")
         progress(0.5, "half")
         return n
 
-    bound = lab._bound(experiment, on)
-    assert bound(n=3) == 3 and on.progress is None
-    assert list(inspect.signature(bound).parameters) == ["n", "progress"]
-
-    def fails(on):
+    def fail(on):
         assert on.progress
         raise ValueError
 
+    class Trial(Topic):
+        counts = experiment(count)
+        fails = experiment(fail)
+
+    trial = Trial(on)
+    assert trial.counts(n=3) == 3 and on.progress is None
+    assert list(inspect.signature(trial.counts).parameters) == ["n", "progress"]
+    assert repr(trial) == "<experiments on trial: counts, fails>"
     with pytest.raises(ValueError):
-        lab._bound(fails, on)()
+        trial.fails()
     assert on.progress is None

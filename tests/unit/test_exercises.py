@@ -8,8 +8,9 @@ import multiprocessing
 import pytest
 
 from labkit import course
+from labkit.course.exercises import LabContent, Question, load, not_yet, passed
+from labkit.course.progress import Progress
 from labkit.errors import BadInput
-from labkit.exercises import LabContent, Progress, Question, load, not_yet, passed
 
 OOM = "08-out-of-memory"
 WRITTEN = [entry.lab for entry in course.labs() if load(entry.lab).exercises]

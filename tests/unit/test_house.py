@@ -3,34 +3,61 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tomllib
 
+from labkit import course
+from labkit.commands.new import named_in
+from labkit.course.result import Result, draws
+from labkit.course.topic import Topic
+from labkit.lab import Lab
 from labkit.paths import COURSE
 
 PACKAGE = COURSE / "labkit"
+LABS = PACKAGE / "labs"
 
 #: From the ground up; a module may import from its own layer and from those before it.
 LAYERS = [
-    {"errors", "units", "paths", "debian", "course", "workingcopy"},
+    {"errors", "units", "paths", "debian", "workingcopy"},
     {"engine"},
     {"images"},
     {"observe"},
-    {"experiments"},
-    {"exercises"},
-    {"figures"},
-    {"widgets"},
-    {"card", "busy", "notebook", "lab", "cli", "commands", "__main__", "__init__"},
+    {"course"},
+    {"labs"},
+    {"lab"},
+    {"commands"},
+    {"cli", "__main__", "__init__"},
 ]
+
+#: Within a lab, by how a file's name begins: experiments come first, the topics (``__init__``) last.
+WITHIN = ["", "figures", "checks", "widget", "__init__"]
+
+#: Where one lab builds on another.
+ARROWS = {
+    ("devops_and_delivery", "images_and_registries"),
+    ("what_docker_solves", "images_and_registries"),
+    ("what_docker_solves", "devops_and_delivery"),
+    ("container_history", "isolation_models"),
+}
 
 AGENT = PACKAGE / "observe" / "agent"
 
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if not path.is_relative_to(AGENT))
+
+
+def named(path: Path) -> str:
+    """A file as a test's name."""
+    return str(path.relative_to(PACKAGE))
 
 
 def layer_of(part: str) -> int:
@@ -39,40 +66,142 @@ def layer_of(part: str) -> int:
     return found[0]
 
 
-def imports_of(path: Path) -> set[str]:
-    """The parts of labkit that a module imports anywhere, as their names right below labkit."""
+def place_of(module: str) -> int:
+    """A module's place within its lab."""
+    return max(number for number, begins in enumerate(WITHIN) if module.startswith(begins))
+
+
+def imports_of(path: Path) -> set[tuple[str, ...]]:
+    """The modules of labkit that a module imports anywhere, as their names below labkit."""
     package = ["labkit", *path.relative_to(PACKAGE).parts[:-1]]
-    found: set[str] = set()
+    found: set[tuple[str, ...]] = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
+        names: list[list[str]] = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
-            module = ".".join([*above, *([node.module] if node.module else [])])
+            module = [*above, *(node.module.split(".") if node.module else [])]
             # "from .. import images" names modules; "from ..errors import X" names what is in one.
-            names = [f"{module}.{alias.name}" for alias in node.names] if module == "labkit" else [module]
-        found |= {name.split(".")[1] for name in names if name.startswith("labkit.")}
+            names = [[*module, alias.name] if is_module([*module, alias.name]) else module for alias in node.names]
+        found |= {tuple(name[1:]) for name in names if name[0] == "labkit" and name[1:]}
     return found
+
+
+def is_module(name: list[str]) -> bool:
+    below = PACKAGE.joinpath(*name[1:])
+    return name[0] == "labkit" and (below.with_suffix(".py").exists() or (below / "__init__.py").exists())
 
 
 def test_the_reader_of_imports_sees_all_forms(tmp_path, monkeypatch):
     """A layering test that sees no import would always pass."""
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
-    (tmp_path / "figures").mkdir()
-    path = tmp_path / "figures" / "x.py"
+    for name in ("images/__init__.py", "labs/one/oom.py", "labs/one/x.py", "labs/two/shop.py", "course/style.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    path = tmp_path / "labs" / "one" / "x.py"
     path.write_text(
-        "import labkit.lab\nfrom ..errors import LabError\nfrom .. import images\nfrom . import style\n"
-        "def f():\n    from labkit.widgets import base\n    from ..engine.faults import explain\nimport json\n"
+        "import labkit.lab\nfrom ...errors import LabError\nfrom ... import images\nfrom . import oom\n"
+        "from ..two import shop\nfrom ..two.shop import Shop\nfrom .oom import grow\n"
+        "def f():\n    from labkit.course import style\n    from ...engine.faults import explain\nimport json\n"
     )
-    assert imports_of(path) == {"lab", "errors", "images", "figures", "widgets", "engine"}
+    assert imports_of(path) == {
+        ("lab",), ("errors",), ("images",), ("labs", "one", "oom"), ("labs", "two", "shop"), ("course", "style"),
+        ("engine", "faults"),
+    }  # fmt: skip
+    assert [place_of(name) for name in ("oom", "figures", "figures_oom", "checks", "widget", "__init__")] == [
+        0, 1, 1, 2, 3, 4,
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", SOURCES, ids=named)
 def test_imports_point_down(path):
     own = layer_of(path.relative_to(PACKAGE).parts[0].removesuffix(".py"))
-    above = {part for part in imports_of(path) if layer_of(part) > own}
+    above = {".".join(module) for module in imports_of(path) if layer_of(module[0]) > own}
     assert not above, f"imports from above: {sorted(above)}"
+
+
+def lab_imports(path: Path) -> set[tuple[str, str]]:
+    """What a file of a lab imports from the labs, as (lab, module); a lab's own topics are its ``__init__``."""
+    return {(*module[1:], "__init__")[:2] for module in imports_of(path) if module[0] == "labs"}
+
+
+@pytest.mark.parametrize("path", sorted(LABS.glob("*/*.py")), ids=named)
+def test_within_a_lab_imports_point_down(path):
+    """Experiment, figures, checks, widget, topics: each may use what comes before it, here and in other labs."""
+    above = {module for module in lab_imports(path) if place_of(module[1]) > place_of(path.stem)}
+    assert not above, f"imports from above: {sorted(above)}"
+
+
+def test_a_lab_builds_on_few_others():
+    """No sideways import but the known ones; and what is no longer used is no longer allowed."""
+    found = {(path.parent.name, lab) for path in LABS.glob("*/*.py") for lab, _ in lab_imports(path)}
+    assert {(lab, other) for lab, other in found if lab != other} == ARROWS
+
+
+def test_folder_notebook_and_course_agree():
+    entries = course.labs()
+    assert sorted(path.parent.name for path in LABS.glob("*/__init__.py")) == sorted(lab.folder for lab in entries)
+    assert sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb")) == sorted(lab.lab for lab in entries)
+    assert {module[1] for module in imports_of(LABS / "__init__.py")} == {lab.folder for lab in entries}
+    for lab in entries:
+        assert (LABS / lab.folder / "checks.py").exists(), lab.folder
+
+
+def bound(node: ast.ClassDef) -> list[str]:
+    """The names that a class binds, in its body and on ``self`` in its ``__init__``."""
+    found = named_in(node)
+    for part in node.body:
+        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            targets = [t for n in ast.walk(part) if isinstance(n, ast.Assign) for t in n.targets]
+            targets += [n.target for n in ast.walk(part) if isinstance(n, ast.AnnAssign)]
+            found += [t.attr for t in targets if isinstance(t, ast.Attribute) and ast.unparse(t.value) == "self"]
+    return found
+
+
+def test_the_reader_of_names_sees_all_forms():
+    text = "class A:\n a = b = 1\n def c(self): self.x = 1\n def __init__(self):\n  self.d: int = 1\n  self.e = 2\n"
+    (node,) = ast.parse(text).body
+    assert bound(node) == ["a", "b", "c", "__init__", "e", "d"]
+
+
+@pytest.mark.parametrize("path", [PACKAGE / "lab.py", *sorted(LABS.glob("*/__init__.py"))], ids=named)
+def test_a_name_is_given_once(path):
+    """A topic named like an attribute of a lab, or two experiments of one name: one would hide the other."""
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    assert classes
+    for node in classes:
+        twice = {name for name in bound(node) if bound(node).count(name) > 1}
+        assert not twice, f"{node.name} has two of each: {sorted(twice)}"
+
+
+def test_a_lab_has_every_topic_by_its_name():
+    """``lab.oom`` is an ``Oom``: what a folder adds, a notebook finds."""
+    topics = {kind.__name__.lower(): kind for lab in course.labs() for kind in topics_of(lab.folder)}
+    made = {name: part.func for name, part in vars(Lab).items() if isinstance(part, cached_property)}
+    assert sorted(made) == sorted(topics)
+    for name, kind in topics.items():
+        assert type(made[name](SimpleNamespace(context=None))) is kind
+
+
+def topics_of(folder: str) -> list[type[Topic]]:
+    module = importlib.import_module(f"labkit.labs.{folder}")
+    found = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, Topic)]
+    return [kind for kind in found if kind is not Topic]
+
+
+def test_two_figures_of_one_name_are_refused():
+    @dataclass(frozen=True)
+    class Found(Result):
+        pass
+
+    def first(found): ...
+
+    def second(found): ...
+
+    draws(Found)(draws(Found)(first))  # a module that is imported again signs up again
+    with pytest.raises(TypeError, match="Found has two figures 'plot'"):
+        draws(Found)(second)
 
 
 @pytest.mark.parametrize("path", sorted(AGENT.glob("*.py")), ids=lambda path: path.name)
@@ -107,7 +236,7 @@ def test_no_file_is_too_long_to_read(name):
     assert len((COURSE / name).read_text().splitlines()) <= 400
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", SOURCES, ids=named)
 def test_every_module_says_what_it_is(path):
     text = path.read_text()
     if text.strip():
@@ -115,7 +244,7 @@ def test_every_module_says_what_it_is(path):
 
 
 #: In these, every public function and class says what it is. A check's title, in its decorator, is its docstring.
-TOLD = ("engine", "images", "observe", "experiments", "exercises", "figures", "widgets")
+TOLD = ("engine", "images", "observe", "course", "labs")
 
 
 def public(path: Path) -> list:
@@ -128,14 +257,18 @@ def public(path: Path) -> list:
 @pytest.mark.parametrize(
     "path",
     [path for path in SOURCES if path.relative_to(PACKAGE).parts[0] in TOLD and path.name != "main.py"],
-    ids=lambda path: str(path.relative_to(PACKAGE)),
+    ids=named,
 )
 def test_whatever_is_public_says_what_it_is(path):
     silent = [node.name for node in public(path) if not ast.get_docstring(node) and not node.decorator_list]
     assert [name for name in silent if name != "main"] == []
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "experiments").glob("*.py")), ids=lambda path: path.stem)
+EXPERIMENTS = [path for path in LABS.glob("*/*.py") if place_of(path.stem) == 0]
+SHARED = [PACKAGE / "course" / f"{name}.py" for name in ("benchmark", "context", "result", "state", "topic")]
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS + SHARED), ids=named)
 def test_experiments_have_one_shape(path):
     """What works on an engine takes the context, as ``on``, before anything else, and says what it returns."""
     for node in public(path):
@@ -163,6 +296,12 @@ def test_importing_labkit_loads_nothing_heavy():
 def test_opening_a_lab_needs_no_figures_yet():
     loaded = loaded_by("import labkit.lab")
     assert "docker" in loaded
+    assert not {"matplotlib", "ipywidgets", "nbformat"} & loaded
+
+
+def test_experiments_load_no_figures_and_no_widgets():
+    loaded = loaded_by("import " + ", ".join(f"labkit.labs.{lab.folder}.checks" for lab in course.labs()))
+    assert "labkit.labs.out_of_memory.oom" in loaded
     assert not {"matplotlib", "ipywidgets", "nbformat"} & loaded
 
 

@@ -11,8 +11,9 @@ import struct
 import pytest
 
 from labkit.errors import BadInput, LabError
-from labkit.experiments import anatomy, classic, layering, platforms, samples, shop
 from labkit.images import archive
+from labkit.labs.devops_and_delivery import shop
+from labkit.labs.images_and_registries import anatomy, classic, layering, platforms, samples
 
 
 def test_chain_id_of_the_base_is_its_diff_id_and_each_next_one_covers_the_stack():

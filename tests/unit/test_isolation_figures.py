@@ -6,20 +6,21 @@ import re
 
 import pytest
 
-from labkit import figures  # noqa: F401 - signs the figures up
+from labkit.course import figures_benchmark, style
+from labkit.course.benchmark import Benchmark, Series
+from labkit.course.figures_benchmark import value_text
 from labkit.engine import EngineFacts
 from labkit.errors import BadInput, LabError
-from labkit.experiments.benchmark import Benchmark, Series
-from labkit.experiments.gvisor import Sandbox
-from labkit.experiments.history import GroupRun, Jail, NamespaceStep, NamespaceSteps, Walk, group_script
-from labkit.experiments.lxc import STEPS, Comparison, Process, lxc_steps
-from labkit.experiments.own_container import PARTS, ROWS, Built, runtime
-from labkit.experiments.timeline import EVENTS, Timeline
-from labkit.experiments.visibility import NAMESPACES, Matrix, NamespaceView
-from labkit.experiments.visibility import ROWS as SEEN
-from labkit.figures import isolation, style
-from labkit.figures.history import layers, side_by_side
-from labkit.figures.isolation import others_chart, value_text
+from labkit.labs.container_history.figures import layers, side_by_side
+from labkit.labs.container_history.history import GroupRun, Jail, NamespaceStep, NamespaceSteps, Walk, group_script
+from labkit.labs.container_history.lxc import STEPS, Comparison, Process, lxc_steps
+from labkit.labs.container_history.own_container import PARTS, ROWS, Built, runtime
+from labkit.labs.container_history.timeline import EVENTS, Timeline
+from labkit.labs.isolation_models import figures
+from labkit.labs.isolation_models.figures import others_chart
+from labkit.labs.isolation_models.gvisor import Sandbox
+from labkit.labs.isolation_models.visibility import NAMESPACES, Matrix, NamespaceView
+from labkit.labs.isolation_models.visibility import ROWS as SEEN
 
 FACTS = EngineFacts(
     kind="host", endpoint="unix:///x", version="1.2.3", api_version="1.44", minimum_api_version="1.24",
@@ -95,7 +96,8 @@ def texts(monkeypatch, draw) -> str:
         found.extend([caption, *(text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text")))])
         return style.picture(figure, alt, caption=caption)
 
-    monkeypatch.setattr(isolation, "picture", keep)
+    monkeypatch.setattr(figures, "picture", keep)
+    monkeypatch.setattr(figures_benchmark, "picture", keep)
     draw()
     return "\n".join(found)
 

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 
 from labkit import course
-from labkit.exercises import load
+from labkit.course.exercises import load
 from labkit.paths import COURSE
 
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9][0-9]-*.ipynb"))

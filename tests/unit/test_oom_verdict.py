@@ -2,7 +2,7 @@
 
 import pytest
 
-from labkit.experiments.oom_verdict import Verdict
+from labkit.labs.out_of_memory.oom_verdict import Verdict
 
 EVENTS = ["create", "start", "oom", "die"]
 

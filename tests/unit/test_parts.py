@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.experiments.parts import _daemons, _filled
+from labkit.labs.engine_architecture.parts import _daemons, _filled
 
 SHIM = ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", "ab", "-address"]
 

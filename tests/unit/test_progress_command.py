@@ -8,8 +8,9 @@ import re
 import pytest
 
 from labkit.cli import main
-from labkit.exercises import Progress, load
-from labkit.figures.course import course_map
+from labkit.course.exercises import load
+from labkit.course.figures_map import course_map
+from labkit.course.progress import Progress
 
 OOM = "08-out-of-memory"
 

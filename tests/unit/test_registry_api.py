@@ -7,7 +7,7 @@ import json
 import pytest
 
 from labkit.errors import BadInput, LabError, NotPossibleHere
-from labkit.experiments.registry_api import RegistryAPI, named
+from labkit.labs.images_and_registries.registry_api import RegistryAPI, named
 from labkit.observe.visitor import Reply
 
 DIGEST = "sha256:" + "0" * 64

@@ -133,7 +133,7 @@ def test_saving_twice_changes_figures_only(course):
 
 BUSY = """
 import time
-from labkit.busy import Busy
+from labkit.course.busy import Busy
 print("before")
 with Busy() as busy:
     busy.say("counting")

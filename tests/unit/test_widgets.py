@@ -6,9 +6,9 @@ import threading
 
 import ipywidgets as w
 
+from labkit.course.style import Picture
+from labkit.course.widget_base import FigureView, LabWidget, button, words
 from labkit.errors import LabError
-from labkit.figures.style import Picture
-from labkit.widgets.base import FigureView, LabWidget, button, words
 
 
 def test_a_figure_takes_no_room_before_the_first_and_says_itself_in_words():

@@ -8,10 +8,10 @@ import itertools
 import pytest
 
 from labkit.engine.facts import EngineFacts
-from labkit.experiments.xray import Series, Xray
-from labkit.experiments.xray_evidence import CLIENT, COARSE, ENGINE, KERNEL, SCAN, Mark, Span, segments
-from labkit.experiments.xray_scan import phases, spans
-from labkit.figures import xray as figure
+from labkit.labs.engine_architecture import figures_xray as figure
+from labkit.labs.engine_architecture.xray import Series, Xray
+from labkit.labs.engine_architecture.xray_evidence import CLIENT, COARSE, ENGINE, KERNEL, SCAN, Mark, Span, segments
+from labkit.labs.engine_architecture.xray_scan import phases, spans
 
 ID = "cd" * 32
 SHIM = ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", ID]

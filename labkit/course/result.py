@@ -1,0 +1,100 @@
+"""What every experiment returns: a typed value that knows its machine and can be shown.
+
+An experiment has no plot in it. The figures beside it, in ``figures.py`` or ``figures_*.py``, sign up here for
+the result they draw (:func:`draws`); they are imported when a result is first plotted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..engine import EngineFacts
+from ..errors import LabError
+
+_drawers: dict[tuple[type, str], Callable] = {}
+
+D = TypeVar("D", bound=Callable)
+
+
+def draws(kind: type, name: str = "plot") -> Callable[[D], D]:
+    """Register a figure for a result type; ``name`` tells several figures of one type apart."""
+
+    def register(function: D) -> D:
+        other = _drawers.setdefault((kind, name), function)
+        if (other.__module__, other.__qualname__) != (function.__module__, function.__qualname__):
+            raise TypeError(f"{kind.__name__} has two figures {name!r}: give one of them a name of its own.")
+        _drawers[kind, name] = function
+        return function
+
+    return register
+
+
+@functools.cache
+def _sign_up(package: str) -> None:
+    for found in pkgutil.iter_modules(importlib.import_module(package).__path__) if package else ():
+        if found.name.startswith("figures"):
+            importlib.import_module(f"{package}.{found.name}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Base of all results.
+
+    ``engine`` is where it was measured. ``str(result)`` gives the facts: text that is the
+    same on every run and every engine. Measured numbers belong into :meth:`plot`.
+    """
+
+    engine: EngineFacts
+
+    def __init_subclass__(cls, **options):
+        # @dataclass would write a repr with every measured number in it; a class's own one it leaves alone.
+        super().__init_subclass__(**options)
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Result.__repr__
+
+    def facts(self) -> str:
+        """The facts of this run, one line or a few."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.facts()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.facts().splitlines()[0]}>"
+
+    def plot(self, figure: str = "plot", **options) -> Any:
+        """The figure of this result, as a picture with a text alternative.
+
+        Raises:
+            LabError: there's no figure of that name for this result.
+        """
+        for kind in type(self).__mro__:
+            if kind is not Result and issubclass(kind, Result):
+                _sign_up(kind.__module__.rpartition(".")[0])
+            if (kind, figure) in _drawers:
+                return _drawers[kind, figure](self, **options)
+        known = sorted({name for (kind, name) in _drawers if isinstance(self, kind)})
+        raise LabError(
+            f"There is no figure {figure!r} for {type(self).__name__}.",
+            next_step=f"Known figures: {', '.join(known) or 'none'}.",
+        )
+
+    def to_json(self) -> str:
+        """The whole result as JSON (for ``data/`` and for ``--json``)."""
+        return json.dumps(dataclasses.asdict(self), default=str)
+
+
+def machine_line(engine: EngineFacts) -> str:
+    """The machine's facts as one line under a figure."""
+    where = "emulated machine" if engine.emulated else "machine"
+    return (
+        f"{engine.name} {engine.version} ({engine.kind}) · Linux {engine.kernel} · cgroup v{engine.cgroup_version} · "
+        f"{where} with {engine.cpus} CPU, {engine.memory / 1024**3:.1f} GiB"
+    )

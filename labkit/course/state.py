@@ -1,0 +1,54 @@
+"""What checks look at: this session's containers as the engine has them, and what happened to them."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from ..engine.faults import explained
+from ..engine.session import ROLE, SESSION
+from .context import Context
+
+
+def containers(on: Context) -> list[dict]:
+    """All containers that the learner made in this session, inspected, newest first.
+
+    labkit's own helpers are left out.
+    """
+    with explained(on.session.engine.endpoint):
+        rows = on.docker.api.containers(all=True, filters={"label": f"{SESSION}={on.session.id}"})
+        made = [row["Id"] for row in rows if ROLE not in row["Labels"]]
+        return [on.docker.api.inspect_container(identifier) for identifier in made]
+
+
+def running(on: Context) -> list[dict]:
+    """Those of :func:`containers` that run."""
+    return [row for row in containers(on) if row["State"]["Status"] == "running"]
+
+
+def namespaces_of(on: Context, rows: list[dict]) -> dict[str, dict[str, str]]:
+    """Namespaces of each container's main process, as the engine's machine has them."""
+    found = {row["pid"]: row["namespaces"] for row in on.observer.processes([row["State"]["Pid"] for row in rows])}
+    return {row["Id"]: found.get(row["State"]["Pid"], {}) for row in rows}
+
+
+def machine_namespaces(on: Context) -> dict[str, str]:
+    """The namespaces that a plain process of the engine's machine is in."""
+    done = on.observer.call("plain", script="for n in /proc/self/ns/*; do echo ${n##*/} $(readlink $n); done")
+    return dict(line.split() for line in done["output"].splitlines() if len(line.split()) == 2)
+
+
+def oom_killed(on: Context, container: dict) -> bool:
+    """Whether the OOM killer struck in a container: by the engine's own event, or its flag.
+
+    The flag alone misses a kill on some engine versions.
+    """
+    if container["State"]["OOMKilled"]:
+        return True
+    created = datetime.fromisoformat(container["Created"][:19] + "+00:00").timestamp()
+    with explained(on.session.engine.endpoint):
+        rows = on.docker.api.events(
+            since=int(created) - 1, until=int(time.time()) + 1, decode=True,
+            filters={"container": container["Id"], "event": "oom"},
+        )  # fmt: skip
+        return any(True for _ in rows)

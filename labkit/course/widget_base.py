@@ -1,0 +1,105 @@
+"""One look for all widgets, and a plain text in place of their ever-changing repr."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable
+
+import ipywidgets as w
+from traitlets import Unicode
+
+from ..errors import LabError
+from .style import Picture
+
+#: Set once per displayed widget; JupyterLab's own variables follow the light and dark theme.
+CSS = """
+<style>
+.labkit-widget { border: 1px solid var(--jp-border-color2, #d0d7de); border-left: 4px solid #0072B2;
+  border-radius: 6px; padding: 10px 14px; margin: 6px 0; max-width: 960px; overflow: visible; }
+.labkit-widget .labkit-title { font-weight: 600; }
+.labkit-widget .labkit-good { color: var(--jp-success-color0, #1b5e20); font-weight: 600; }
+.labkit-widget .labkit-bad { color: var(--jp-error-color1, #b3261e); font-weight: 600; }
+.labkit-widget .labkit-question { margin-top: 8px; }
+.labkit-widget :focus-visible { outline: 2px solid var(--jp-brand-color1, #0072B2); outline-offset: 1px; }
+.labkit-widget .labkit-note { color: var(--jp-ui-font-color2, #616161); }
+.labkit-widget .widget-html-content { line-height: 1.45; white-space: normal; }
+.labkit-widget .widget-radio { width: auto; max-width: 900px; }
+.labkit-widget .widget-radio-box { width: auto; max-width: 900px; height: auto; }
+.labkit-widget .widget-radio-box label { display: flex; align-items: center; white-space: normal;
+  line-height: 1.4; margin: 3px 0; height: auto; }
+.labkit-widget .widget-radio-box label input { order: -1; flex: none; margin: 0 8px 0 0; float: none; }
+</style>
+"""
+
+
+class LabWidget(w.VBox):
+    """Base of the course's widgets.
+
+    Args:
+        children: as for ``VBox``.
+        text: what stands in the notebook where widgets don't run (GitHub, nbval): the same words
+            on every run, no live value.
+    """
+
+    def __init__(self, children, text: str, **options):
+        super().__init__([w.HTML(CSS), *children], **options)
+        self.add_class("labkit-widget")
+        self._text = text
+
+    def beside(self, work: Callable[[], None], starter: w.Button, says: w.HTML) -> None:
+        """Do what a press asks for in a thread of its own, so that the page stays alive.
+
+        Args:
+            work: what to do; a :class:`LabError` in it becomes a sentence in ``says``.
+            starter: the pressed button; it can't be pressed again until the work has ended.
+            says: the widget's line of words.
+        """
+        starter.disabled = True
+
+        def guarded() -> None:
+            try:
+                work()
+            except LabError as fault:
+                says.value = words(str(fault), "bad")
+            finally:
+                starter.disabled = False
+
+        threading.Thread(target=guarded, daemon=True, name=f"labkit-{type(self).__name__}").start()
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_mimebundle_(self, **options):
+        # The text beside the widget must be the same on every run, and whole: ipywidgets cuts its own.
+        return {**super()._repr_mimebundle_(**options), "text/plain": self._text}
+
+
+class FigureView(w.Image):
+    """Where a widget shows figures: takes no room before the first one, and says each one in words, too."""
+
+    #: ipywidgets 8.1 looks at the length of this before it shows any tooltip; its own Image has none.
+    description = Unicode("").tag(sync=True)
+
+    def __init__(self):
+        super().__init__(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+
+    def show(self, picture: Picture) -> None:
+        """Show a figure in place of the one before."""
+        self.tooltip = picture.alt
+        self.value = picture.png
+        self.layout.display = ""
+
+
+def words(text: str, kind: str = "") -> str:
+    """Text as HTML; ``kind`` is ``title``, ``good``, ``bad`` or ``note``. Backticks mark code."""
+    parts = html.escape(text).split("`")
+    marked = "".join(part if n % 2 == 0 else f"<code>{part}</code>" for n, part in enumerate(parts))
+    return f'<span class="labkit-{kind}">{marked}</span>' if kind else marked
+
+
+def button(text: str, hint: str, **options) -> w.Button:
+    """A button with a tooltip; as wide as its text needs."""
+    return w.Button(
+        description=text, tooltip=hint, layout=w.Layout(width="auto", min_width="96px", flex="0 0 auto"), **options
+    )

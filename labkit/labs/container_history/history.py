@@ -1,0 +1,367 @@
+"""Forty years of containers, rebuilt step by step in a workshop on the engine's machine.
+
+``jail`` puts a program behind chroot, ``walk_out`` gets it out again, ``behind_pivot`` shows the same
+walk failing. ``one_namespace`` unshares each namespace by itself, ``group_by_hand`` makes a control
+group with mkdir and echo. The workshop (:mod:`labkit.observe.workshop`) is a container with the
+capabilities that this takes; it plays the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...course.context import Context
+from ...course.result import Result
+from ...engine import OwnedEngine
+from ...errors import BadInput, LabError
+from ...units import show_size, size, yes_no
+from .lxc import owned_engine
+
+# The jail: /jail has programs (those of the workshop, mounted) and one file of its own. Outside there
+# are a file, a process and a host name that a prisoner shouldn't know.
+_SETUP = r"""
+hostname the-machine
+echo "a file of the machine" > /outside
+ps -o args | grep -q "[n]eighbour-sleeps" || (sh -c 'while :; do sleep 60; done' neigh""bour-sleeps > /dev/null 2>&1 &)
+mkdir -p /jail/usr /jail/proc /jail/dev /jail/tmp /jail/etc /jail/root
+for name in bin sbin lib lib64; do test -e /jail/$name || ln -s usr/$name /jail/$name; done
+test -e /jail/usr/bin || mount --bind /usr /jail/usr
+test -e /jail/dev/zero || { mknod -m 666 /jail/dev/zero c 1 5; mknod -m 666 /jail/dev/null c 1 3; }
+mountpoint -q /jail/proc || mount -t proc proc /jail/proc
+echo "a file of the jail" > /jail/inside
+"""
+
+_LOOK = r"""
+one() { printf '%s\t%s\n' "$1" "$2"; }
+one files "$(ls / | tr '\n' ' ')"
+one outside "$(test -e /outside && echo yes || echo no)"
+one neighbour "$(ps -o args | grep -q "[n]eighbour-sleeps" && echo yes || echo no)"
+one hostname "$(hostname)"
+one memory "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)"
+one net "$(readlink /proc/self/ns/net)"
+one pid "$(readlink /proc/self/ns/pid)"
+"""
+
+
+def _rows(text: str) -> dict[str, str]:
+    return {name: value for name, tab, value in (line.partition("\t") for line in text.splitlines()) if tab}
+
+
+def prepare(on: Context) -> None:
+    """Make the jail and what lies outside of it; safe to call again."""
+    on.workshop.shell(_SETUP)
+
+
+@dataclass(frozen=True)
+class Jail(Result):
+    """What a program sees outside and inside of a root directory changed by chroot."""
+
+    outside: dict[str, str]
+    inside: dict[str, str]
+
+    def facts(self) -> str:
+        hidden = self.inside["outside"] == "no"
+        same = lambda key: self.inside[key] == self.outside[key]  # noqa: E731
+        return (
+            f"the machine's files hidden: {yes_no(hidden)}\n"
+            f"processes hidden: {yes_no(self.inside['neighbour'] == 'no')} · host name its own: {yes_no(not same('hostname'))}"
+            f" · network its own: {yes_no(not same('net'))} · memory limited: {yes_no(not same('memory'))}"
+        )
+
+
+def jail(on: Context) -> Jail:
+    """Run the same look-around in the workshop and behind ``chroot /jail``."""
+    prepare(on)
+    outside = _rows(on.workshop.shell(_LOOK))
+    inside = _rows(on.workshop.shell(f"chroot /jail sh -c {_quote(_LOOK)}"))
+    return Jail(on.facts, outside, inside)
+
+
+def _quote(script: str) -> str:
+    import shlex
+
+    return shlex.quote(script)
+
+
+_WALK = """\
+import os
+os.mkdir("/door")
+os.chroot("/door")           # the root moves below us; our working directory stays outside of it
+for step in range(64):
+    os.chdir("..")           # nothing stops us at the root that we are no longer below
+os.chroot(".")               # here is the top: make it our root
+print(" ".join(sorted(os.listdir("/"))))
+"""
+
+
+def walk_program() -> str:
+    """The way out of a chroot, for a program that is root there."""
+    return _WALK
+
+
+@dataclass(frozen=True)
+class Walk(Result):
+    """Where the walk led: ``listing`` is what it found at the top, ``prison`` what held it."""
+
+    prison: str
+    listing: list[str]
+
+    @property
+    def escaped(self) -> bool:
+        return "outside" in self.listing
+
+    def facts(self) -> str:
+        return (
+            f"out of {self.prison}: {'escaped' if self.escaped else 'still inside'}"
+            f" · sees the machine's file: {yes_no(self.escaped)} · sees the jail's file: {yes_no('inside' in self.listing)}"
+        )
+
+
+def walk_out(on: Context) -> Walk:
+    """Run the walk as root behind ``chroot /jail``."""
+    prepare(on)
+    on.workshop.shell("rm -rf /jail/door")
+    text = on.workshop.shell(f"chroot /jail python3 -c {_quote(_WALK)}")
+    return Walk(on.facts, "chroot", text.split())
+
+
+# pivot_root swaps the root of a whole mount namespace, and the old one is then unmounted: there is
+# nothing left to walk to. It wants the new root to be a mount point.
+_PIVOT = r"""
+mount --make-rprivate /
+mount --rbind /jail /jail
+cd /jail
+mkdir -p old
+pivot_root . old
+umount -l /old
+rm -rf /door
+python3 -c "$WALK"
+"""
+
+
+def behind_pivot(on: Context) -> Walk:
+    """Run the same walk after ``pivot_root`` in a mount namespace of its own."""
+    prepare(on)
+    text = on.workshop.shell(f"/usr/bin/unshare --mount sh -c {_quote(_PIVOT)}", WALK=_WALK)
+    return Walk(on.facts, "pivot_root in a mount namespace", text.split())
+
+
+#: Each namespace: the flag of unshare, what to do inside, and how to see it inside and outside.
+_ALONE = {
+    "uts": ("--uts", "hostname changed", "hostname"),
+    "mnt": ("--mount", "mount -t tmpfs none /mnt-test; touch /mnt-test/only-here", "ls /mnt-test | wc -l"),
+    "pid": ("--pid --fork --mount-proc", "true", "ls -d /proc/[0-9]* | wc -l | awk '{ print ($1 > 4) ? \"many processes\" : \"its own processes\" }'"),
+    "net": ("--net", "ip link set lo mtu 1400", "ip -o link show lo | grep -o 'mtu [0-9]*'"),
+    "ipc": ("--ipc", "python3 -c 'import ctypes; ctypes.CDLL(None).shmget(4711, 4096, 0o1600)'", "awk 'NR > 1' /proc/sysvipc/shm | wc -l"),
+    "user": ("--user --map-root-user", "true", "awk '{ print $3, \"user ids mapped\" }' /proc/self/uid_map"),
+    "cgroup": ("--cgroup", "true", "cut -d: -f3 /proc/self/cgroup | sort -u | head -n 1"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NamespaceStep:
+    """One namespace alone: what was asked, and the answer inside and outside of it."""
+
+    name: str
+    flag: str
+    inside: str
+    outside: str
+    others_shared: bool
+
+
+@dataclass(frozen=True)
+class NamespaceSteps(Result):
+    """Each namespace by itself."""
+
+    steps: list[NamespaceStep]
+
+    def facts(self) -> str:
+        rows = []
+        for step in self.steps:
+            rows.append(
+                f"{step.name:<7}differs inside: {yes_no(step.inside != step.outside)}"
+                f" · all other namespaces shared: {yes_no(step.others_shared)}"
+            )
+        return "\n".join(rows)
+
+
+def each_namespace(on: Context) -> NamespaceSteps:
+    """Unshare one namespace at a time in the workshop, change something inside, look inside and outside.
+
+    uts: another host name. mnt: a mount nobody else sees. pid: processes. net: interfaces. ipc: a
+    shared memory segment. user: root inside is mapped to another user outside. cgroup: the path that
+    a process sees of its own group.
+    """
+    prepare(on)
+    steps = []
+    for name, (flag, change, look) in _ALONE.items():
+        on.say(f"the {name} namespace alone")
+        # A new pid namespace is seen by the proc that is mounted in it, which takes a mount namespace too.
+        allowed = {name, "mnt"} if name == "pid" else {name}
+        ids = "readlink /proc/self/ns/*; echo ---"
+        script = f"mkdir -p /mnt-test; /usr/bin/unshare {flag} sh -c {_quote(f'{ids}; {change}; {look}')}; echo ===; {ids}; {look}"
+        text = on.workshop.shell(script)
+        inside, outside = text.split("===")
+        (inside_ids, inside_look), (outside_ids, outside_look) = inside.split("---"), outside.split("---")
+        differ = {line.split(":")[0] for line in set(inside_ids.split()) ^ set(outside_ids.split())}
+        differ = {"pid" if kind == "pid_for_children" else kind for kind in differ}
+        steps.append(
+            NamespaceStep(name, f"unshare {flag}", inside_look.strip(), outside_look.strip(), differ <= allowed)
+        )
+    on.workshop.shell("hostname the-machine; rmdir /mnt-test")
+    return NamespaceSteps(on.facts, steps)
+
+
+# The same group on both versions. Version 1 has a folder per controller; on version 2 a group that has
+# children may hold no processes itself, so the workshop's own move into a leaf first.
+_GROUP = {
+    1: r"""
+for c in memory pids cpu; do
+  mkdir -p /sys/fs/cgroup/$c$OWN/by-hand
+done
+cd /sys/fs/cgroup
+echo $MEMORY > memory$OWN/by-hand/memory.limit_in_bytes
+echo $MEMORY > memory$OWN/by-hand/memory.memsw.limit_in_bytes 2> /dev/null
+echo $PIDS   > pids$OWN/by-hand/pids.max
+echo 100000  > cpu$OWN/by-hand/cpu.cfs_period_us
+echo $CPU    > cpu$OWN/by-hand/cpu.cfs_quota_us
+join() { for c in memory pids cpu; do echo $1 > /sys/fs/cgroup/$c$OWN/by-hand/cgroup.procs; done; }
+""",
+    2: r"""
+cd /sys/fs/cgroup$OWN
+mkdir -p main by-hand
+for p in $(cat cgroup.procs); do echo $p > main/cgroup.procs; done 2> /dev/null
+echo "+memory +pids +cpu" > cgroup.subtree_control
+echo $MEMORY       > by-hand/memory.max
+echo 0             > by-hand/memory.swap.max
+echo $PIDS         > by-hand/pids.max
+echo $CPU 100000   > by-hand/cpu.max
+join() { echo $1 > /sys/fs/cgroup$OWN/by-hand/cgroup.procs; }
+""",
+}
+
+_TRIALS = r"""
+counter() { sed -n "s/^$1 //p" $2 2>/dev/null || true; }
+mkfifo /tmp/gate 2>/dev/null || true
+run() { sh -c 'read -r _ < /tmp/gate; eval "$0"' "$1" > /tmp/out 2>&1 & job=$!; join $job; echo > /tmp/gate; wait $job; status=$?; }
+run 'dd if=/dev/zero of=/dev/null bs=$((2 * MEMORY)) count=1'
+echo "memory $status"
+run 'for i in $(seq 1 60); do sleep 1 & done; wait'
+grep -qiE "fork|resource|unavailable" /tmp/out && echo "pids refused" || echo "pids allowed"
+sleep 1.2
+run 'read -r now _ < /proc/uptime; end=$((${now%.*} + 2)); while [ ${now%.*} -lt $end ]; do read -r now _ < /proc/uptime; done'
+echo "throttled $(counter nr_throttled $STAT)"
+rm -f /tmp/gate
+"""
+
+
+def group_script(version: int) -> str:
+    """The steps that make a control group by hand, for cgroup version 1 or 2.
+
+    Raises:
+        BadInput: there's no such version.
+    """
+    if version not in _GROUP:
+        raise BadInput(f"There is no cgroup version {version}.", next_step="Choose 1 or 2.")
+    return _GROUP[version].strip()
+
+
+@dataclass(frozen=True)
+class GroupRun(Result):
+    """A control group made by hand, and what became of three programs that ignored it.
+
+    ``throttled`` is how often the kernel made the busy loop wait for its next share of the processor.
+    """
+
+    memory: int
+    killed: bool
+    forks_refused: bool
+    throttled: int
+    version: int
+
+    def facts(self) -> str:
+        return (
+            f"takes twice the memory: killed: {yes_no(self.killed)}\n"
+            f"starts 60 processes: refused: {yes_no(self.forks_refused)}\n"
+            f"keeps the processor busy: made to wait: {yes_no(self.throttled > 0)}"
+        )
+
+
+def own_group(on: Context) -> str:
+    """The workshop's own control group, as a path below the hierarchy's root."""
+    text = on.workshop.shell(
+        r"grep -E '^0::|:memory:|[:,]memory[,:]' /proc/self/cgroup | tail -n 1 | cut -d: -f3"
+    ).strip()
+    return text.removesuffix("/main")
+
+
+def group_by_hand(
+    on: Context, memory: str | int = "16m", *, pids: int = 20, cpu: float = 0.2, own: object = None
+) -> GroupRun:
+    """Make a control group below the workshop's own with mkdir and echo, and run three programs in it.
+
+    One takes twice the memory, one starts 60 processes, one keeps the processor busy for a second or
+    two. The group is removed at the end.
+
+    Args:
+        on: the context.
+        memory: the limit, such as ``"16m"``.
+        pids: how many processes the group may have.
+        cpu: processors, such as 0.2.
+        own: a lab on an owned engine, such as ``lab.own()``: as root on its machine, not in a workshop.
+
+    Raises:
+        BadInput: a limit that can't be, or the other engine isn't owned.
+        LabError: the machine doesn't let the workshop write control groups.
+    """
+    if own is not None:
+        on, engine = owned_engine(own)
+    limit, version = size(memory), on.facts.cgroup_version
+    if limit < 1024**2 or limit > on.facts.memory // 4:
+        raise BadInput(f"{show_size(limit)} is no sensible limit here.", next_step="Try memory='16m'.")
+    if not 0.01 <= cpu <= on.facts.cpus or pids < 5:
+        raise BadInput(
+            "cpu must be between 0.01 and the machine's processors, pids at least 5.", next_step="Try cpu=0.2, pids=20."
+        )
+    group = "/labkit-lab" if own is not None else own_group(on)
+    stat = f"/sys/fs/cgroup/cpu{group}/by-hand/cpu.stat" if version == 1 else f"/sys/fs/cgroup{group}/by-hand/cpu.stat"
+    values = {"OWN": group, "MEMORY": limit, "PIDS": pids, "CPU": int(cpu * 100_000), "STAT": stat}
+    script = f"{_GROUP[version]}{_TRIALS}"
+    if own is not None:
+        text = _as_root(engine, group, script, values)
+    else:
+        try:
+            text = on.workshop.shell(script, **{name: str(value) for name, value in values.items()})
+        finally:
+            remove_groups(on)
+    found = dict(
+        line.split(maxsplit=1)
+        for line in text.splitlines()
+        if line.split()[:1] and line.split()[0] in ("memory", "pids", "throttled")
+    )
+    if set(found) < {"memory", "pids"}:
+        raise LabError("The trials in the control group did not end.", cause=text.strip()[-300:])
+    return GroupRun(
+        on.facts,
+        limit,
+        found["memory"] == "137",
+        found["pids"] == "refused",
+        int(found.get("throttled", "0") or 0),
+        version,
+    )
+
+
+def _as_root(engine: OwnedEngine, group: str, script: str, values: dict) -> str:
+    """The same on an owned engine's machine; its control groups are version 2's."""
+    root = f"/sys/fs/cgroup{group}"
+    given = "".join(f"export {name}={_quote(str(value))}; " for name, value in values.items())
+    folders = f"rmdir {root}/by-hand {root}/main {root} 2>/dev/null"
+    try:
+        return engine.shell(f"mkdir -p {root}; {given}{script}", timeout=120)
+    finally:
+        engine.shell(f"for try in 1 2 3 4 5 6 7 8; do {folders}; test -d {root} || break; sleep 0.5; done", check=False)
+
+
+def remove_groups(on: Context) -> None:
+    """Remove the groups below the workshop's own, once their processes have ended."""
+    on.workshop.call("remove_below", patience=5.0)

@@ -1,0 +1,205 @@
+"""LXC's system container against Docker's application container, both really run.
+
+LXC is set up on an engine that the lab owns, by hand and as root on its machine: a bridge, a root
+filesystem, a configuration, services. Docker runs one program from an image. Then both are looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...course.context import Context
+from ...course.result import Result
+from ...engine import OwnedEngine
+from ...errors import BadInput, LabError
+from ...units import yes_no
+
+NAME, BRIDGE = "labkit-system", "labkit-lxc0"
+_ROOTFS = f"/var/lib/lxc/{NAME}/rootfs"
+
+#: What one types for a system container with LXC, and why. ``lxc-net`` and larger templates take some of it off.
+STEPS: tuple[tuple[str, str], ...] = (
+    (f"ip link add {BRIDGE} type bridge", "a network: first a bridge,"),
+    (f"ip addr add 10.0.3.1/24 dev {BRIDGE}", "its address,"),
+    (f"ip link set {BRIDGE} up", "switched on"),
+    (f"lxc-create -n {NAME} -t busybox", "a root filesystem from a template"),
+    (f"echo lxc.net.0.type = veth >> /var/lib/lxc/{NAME}/config", "a virtual cable"),
+    (f"echo lxc.net.0.flags = up >> /var/lib/lxc/{NAME}/config", "that is switched on,"),
+    (f"echo lxc.net.0.link = {BRIDGE} >> /var/lib/lxc/{NAME}/config", "connected to that bridge,"),
+    (f"echo lxc.net.0.ipv4.address = 10.0.3.10/24 >> /var/lib/lxc/{NAME}/config", "and an address"),
+    (f"sed -i /udhcpc/d {_ROOTFS}/etc/init.d/rcS", "which is fixed: no DHCP client"),
+    (f"echo ::respawn:/bin/httpd -f -p 80 -h /etc >> {_ROOTFS}/etc/inittab", "a service for init: web"),
+    (f"echo ::respawn:/bin/crond -f >> {_ROOTFS}/etc/inittab", "another: cron,"),
+    (f"mkdir -p {_ROOTFS}/var/spool/cron/crontabs", "and the folder that it looks into"),
+    (f"lxc-start -n {NAME} -l INFO -o /tmp/{NAME}.log", "start it: init comes up, then its services"),
+)
+
+_STOP = (
+    f"lxc-stop -k -n {NAME}",
+    f"lxc-destroy -n {NAME}",
+    f"ip link del {BRIDGE}",
+    f"rm -rf /var/lib/lxc/{NAME} /tmp/{NAME}.log",
+)
+
+
+def lxc_steps() -> str:
+    """The commands for LXC, each with its reason."""
+    return "\n".join(f"# {why}\n{command}" for command, why in STEPS)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process as its container numbers it."""
+
+    pid: int
+    parent: int
+    command: str
+
+
+@dataclass(frozen=True)
+class Comparison(Result):
+    """Both containers as they ran: process trees, set-up, network, answers and what a restart keeps."""
+
+    lxc: list[Process]
+    docker: list[Process]
+    lxc_setup: int
+    docker_setup: int
+    lxc_answers: bool
+    docker_answers: bool
+    lxc_stop: str
+    docker_stop: str
+
+    def services(self) -> list[str]:
+        """What init of the system container started, without terminals."""
+        names = {row.command.split()[0].rsplit("/", 1)[-1] for row in self.lxc if row.parent == 1}
+        return sorted(names - {"getty", "sh", "init"})
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """The comparison as a table: what, LXC, Docker."""
+        return [
+            ("process 1", self.lxc[0].command, self.docker[0].command),
+            ("processes", str(len(self.lxc)), str(len(self.docker))),
+            ("services under init", ", ".join(self.services()), "none: one application"),
+            ("commands to set it up", str(self.lxc_setup), str(self.docker_setup)),
+            ("where its files come from", "a template, copied into a folder", "an image with layers and a digest"),
+            ("network", "bridge, cable and address by hand", "made by the engine"),
+            ("how it stops", self.lxc_stop, self.docker_stop),
+        ]
+
+    def facts(self) -> str:
+        return (
+            f"LXC: process 1 is init: {yes_no('init' in self.lxc[0].command)} · under it: {', '.join(self.services())}"
+            f" · web answers: {yes_no(self.lxc_answers)} · commands: {self.lxc_setup}\n"
+            f"Docker: process 1 is the application: {yes_no('httpd' in self.docker[0].command)} · processes: {len(self.docker)}"
+            f" · web answers: {yes_no(self.docker_answers)} · commands: {self.docker_setup}"
+        )
+
+
+def owned_engine(other) -> tuple[Context, OwnedEngine]:
+    """Context and engine of a lab on an owned engine.
+
+    Raises:
+        BadInput: the engine isn't one that the lab owns.
+    """
+    context = getattr(other, "context", other)
+    engine = context.session.engine
+    if not isinstance(engine, OwnedEngine):
+        raise BadInput("This needs root on an engine that the lab owns.", next_step="Pass lab.own().")
+    return context, engine
+
+
+@contextlib.contextmanager
+def system_container(engine: OwnedEngine) -> Iterator[None]:
+    """A running LXC system container for the length of a ``with`` block.
+
+    Raises:
+        LabError: a step failed; where LXC wrote a log, its reason is in the sentence.
+    """
+    clean_up(engine)
+    try:
+        for command, why in STEPS:
+            try:
+                engine.shell(command, timeout=90)
+            except LabError as fault:
+                log = engine.shell(
+                    f"grep -E 'ERROR|WARN' /tmp/{NAME}.log 2>/dev/null | cut -c1-300 | head -n 3", check=False
+                )
+                raise LabError(
+                    f"LXC stopped at this step: {command} ({why.rstrip(',')}).",
+                    cause=f"Its log says: {log.strip()}" if log.strip() else fault.cause,
+                    next_step="Run the cell again; the remains of this try are gone.",
+                ) from fault
+        engine.shell(f"lxc-wait -n {NAME} -s RUNNING -t 30")
+        yield
+    finally:
+        clean_up(engine)
+
+
+def clean_up(engine: OwnedEngine) -> None:
+    """Remove the system container and its bridge; none there is fine."""
+    engine.shell("; ".join(f"{command} 2>/dev/null" for command in _STOP) + "; true", check=False)
+
+
+def _tree(text: str) -> list[Process]:
+    rows = []
+    for line in text.splitlines():
+        words = line.split(None, 2)
+        if len(words) == 3 and words[0].isdigit() and words[1].isdigit():
+            rows.append(Process(int(words[0]), int(words[1]), words[2].strip()))
+    return rows
+
+
+def _answers(engine: OwnedEngine, address: str) -> bool:
+    """Whether a web server there serves its list of users; it gets some seconds to come up."""
+    ask = f"exec 3<>/dev/tcp/{address}/80 && printf 'GET /passwd HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q root <&3"
+    look = f"timeout 3 bash -c {shlex.quote(ask)} 2>/dev/null"
+    text = engine.shell(
+        f"for i in $(seq 1 30); do {look} && echo yes && break; sleep 0.2; done", check=False, timeout=150
+    )
+    return text.strip() == "yes"
+
+
+# ps without a header; the reading itself is left out.
+_PS = "ps -o pid,ppid,args | grep -vE 'PID|ps -o|grep'"
+
+
+def lxc_against_docker(on: Context, other: Context) -> Comparison:
+    """Run a system container with LXC and an application container with Docker, and compare.
+
+    Both serve the same files with the same busybox; LXC's also has cron and the system log, under an
+    init of its own.
+
+    Args:
+        on: the lab's own context (its facts go into the result).
+        other: a lab on an owned engine, such as ``lab.own()``.
+
+    Raises:
+        BadInput: the other engine isn't owned.
+        LabError: LXC or the engine refused; the sentence says why.
+    """
+    context, engine = owned_engine(other)
+    on.say(f"LXC: {len(STEPS)} commands, and its services come up")
+    with system_container(engine):
+        lxc_answers = _answers(engine, "10.0.3.10")
+        lxc = _tree(engine.shell(f"lxc-attach -n {NAME} -- /bin/sh -c {shlex.quote(_PS)}", timeout=60))
+        on.say("LXC: its init shuts down")
+        engine.shell(f"lxc-stop -n {NAME} --nokill -t 20", check=False, timeout=60)
+        stopped = engine.shell(f"lxc-info -n {NAME} -s", check=False)
+    on.say("Docker: one command")
+    command = ["httpd", "-f", "-p", "80", "-h", "/etc"]
+    with context.container(context.image(), command) as web:
+        web.reload()
+        address = web.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+        docker_answers = _answers(engine, address)
+        rows = web.top(ps_args="-eo pid,ppid,args")["Processes"]
+        docker = [Process(number, 0 if number == 1 else 1, row[2]) for number, row in enumerate(rows, 1)]
+        web.kill()
+    if not lxc:
+        raise LabError("The system container showed no processes.", next_step="Run the cell again.")
+    return Comparison(
+        on.facts, lxc, docker, len(STEPS), 1, lxc_answers, docker_answers,
+        "init shuts its services down" if "STOPPED" in stopped else "killed", "the application gets a signal",
+    )  # fmt: skip

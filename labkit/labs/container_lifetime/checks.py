@@ -1,0 +1,200 @@
+"""Lab 07: predictions, exercises and quiz."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from ...course.context import Context
+from ...course.exercises import LabContent, Outcome, not_yet, passed
+from ...course.state import containers
+from ...engine.faults import explained
+
+CONTENT = LabContent("07-container-lifetime")
+
+CONTENT.prediction(
+    "paused",
+    "A running container is paused. What does the engine say about it?",
+    ("Running=false, Paused=true", "Running=true, Paused=true", "Status=stopped"),
+    1,
+    "Its processes are frozen, not gone. The engine calls the state paused, and it still counts as running.",
+)
+CONTENT.prediction(
+    "life",
+    "A container's main process ends after one second. What is left?",
+    (
+        "Nothing: the container is gone",
+        "The container, exited, and it can be started again",
+        "Its other processes run on",
+    ),
+    1,
+    "The run is over, and every process in it. The container itself stays until somebody removes it.",
+)
+CONTENT.prediction(
+    "stop",
+    "The main process is `sh`, which starts your program and waits. How long does `docker stop` take?",
+    ("An instant: the shell passes the signal on", "Ten seconds, then the engine kills it", "For ever"),
+    1,
+    "The kernel hands process 1 no signal it has no handler for, and a shell doesn't pass it on. "
+    "After the grace period of ten seconds comes SIGKILL.",
+)
+CONTENT.prediction(
+    "zombies",
+    "Five orphans end in a container whose process 1 is `sleep`. What becomes of them?",
+    ("They vanish", "They stay in the process table as zombies", "The container is restarted"),
+    1,
+    "Orphans are handed to process 1, which should ask how they ended. `sleep` never asks. An init does.",
+)
+CONTENT.prediction(
+    "layer",
+    "A file was written inside a container. In which case is it lost?",
+    ("stop, then start", "restart", "remove, then create one of the same name"),
+    2,
+    "The writable layer belongs to the container object, not to its run: it goes when the container is removed.",
+)
+
+CONTENT.ask(
+    "code-125",
+    "`docker run` ends with 125. What happened inside the container?",
+    ("Its program failed", "Nothing: it never ran", "It ran out of memory"),
+    1,
+    "125 is docker's own: the engine refused before there was anything to run.",
+)
+CONTENT.ask(
+    "126-127",
+    "Which code says that the program does not exist in the image?",
+    ("125", "126", "127"),
+    2,
+    "127: not found. 126: found, but it can't be executed. Both as in a shell.",
+)
+CONTENT.ask(
+    "stopped",
+    "What does the engine call the state after `docker stop`?",
+    ("stopped", "exited", "removed"),
+    1,
+    "There is no state named stopped. The notes' word for it is `exited` in the API.",
+)
+CONTENT.ask(
+    "init",
+    "What does `--init` add?",
+    (
+        "A process 1 that passes signals on and clears away zombies",
+        "A restart policy",
+        "systemd, with services",
+    ),
+    0,
+    "A tiny program as process 1, with yours as its child: signals arrive, orphans are asked after.",
+)
+CONTENT.ask(
+    "backoff",
+    "Why does the engine wait longer before each further restart?",
+    (
+        "So that a container that fails at once doesn't keep the machine busy",
+        "Because its image is loaded anew",
+        "It only seems so",
+    ),
+    0,
+    "100 ms, doubled each time up to a minute; a run of ten seconds or more sets it back.",
+)
+
+
+@CONTENT.exercise(
+    "all-states",
+    "Four states at once",
+    "`lab.docker.containers.create(…)` makes one that is created and nothing more.",
+    "`container.pause()` freezes a running one; give it something long to do, such as `sleep 600`.",
+    'An exited one: run `["true"]` with `detach=True` and don\'t remove it.',
+)
+def all_states(on: Context) -> Outcome:
+    have = {row["State"]["Status"] for row in containers(on)}
+    hints = {"created": 0, "running": 1, "paused": 1, "exited": 2}
+    for state, hint in hints.items():
+        if state not in have:
+            return not_yet(f"no container of this session is {state}.", hint)
+    return passed("created, running, paused and exited, all at the same time.")
+
+
+@CONTENT.exercise(
+    "goodbye",
+    "A quick goodbye",
+    "It has to be ended with `container.stop()`, which asks with SIGTERM first.",
+    "`sleep` as process 1 has no handler for SIGTERM, and a shell passes nothing on.",
+    "`init=True` puts an init in front: then `sleep` gets the signal, and ends with 143.",
+)
+def goodbye(on: Context) -> Outcome:
+    ended = [row for row in containers(on) if row["State"]["Status"] == "exited"]
+    asked = [(row, _signals(on, row)) for row in ended]
+    asked = [(row, signals) for row, signals in asked if "15" in signals]
+    if not asked:
+        return not_yet("no container of this session has been asked to stop.", 0)
+    if all("9" in signals or row["State"]["ExitCode"] == 137 for row, signals in asked):
+        return not_yet("it was asked, did not listen, and was killed after the grace period.", 1)
+    return passed("it was asked with SIGTERM, and left without being killed.")
+
+
+@CONTENT.exercise(
+    "second-life",
+    "A second life",
+    'Write the file while the container runs: `container.exec_run(["touch", "/note"])`.',
+    "`container.stop()` and `container.start()`, or `container.restart()`: a second run of the same container.",
+    "Don't remove it and don't make a new one: the file is in this container's own layer.",
+)
+def second_life(on: Context) -> Outcome:
+    with explained(on.session.engine.endpoint):
+        noted = [
+            row for row in containers(on)
+            if "/note" in {change["Path"] for change in on.docker.api.diff(row["Id"]) or []}
+        ]  # fmt: skip
+    if not noted:
+        return not_yet("no container of this session has a file /note in its layer.", 0)
+    running = [row for row in noted if row["State"]["Running"]]
+    if not any(_count(on, row, "start") >= 2 for row in noted):
+        return not_yet("the file is there, but its container has had one run only.", 1)
+    if not any(_count(on, row, "start") >= 2 for row in running):
+        return not_yet("it had its second run, but it is not running now.", 1)
+    return passed("it runs for the second time, and the file of its first run is there.")
+
+
+@CONTENT.exercise(
+    "persistent",
+    "It keeps trying",
+    '`restart_policy={"Name": "on-failure", "MaximumRetryCount": 3}` makes the engine try again.',
+    'Only a run that fails is tried again: the program\'s exit code must not be 0. `["false"]` will do.',
+    "Give it a few seconds: the pauses between attempts grow.",
+)
+def persistent(on: Context) -> Outcome:
+    policies = [row for row in containers(on) if row["HostConfig"]["RestartPolicy"]["Name"] not in ("", "no")]
+    if not policies:
+        return not_yet("no container of this session has a restart policy.", 0)
+    # The engine may still be in one of its growing pauses; on a busy machine each attempt takes seconds.
+    began = seen = time.monotonic()
+    while time.monotonic() - seen < 8 and time.monotonic() - began < 60:
+        found = [on.docker.api.inspect_container(row["Id"]) for row in policies]
+        best = max(row["RestartCount"] for row in found)
+        if best >= 3:
+            break
+        if any(row["State"]["Restarting"] for row in found):
+            seen = time.monotonic()
+        time.sleep(0.2)
+    if best == 0:
+        return not_yet("it has a policy, but the engine has had no reason to restart it.", 1)
+    if best < 3:
+        return not_yet(f"the engine has restarted it {best} times so far; three are wanted.", 2)
+    return passed("the engine has restarted it three times or more.")
+
+
+def _events(on: Context, container: dict) -> list[dict]:
+    created = datetime.fromisoformat(container["Created"][:19] + "+00:00").timestamp()
+    with explained(on.session.engine.endpoint):
+        return list(on.docker.api.events(
+            since=int(created) - 1, until=int(time.time()) + 1, decode=True,
+            filters={"container": container["Id"], "type": "container"},
+        ))  # fmt: skip
+
+
+def _signals(on: Context, container: dict) -> list[str]:
+    return [row["Actor"]["Attributes"].get("signal", "") for row in _events(on, container) if row["Action"] == "kill"]
+
+
+def _count(on: Context, container: dict, action: str) -> int:
+    return sum(row["Action"] == action for row in _events(on, container))

@@ -1,0 +1,322 @@
+"""How a container's run ends: exit codes, signals to process 1, zombies, restarts."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ...course.context import Context
+from ...course.result import Result
+from ...engine.dockercli import with_labels
+from ...engine.faults import explained
+from ...errors import LabError, NotPossibleHere
+from ...units import yes_no
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One way to end: the ``docker run`` that does it, the code, and who gave that code."""
+
+    code: int
+    command: str
+    meaning: str
+    #: Whether the container ever ran, and what the engine keeps as its State.ExitCode.
+    started: bool
+    state_code: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Codes(Result):
+    """Exit codes, each produced by a real run."""
+
+    endings: list[Ending]
+
+    def facts(self) -> str:
+        rows = [f"{one.code:>4}  {one.command:<51} {one.meaning}" for one in self.endings]
+        return "\n".join(["code  docker run …", *rows])
+
+
+# (flags, command, what is done to it meanwhile, meaning)
+_ENDINGS = (
+    ("", "true", "", "the program ended well"),
+    ("", "false", "", "the program's own code: it failed"),
+    ("--memory 1k", "true", "", "docker itself: the engine refused"),
+    ("", "/etc/passwd", "", "found, but not executable"),
+    ("", "nosuch", "", "no such program"),
+    ("", "sleep 600", "kill", "128 + 9: SIGKILL"),
+    ("--init", "sleep 600", "stop", "128 + 15: SIGTERM"),
+)
+
+
+def exit_codes(on: Context) -> Codes:
+    """Produce 0, 1, 125, 126, 127, 137 and 143 with the real client, at the same time.
+
+    Raises:
+        NotPossibleHere: this machine has no ``docker`` command line.
+    """
+    if on.session.engine.cli_path(on.say) is None:
+        raise NotPossibleHere(
+            "This machine has no docker command line, and 125 is its own exit code.",
+            next_step="Install it (Debian: docker.io or docker-cli).",
+        )
+    on.image()
+    on.session.show_life()
+    with explained(on.session.engine.endpoint), ThreadPoolExecutor(2) as pool:
+        numbered = enumerate(_ENDINGS)
+        return Codes(on.facts, list(pool.map(lambda row: _ending(on, row[0], *row[1]), numbered)))
+
+
+def _ending(on: Context, number: int, flags: str, program: str, meanwhile: str, meaning: str) -> Ending:
+    name = on.session.name(f"code{number}")
+    words = ["docker", "run", "--name", name, *shlex.split(flags), on.image(), *shlex.split(program)]
+    engine = on.session.engine
+    full = [engine.cli_path(), *with_labels(words, on.docker.lab_labels)[1:]]
+    began = time.monotonic()
+    client = subprocess.Popen(
+        full, env=engine.process_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        if meanwhile:
+            _wait_running(on, name)
+            getattr(on.docker.containers.get(name), meanwhile)()
+        code = client.wait(60)
+    except subprocess.TimeoutExpired as late:
+        raise LabError("A docker run did not end within a minute.", engine=engine.endpoint) from late
+    finally:
+        if client.poll() is None:
+            client.kill()
+            client.wait()
+        state = _state_and_remove(on, name)
+    seconds = time.monotonic() - began
+    started = bool(state) and not state["StartedAt"].startswith("0001")
+    shown = shlex.join([*shlex.split(flags), "labkit/busybox:1", *shlex.split(program)])
+    shown += f"   (docker {meanwhile})" if meanwhile else ""
+    return Ending(code, shown, meaning, started, state.get("ExitCode"), seconds)
+
+
+def _wait_running(on: Context, name: str, limit: float = 30.0) -> None:
+    patience = time.monotonic() + limit
+    while time.monotonic() < patience:
+        found = on.docker.api.containers(all=True, filters={"name": f"^/{name}$", "status": "running"})
+        if found:
+            return
+        time.sleep(0.02)
+    raise LabError(f"The container {name} did not start within {limit:.0f} seconds.")
+
+
+def _state_and_remove(on: Context, name: str) -> dict:
+    from docker.errors import NotFound
+
+    try:
+        state = on.docker.api.inspect_container(name)["State"]
+        on.docker.api.remove_container(name, force=True, v=True)
+        return state
+    except NotFound:
+        return {}
+
+
+#: A program that leaves when it is asked to: it has a handler for SIGTERM.
+_POLITE = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+
+#: Ways to start it: name → (command, options, what to expect).
+STARTS = {
+    "shell form: sh is process 1": (["sh", "-c", f'sh -c "{_POLITE}"; true'], {}),
+    "exec form, with a handler": (["sh", "-c", _POLITE], {}),
+    "exec form, no handler": (["sleep", "600"], {}),
+    "no handler, with --init": (["sleep", "600"], {"init": True}),
+}
+
+
+@dataclass(frozen=True)
+class Stops(Result):
+    """``docker stop`` for several ways to start a program.
+
+    ``seconds`` and ``codes`` by way; ``grace`` is how long the engine waits before SIGKILL.
+    """
+
+    seconds: dict[str, list[float]]
+    codes: dict[str, list[int]]
+    grace: float
+
+    def facts(self) -> str:
+        rows = []
+        for way, values in self.seconds.items():
+            killed = all(code == 137 for code in self.codes[way])
+            waited = all(value >= self.grace for value in values)
+            word = "waited out, then SIGKILL" if killed and waited else "left when asked"
+            rows.append(f"{way:<28} {word:<25} exit code {self.codes[way][0]}")
+        return "\n".join(rows)
+
+
+def stop_times(on: Context, n: int = 3, grace: int | None = None) -> Stops:
+    """Time ``docker stop`` for each way to start a program.
+
+    Method: all containers are started first, then all are stopped at the same time, so the default
+    grace period is paid once. Timed is one ``POST /stop`` from the call to its answer; the waiting
+    containers sleep, so they do not slow each other down by more than a few milliseconds.
+
+    Args:
+        on: the context.
+        n: containers of each kind.
+        grace: ``docker stop -t``, seconds; Docker's own default, 10, when not given.
+    """
+    n = min(n, 2) if on.facts.emulated else n
+    image = on.image()
+    made = []
+    seconds: dict[str, list[float]] = {way: [] for way in STARTS}
+    codes: dict[str, list[int]] = {way: [] for way in STARTS}
+
+    def stop(row) -> tuple[str, float, int]:
+        way, container = row
+        began = time.monotonic()
+        on.docker.api.stop(container.id, timeout=grace) if grace is not None else on.docker.api.stop(container.id)
+        took = time.monotonic() - began
+        return way, took, on.docker.api.inspect_container(container.id)["State"]["ExitCode"]
+
+    with explained(on.session.engine.endpoint):
+        try:
+            for way, (command, options) in STARTS.items():
+                for _ in range(n):
+                    container = on.docker.containers.create(image, command, network_mode="none", **options)
+                    made.append((way, container))
+                    container.start()
+            time.sleep(0.3 if not on.facts.emulated else 2.0)  # the handlers must be in place
+            on.say(f"docker stop for {len(made)} containers at once")
+            with ThreadPoolExecutor(len(made)) as pool:
+                for way, took, code in pool.map(stop, made):
+                    seconds[way].append(took)
+                    codes[way].append(code)
+        finally:
+            for _, container in made:
+                on.docker.api.remove_container(container.id, force=True, v=True)
+    return Stops(on.facts, seconds, codes, float(10 if grace is None else grace))
+
+
+@dataclass(frozen=True)
+class Zombies(Result):
+    """Ended children that nobody asked about: how many, without and with an init."""
+
+    children: int
+    without_init: list[dict]
+    with_init: list[dict]
+
+    @staticmethod
+    def count(rows: list[dict]) -> int:
+        """Processes in state Z."""
+        return sum(row["state"] == "Z" for row in rows)
+
+    def facts(self) -> str:
+        return (
+            f"orphans made: {self.children}\n"
+            f"process 1 is sleep         zombies: {self.count(self.without_init)}\n"
+            f"process 1 is an init       zombies: {self.count(self.with_init)}"
+        )
+
+    def table(self) -> str:
+        """The container's processes without an init, as the machine's kernel has them."""
+        rows = sorted(self.without_init, key=lambda row: row["inner_pid"])
+        lines = [f"{row['inner_pid']:>4}  {row['state']}  {row['comm']}" for row in rows]
+        return "\n".join([" pid  state  program", *lines])
+
+
+def zombies(on: Context, children: int = 5) -> Zombies:
+    """Let orphans die in a container whose process 1 never asks about them, and in one with an init.
+
+    The processes are read on the engine's machine, from its kernel, not from inside.
+    """
+    orphan = f"for i in $(seq {children}); do (sleep 0.1 &); done; exec sleep 600"
+    found = []
+    for init in (False, True):
+        options = {"network_mode": "none", "init": init}
+        with on.container(on.image(), ["sh", "-c", orphan], **options) as container:
+            space = _pid_space(on, container)
+            patience = time.monotonic() + 15
+            while True:
+                rows = [row for row in on.observer.processes() if row["namespaces"].get("pid") == space]
+                ended = not any(row["command"][:2] == ["sleep", "0.1"] for row in rows)
+                settled = any(row["command"] == ["sleep", "600"] for row in rows) and ended
+                if (settled and Zombies.count(rows) == (0 if init else children)) or time.monotonic() > patience:
+                    break
+                time.sleep(0.05)
+            found.append(rows)
+    return Zombies(on.facts, children, *found)
+
+
+def _pid_space(on: Context, container) -> str:
+    container.reload()
+    [row] = on.observer.processes([container.attrs["State"]["Pid"]])
+    return row["namespaces"]["pid"]
+
+
+@dataclass(frozen=True)
+class Restarts(Result):
+    """A program that fails at once, under a restart policy.
+
+    ``starts`` (attempts) and ``ends`` are seconds since the first attempt, by the engine's own events.
+    """
+
+    policy: str
+    starts: list[float]
+    ends: list[float]
+    count: int
+    status: str
+
+    @property
+    def pauses(self) -> list[float]:
+        """Seconds from each end to the next attempt."""
+        return [start - end for start, end in zip(self.starts[1:], self.ends)]
+
+    @property
+    def rule(self) -> list[float]:
+        """What the engine means to wait before each attempt: 100 ms, doubled each time, at most a minute."""
+        return [min(0.1 * 2**attempt, 60.0) for attempt in range(len(self.pauses))]
+
+    def facts(self) -> str:
+        # A timer never rings early; two hundredths of a second are for the events' own times.
+        kept = all(pause >= wanted - 0.02 for pause, wanted in zip(self.pauses, self.rule))
+        return (
+            f"restarted as often as the policy allows: {yes_no(self.policy.endswith(f':{self.count}'))}"
+            f" · state in the end: {self.status}\n"
+            f"no pause shorter than 100 ms, doubled each time: {yes_no(kept and bool(self.pauses))}"
+        )
+
+
+def restarts(on: Context, times: int | None = None) -> Restarts:
+    """Let a container fail under ``--restart on-failure:N`` and time the pauses, by the engine's events.
+
+    A pause is the time from the event ``die`` to the next attempt's first event, the network's
+    ``connect``: the start itself, a few hundred milliseconds, is not in it. n = ``times``, one container.
+
+    Args:
+        on: the context.
+        times: how often the engine may try again; 5, or 4 on an emulated machine.
+    """
+    times = times or (4 if on.facts.emulated else 5)
+    began = on.observer.call("clocks")["wall"]
+    policy = {"Name": "on-failure", "MaximumRetryCount": times}
+    with on.container(on.image(), ["false"], restart_policy=policy, network_mode="none") as container:
+        patience = time.monotonic() + 200 + 0.2 * 2**times
+        while True:
+            container.reload()
+            count = container.attrs["RestartCount"]
+            on.say(f"restarted {count} of {times} times")
+            if count >= times and container.status == "exited":
+                break
+            if time.monotonic() > patience:
+                raise LabError("The engine did not give up restarting in time.", engine=on.session.engine.endpoint)
+            time.sleep(0.1)
+        until = on.observer.call("clocks")["wall"]
+        rows = list(on.docker.api.events(since=f"{began:.6f}", until=f"{until:.6f}", decode=True))
+    ours = [row for row in rows
+            if container.id in (row["Actor"]["ID"], row["Actor"]["Attributes"].get("container"))]  # fmt: skip
+    starts = [row["timeNano"] / 1e9 for row in ours if (row["Type"], row["Action"]) == ("network", "connect")]
+    ends = [row["timeNano"] / 1e9 for row in ours if row["Action"] == "die"]
+    first = starts[0] if starts else began
+    return Restarts(
+        on.facts, f"on-failure:{times}", [s - first for s in starts], [e - first for e in ends], count, "exited"
+    )

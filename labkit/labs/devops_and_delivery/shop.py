@@ -1,0 +1,345 @@
+"""One small shop, deployed as a monolith, in layers and as microservices: each piece a real container.
+
+The code is the same in all three (``data/apps/shop``): five modules, of which each image holds
+only those of its piece. Pieces in one container call each other as functions, pieces in different
+containers over HTTP. Requests come from a visitor inside the shop's network.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from docker.errors import NotFound
+
+from ... import images
+from ...course.context import Context
+from ...course.result import Result
+from ...engine.client import remove_container
+from ...engine.faults import explained
+from ...errors import BadInput, LabError
+from ...observe.visitor import Reply
+from ...units import at_least_one
+from ..images_and_registries.building import build
+from ..images_and_registries.samples import source
+
+#: The containers of each architecture and the modules that each holds; the first one is the entrance.
+ARCHITECTURES: dict[str, dict[str, tuple[str, ...]]] = {
+    "monolith": {"shop": ("front", "catalogue", "cart", "checkout", "store")},
+    "layered": {"presentation": ("front",), "logic": ("catalogue", "cart", "checkout"), "data": ("store",)},
+    "microservices": {
+        "gateway": ("front",), "catalogue": ("catalogue", "store"), "cart": ("cart", "store"), "checkout": ("checkout",),
+    },
+}  # fmt: skip
+ENDPOINTS = ("catalogue", "cart", "checkout")
+
+
+def piece_files(pieces: tuple[str, ...], **changed: str) -> dict[str, str]:
+    """The files of one container: the modules of its pieces and the server."""
+    files = {name: text for name, text in source("shop", **changed).items() if name[:-3] in (*pieces, "serve")}
+    copies = " ".join(sorted(files))
+    files["Dockerfile"] = f'FROM {images.PYTHON}\nCOPY {copies} /app/\nCMD ["python3", "/app/serve.py"]\n'
+    return files
+
+
+def elsewhere(architecture: str, container: str) -> dict[str, str]:
+    """Which host answers for the pieces that a container does not hold itself."""
+    layout = ARCHITECTURES[architecture]
+    own = layout[container]
+    return {piece: host for host, pieces in layout.items() if host != container for piece in pieces if piece not in own}
+
+
+class Shop:
+    """A deployed shop. ``get`` asks it from outside, ``stop`` and ``start`` act on one piece."""
+
+    def __init__(self, on: Context, architecture: str):
+        if architecture not in ARCHITECTURES:
+            raise BadInput(
+                f"{architecture!r} is no architecture of this shop.",
+                next_step=f"Choose one of: {', '.join(ARCHITECTURES)}.",
+            )
+        self._on, self.architecture = on, architecture
+        self.layout = ARCHITECTURES[architecture]
+        self.entrance = next(iter(self.layout))
+        self.network = on.session.name(f"{architecture}-net")
+        self.containers: dict[str, object] = {}
+        with explained(on.session.engine.endpoint):
+            on.docker.api.create_network(self.network, internal=True)
+            for piece in self.layout:
+                self.add(piece)
+            on.say(f"{architecture}: waiting for its first answers")
+            self.wait()
+
+    def add(self, piece: str, number: int = 1, work: float = 0.0) -> None:
+        """Start one more container of a piece; all of them answer to the piece's name."""
+        on, pieces = self._on, self.layout[piece]
+        on.say(f"{self.architecture}: starting {piece}")
+        tag = image_tag(on, self.architecture, piece)
+        try:
+            on.docker.api.inspect_image(tag)
+        except NotFound:
+            build(on, tag, piece_files(pieces))
+        where = ",".join(f"{part}={host}" for part, host in elsewhere(self.architecture, piece).items())
+        container = on.docker.containers.create(
+            tag, name=on.session.name(f"{self.architecture}-{piece}-{number}"), hostname=f"{piece}-{number}",
+            environment={"PIECES": ",".join(pieces), "WHERE": where, "WORK": str(work)},
+            # A stopped piece's name is unknown: the engine's resolver says so at once, instead of asking the world.
+            dns=["127.0.0.1"], dns_opt=["ndots:1", "timeout:1", "attempts:1"], network=self.network,
+            networking_config={self.network: on.docker.api.create_endpoint_config(aliases=[piece])},
+        )  # fmt: skip
+        container.start()
+        self.containers[f"{piece}-{number}" if number > 1 else piece] = container
+
+    def address(self, piece: str) -> str:
+        """Where a piece listens, by address: a stopped one's name is not known any more."""
+        container = self.containers[piece]
+        container.reload()
+        return container.attrs["NetworkSettings"]["Networks"][self.network]["IPAddress"]
+
+    def get(self, endpoint: str, *, timeout: float = 10.0):
+        """An endpoint of the shop, asked at its entrance."""
+        visitor, address = self._on.visitor(self.network), self.address(self.entrance)
+        if not address:  # a stopped container has none
+            return Reply(0, {}, b"", 0.0, "the entrance is stopped: it has no address")
+        return visitor.get(f"http://{address}:8000/{endpoint}", timeout=timeout)
+
+    def answers(self) -> dict[str, bool]:
+        """For each endpoint: does it answer with 200 now?"""
+        return {endpoint: self.get(endpoint).status == 200 for endpoint in ENDPOINTS}
+
+    def wait(self, patience: float = 90.0) -> None:
+        """Until every endpoint answers.
+
+        Raises:
+            LabError: one of them does not.
+        """
+        end = time.monotonic() + patience
+        while not all(self.answers().values()):
+            if time.monotonic() > end:
+                raise LabError(f"The shop ({self.architecture}) does not answer everywhere: {self.answers()}.")
+            time.sleep(0.05)
+
+    def stop(self, piece: str) -> None:
+        """Stop one piece at once."""
+        self._container(piece).kill()
+
+    def start(self, piece: str) -> None:
+        """Start a stopped piece again, and wait until the shop is whole."""
+        self._container(piece).start()
+        self.wait()
+
+    def _container(self, piece: str):
+        if piece not in self.containers:
+            raise BadInput(f"This shop has no piece {piece!r}.", next_step=f"It has: {', '.join(self.containers)}.")
+        return self.containers[piece]
+
+    def close(self) -> None:
+        """Remove its containers and its network."""
+        for container in self.containers.values():
+            remove_container(container)
+        if self._on._visitor is not None:
+            self._on._visitor.leave(self.network)
+        with explained(self._on.session.engine.endpoint):
+            self._on.docker.api.remove_network(self.network)
+        _shops.pop((self._on.session.id, self.architecture), None)
+
+    def __repr__(self) -> str:
+        return f"<shop as {self.architecture}: {', '.join(self.layout)}>"
+
+
+_shops: dict[tuple[str, str], Shop] = {}
+
+
+def image_tag(on: Context, architecture: str, piece: str, version: str = "1") -> str:
+    """The reference of a piece's image."""
+    return f"{on.session.name(f'{architecture}-{piece}')}:{version}"
+
+
+def deploy(on: Context, architecture: str = "microservices") -> Shop:
+    """The shop in one of its architectures: built and started when it does not run yet.
+
+    Raises:
+        BadInput: no such architecture.
+    """
+    key = (on.session.id, architecture)
+    if key not in _shops:
+        _shops[key] = Shop(on, architecture)
+    return _shops[key]
+
+
+@dataclass(frozen=True)
+class Latency(Result):
+    """Seconds a request, by architecture and endpoint.
+
+    ``hops`` are the HTTP requests that one request from outside took, itself included: counted in its
+    answer, which names the container behind each.
+    """
+
+    seconds: dict[str, dict[str, list[float]]]
+    hops: dict[str, dict[str, int]]
+    n: int
+
+    def facts(self) -> str:
+        rows = []
+        for architecture, hops in self.hops.items():
+            counts = " · ".join(f"{endpoint} {count}" for endpoint, count in hops.items())
+            rows.append(f"{architecture:<14} HTTP requests: {counts}")
+        return "\n".join(rows)
+
+
+def latency(on: Context, *, n: int | None = None) -> Latency:
+    """Time requests to every endpoint of the shop in each architecture.
+
+    Method: one request at a time from a container inside the shop's network, each on a connection
+    of its own, timed there from connect to the last byte; one round to warm up, then n rounds.
+    """
+    n = (5 if on.facts.emulated else 30) if n is None else n
+    at_least_one(n=n)
+    seconds, hops = {}, {}
+    for architecture in ARCHITECTURES:
+        shop = deploy(on, architecture)
+        url = f"http://{shop.address(shop.entrance)}:8000/"
+        visitor = on.visitor(shop.network)
+        seconds[architecture], hops[architecture] = {}, {}
+        for endpoint in ENDPOINTS:
+            on.say(f"{architecture}: asking for the {endpoint}")
+            first = visitor.get(url + endpoint)
+            rows = visitor.load([url + endpoint], n).good
+            seconds[architecture][endpoint] = [row[1] for row in rows]
+            hops[architecture][endpoint] = len(served_by(first.headers.get("x-served-by", "")))
+    return Latency(on.facts, seconds, hops, n)
+
+
+@dataclass(frozen=True)
+class BlastRadius(Result):
+    """What still answers when one piece is stopped: architecture, stopped piece, endpoint, answered."""
+
+    answered: dict[str, dict[str, dict[str, bool]]]
+
+    def facts(self) -> str:
+        rows = []
+        for architecture, stops in self.answered.items():
+            for stopped, answers in stops.items():
+                left = [endpoint for endpoint, good in answers.items() if good]
+                rows.append(f"{architecture:<14} without {stopped:<13} still answers: {', '.join(left) or 'nothing'}")
+        return "\n".join(rows)
+
+
+def blast_radius(on: Context) -> BlastRadius:
+    """Stop each piece of each architecture in turn, ask every endpoint, start it again.
+
+    A cell is one real request: 200 counts as an answer, everything else as none.
+    """
+    answered: dict[str, dict[str, dict[str, bool]]] = {}
+    for architecture, layout in ARCHITECTURES.items():
+        shop = deploy(on, architecture)
+        answered[architecture] = {}
+        for piece in layout:
+            on.say(f"{architecture}: without {piece}")
+            with explained(on.session.engine.endpoint):
+                shop.stop(piece)
+                try:
+                    answered[architecture][piece] = shop.answers()
+                finally:
+                    shop.start(piece)
+    return BlastRadius(on.facts, answered)
+
+
+@dataclass(frozen=True)
+class RebuildScope(Result):
+    """One module changed: which images have other layers now, and which modules each image holds."""
+
+    changed: str
+    rebuilt: dict[str, dict[str, bool]]
+
+    def facts(self) -> str:
+        rows = [f"{self.changed} changed:"]
+        for architecture, pieces in self.rebuilt.items():
+            new = [piece for piece, is_new in pieces.items() if is_new]
+            rows.append(f"{architecture:<14} {len(new)} of {len(pieces)} images new: {', '.join(new)}")
+        return "\n".join(rows)
+
+
+def rebuild_scope(on: Context, change: str = "cart.py") -> RebuildScope:
+    """Change one module, build every image again with the cache of the first build, compare layers."""
+    files = source("shop")
+    if change not in files:
+        raise BadInput(f"The shop has no {change!r}.", next_step=f"It has: {', '.join(files)}.")
+    changed = {change.replace(".", "__"): files[change] + "\n# one more line\n"}
+    rebuilt: dict[str, dict[str, bool]] = {}
+    for architecture, layout in ARCHITECTURES.items():
+        deploy(on, architecture)
+        rebuilt[architecture] = {}
+        for piece, pieces in layout.items():
+            on.say(f"{architecture}: building {piece} again")
+            before, after = image_tag(on, architecture, piece), image_tag(on, architecture, piece, "2")
+            build(on, after, piece_files(pieces, **changed))
+            with explained(on.session.engine.endpoint):
+                layers = [on.docker.api.inspect_image(tag)["RootFS"]["Layers"] for tag in (before, after)]
+                on.docker.api.remove_image(after)
+            rebuilt[architecture][piece] = layers[0] != layers[1]
+    return RebuildScope(on.facts, change, rebuilt)
+
+
+@dataclass(frozen=True)
+class Scaling(Result):
+    """Requests a second with 1, 2, 3 … copies of the catalogue alone; ``served`` says how many of them answered."""
+
+    per_second: dict[int, list[float]]
+    served: dict[int, int]
+    work: float
+
+    def facts(self) -> str:
+        return f"copies that answered: {', '.join(f'{count} of {copies}' for copies, count in self.served.items())}"
+
+
+def scaling(on: Context, copies: int = 3, *, n: int = 5) -> Scaling:
+    """Add copies of one piece, the catalogue, which can serve one request at a time; leave the rest alone.
+
+    Method: the catalogue holds a lock for ``work`` seconds a request (0.02 s; emulated 0.3 s). Eight
+    workers in the visitor ask the entrance for the catalogue; good answers divided by the time from
+    the first request to the last answer. n batches at each number of copies, after one warm-up request.
+    """
+    at_least_one(copies=copies, n=n)
+    work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
+    shop = deploy(on, "microservices")
+    remove_container(shop.containers.pop("catalogue"))
+    per_second: dict[int, list[float]] = {}
+    served: dict[int, int] = {}
+    try:
+        with explained(on.session.engine.endpoint):
+            for number in range(1, copies + 1):
+                shop.add("catalogue", number, work)
+                shop.wait()
+                on.say(f"the catalogue in {number} of {copies} copies: under load")
+                url = f"http://{shop.address(shop.entrance)}:8000/catalogue"
+                batches = [on.visitor(shop.network).load([url], count, workers=8, timeout=30) for _ in range(n)]
+                per_second[number] = [batch.per_second for batch in batches]
+                served[number] = count_served(on.visitor(shop.network), url, batches, "catalogue", number)
+    finally:
+        for name in [name for name in shop.containers if name.startswith("catalogue")]:
+            remove_container(shop.containers.pop(name))
+        shop.add("catalogue")
+        shop.wait()
+    return Scaling(on.facts, per_second, served, work)
+
+
+def served_by(header: str) -> list[str]:
+    """The containers that an answer took, one a request, from its ``X-Served-By`` (``data/apps/shop/serve.py``)."""
+    return header.split()
+
+
+def count_served(visitor, url: str, batches: list, piece: str, wanted: int, *, most: int = 200) -> int:
+    """How many copies of a piece have answered.
+
+    A name is resolved to any of its copies, so chance alone may pass one over in a few batches. Where
+    that happened, ask on, one request at a time, until all have answered or ``most`` were asked in vain.
+    """
+    chains = [served_by(row[3]) for batch in batches for row in batch.good]
+    seen = {name for chain in chains for name in chain if name.startswith(piece + "-")}
+    for _ in range(most):
+        if len(seen) >= wanted:
+            break
+        seen |= {name for name in served_by(visitor.get(url, timeout=30).headers.get("x-served-by", ""))
+                 if name.startswith(piece + "-")}  # fmt: skip
+    return len(seen)

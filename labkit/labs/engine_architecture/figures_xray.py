@@ -1,0 +1,257 @@
+"""The X-ray of one ``docker run`` as a swimlane, and of many as stacked bars."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from ...course.result import draws, machine_line
+from ...course.style import COLOURS, Picture, new_figure, picture, styled
+from ...errors import BadInput
+from .xray import Series, Xray
+from .xray_evidence import CLIENT, ENGINE, KERNEL, LANES, SCAN, TAP, Mark, Span
+
+LANE_COLOURS = {
+    "client": "grey", "dockerd": "blue", "containerd": "sky", "shim": "green", "runc": "orange",
+    "kernel": "vermilion", "program": "purple",
+}  # fmt: skip
+HATCHES = {KERNEL: "", TAP: "//", CLIENT: "..", SCAN: "xx"}
+SEGMENT_LOOK = (
+    ("grey", ""), ("blue", "//"), ("green", ""), ("orange", "xx"), ("yellow", ""), ("vermilion", "++"),
+    ("sky", ".."), ("purple", ""), ("faint", "\\\\"),
+)  # fmt: skip
+#: A light ground behind words on a coloured bar.
+BEHIND = {"boxstyle": "round,pad=0.12", "fc": COLOURS["paper"], "ec": "none", "alpha": 0.85}
+
+
+#: A letter's width as a share of the axes, and the gap between a bar and the words beside it.
+LETTER, GAP = 0.0104, 0.007
+#: Heights of a row of bars and of one of marks.
+BAR_ROW, MARK_ROW = 1.0, 0.52
+
+
+@draws(Xray)
+def plot(run: Xray, *, zoom: str | tuple[float, float] | None = None) -> Picture:
+    """A lane each for client, dockerd, containerd, shim, runc, kernel and the program.
+
+    Args:
+        run: the run.
+        zoom: the name of a span, such as ``"runc init"``, or (from, to) in milliseconds; all by default.
+
+    Raises:
+        BadInput: this run has no span of that name.
+    """
+    start, end = _window(run, zoom)
+    with styled():
+        rows = {name: _lane(run, name, start, end) for name in LANES}
+        rows = {name: lane for name, lane in rows.items() if lane is not None}
+        height = sum(_height(lane) for lane in rows.values())
+        figure, axes = new_figure(2.0 + 0.42 * height)
+        y, centres = -0.5, []
+        for bars, marks in rows.values():
+            high = _height((bars, marks))
+            axes.axhspan(y, y + high, color=COLOURS["faint"], alpha=0.0 if len(centres) % 2 else 0.45)
+            centres.append(y + high / 2)
+            for row, placed in enumerate(bars):
+                for one in placed:
+                    _bar(axes, one, y + (row + 0.5) * BAR_ROW, start, end)
+            for row, placed in enumerate(marks):
+                for one in placed:
+                    _mark(axes, one, y + len(bars) * BAR_ROW + (row + 0.6) * MARK_ROW)
+            y += high
+        axes.set_yticks(centres, list(rows))
+        axes.set_ylim(y, -0.5)
+        axes.set_xlim(start, end)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("milliseconds since the client was started")
+        axes.set_title(run.command + ("" if run.traced else "  (kernel not traced)"), fontsize=12.5, pad=32)
+        axes.legend(handles=_legend(run), loc="lower left", ncols=4, bbox_to_anchor=(-0.01, 0.995), borderaxespad=0)
+        where = f", zoomed to {zoom}" if isinstance(zoom, str) else ""
+        alt = (
+            f"Swimlane chart of one docker run{where}, with a lane each for {', '.join(rows)}. "
+            "Bars show how long each process or call lasted, diamonds mark events."
+        )
+        return picture(figure, alt, caption=_caption(run))
+
+
+def _window(run: Xray, zoom) -> tuple[float, float]:
+    whole = max([run.total, *(span.end for span in run.spans)]) * 1000
+    if zoom is None:
+        return 0.0, whole * 1.14  # room for the last words
+    if isinstance(zoom, str):
+        span = next((one for one in run.spans if one.name == zoom), None)
+        if span is None:
+            names = ", ".join(sorted({one.name for one in run.spans}))
+            raise BadInput(f"This run has no span {zoom!r}.", next_step=f"It has: {names}.")
+        margin = (span.end - span.start) * 60
+        return span.start * 1000 - margin, span.end * 1000 + margin
+    return zoom
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A span or a mark with its words: where they stand, and from where to where all of it reaches (ms)."""
+
+    thing: Span | Mark
+    text: str
+    side: str
+    left: float
+    right: float
+
+
+def _place(thing: Span | Mark, start: float, end: float) -> _Placed | None:
+    """Words inside the bar where they fit, else on its right, else on its left; None outside the window."""
+    is_span = isinstance(thing, Span)
+    left, right = (thing.start * 1000, thing.end * 1000) if is_span else (thing.time * 1000,) * 2
+    if right < start or left > end:
+        return None
+    left, right, wide = max(left, start), min(right, end), end - start
+    if is_span:
+        name = f"{thing.name} ({thing.detail})" if thing.detail else thing.name
+        text, room = f"{name} · {_time((thing.end - thing.start) * 1000)}", LETTER * wide
+    else:
+        text, room = thing.name, LETTER * 0.92 * wide
+    needs = room * len(text)
+    gap = GAP * wide
+    if is_span and right - left > needs + gap:
+        return _Placed(thing, text, "inside", left, right)
+    if right + gap + needs <= end:
+        return _Placed(thing, text, "right", left, right + gap + needs)
+    return _Placed(thing, text, "left", left - gap - needs, right)
+
+
+def _lane(run: Xray, name: str, start: float, end: float):
+    """A lane's bars and marks in as few rows as they fit without touching; None where the run has nothing for it."""
+    spans = [one for one in run.spans if one.lane == name]
+    marks = [one for one in run.marks if one.lane == name]
+    if not spans and not marks:
+        return None
+    return _packed(spans, start, end), _packed(marks, start, end)
+
+
+def _packed(things: list, start: float, end: float) -> list[list[_Placed]]:
+    rows: list[list[_Placed]] = []
+    placed = (_place(one, start, end) for one in things)
+    for one in sorted((one for one in placed if one), key=lambda one: one.left):
+        free = next((row for row in rows if row[-1].right + GAP * (end - start) <= one.left), None)
+        if free is None:
+            rows.append([one])
+        else:
+            free.append(one)
+    return rows
+
+
+def _height(lane) -> float:
+    bars, marks = lane
+    return max(1.0, len(bars) * BAR_ROW + len(marks) * MARK_ROW + (0.12 if marks else 0))
+
+
+def _bar(axes, placed: _Placed, y: float, start: float, end: float) -> None:
+    span = placed.thing
+    left, right, gap = span.start * 1000, span.end * 1000, GAP * (end - start)
+    width = max(right - left, (end - start) * 0.0016)  # what is too short to be seen gets a hairline
+    axes.barh(y, width, left=left, height=0.62, color=COLOURS[LANE_COLOURS[span.lane]], hatch=HATCHES[span.source],
+              edgecolor=COLOURS["ink"], linewidth=0.7, zorder=3)  # fmt: skip
+    left, right = max(left, start), min(right, end)
+    x, where = {
+        "inside": ((left + right) / 2, "center"),
+        "right": (right + gap, "left"),
+        "left": (left - gap, "right"),
+    }[placed.side]
+    behind = BEHIND if placed.side == "inside" else None
+    axes.text(x, y, placed.text, ha=where, va="center", fontsize=9.5, zorder=5, bbox=behind)
+
+
+def _mark(axes, placed: _Placed, y: float) -> None:
+    mark = placed.thing
+    x = mark.time * 1000
+    axes.plot([x], [y], marker="D" if mark.source == ENGINE else "v", markersize=6, linestyle="none", zorder=6, clip_on=False,
+              color=COLOURS[LANE_COLOURS[mark.lane]], markeredgecolor=COLOURS["ink"])  # fmt: skip
+    right = placed.side == "right"
+    axes.annotate(placed.text, (x, y), xytext=(6 if right else -6, 0), textcoords="offset points", va="center",
+                  ha="left" if right else "right", fontsize=8.5)  # fmt: skip
+
+
+def _time(milliseconds: float) -> str:
+    if milliseconds < 1:
+        return f"{milliseconds * 1000:.0f} µs"
+    return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
+
+
+def _legend(run: Xray) -> list:
+    """Which source each kind of thing comes from; only what is drawn."""
+    sources = {span.source for span in run.spans}
+    found: list = [
+        Patch(facecolor=COLOURS["paper"], edgecolor=COLOURS["ink"], hatch=HATCHES[source], label=f"span: {source}")
+        for source in (KERNEL, SCAN, TAP, CLIENT) if source in sources
+    ]  # fmt: skip
+    if any(mark.source == ENGINE for mark in run.marks):
+        found.append(Line2D([], [], marker="D", linestyle="none", color=COLOURS["blue"], label=ENGINE))
+    return found
+
+
+def _caption(run: Xray) -> str:
+    if run.traced:
+        said = f"one run, warm; triangles are kernel tracepoints · trace events lost: {run.lost}"
+        if run.lacking:
+            said += f"\nthis kernel has no tracepoint {', '.join(run.lacking)}"
+    else:
+        said = f"NOT TRACED: {textwrap.fill(run.why, 120)}\n"
+        if run.looks:
+            said += (
+                f"instead, /proc was looked through {run.looks} times, at most {_time(run.longest * 1000)} apart: "
+                "what is shorter can be missing"
+            )
+        else:
+            said += "processes could not be scanned either"
+    return f"{said}\n{machine_line(run.engine)}"
+
+
+@draws(Series)
+def plot_series(series: Series) -> Picture:
+    """Where the time goes: one stacked bar of medians for each set of flags."""
+    medians = series.medians()
+    with styled():
+        figure, axes = new_figure(2.55 + 0.62 * len(medians))
+        for row, segments in enumerate(medians.values()):
+            left = 0.0
+            for (name, seconds), (colour, hatch) in zip(segments.items(), SEGMENT_LOOK):
+                width = seconds * 1000
+                axes.barh(row, width, left=left, height=0.6, color=COLOURS[colour], hatch=hatch, zorder=3,
+                          edgecolor=COLOURS["ink"], linewidth=0.7, label=name if row == 0 else None)  # fmt: skip
+                left += width
+            axes.text(left, row, f"  {left:.0f} ms", va="center", fontweight="bold")
+        longest = max((sum(one.values()) for one in medians.values()), default=0.1) * 1000
+        for row, segments in enumerate(medians.values()):
+            left = 0.0
+            for seconds in segments.values():
+                if seconds * 1000 > longest * 0.035:
+                    axes.text((left + seconds * 500), row, f"{seconds * 1000:.0f}", ha="center", va="center",
+                              fontsize=10, zorder=5, bbox=BEHIND)  # fmt: skip
+                left += seconds * 1000
+        names = [flags or "(no flags)" for flags in medians]
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlim(0, longest * 1.12)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("milliseconds, medians of each segment")
+        axes.set_title("Where the time of docker run goes", pad=12)
+        figure.legend(loc="outside upper left", ncols=5, columnspacing=1.2, fontsize=10.5)
+        counted = [sum(bool(one.segments) for one in runs) for runs in series.runs.values()]
+        segments = next(iter(medians.values()), {})
+        alt = f"Stacked bars of one docker run by flags: {', '.join(names)}. Segments, in order: {', '.join(segments)}."
+        return picture(figure, alt, caption=_series_caption(series, min(counted, default=0)))
+
+
+def _series_caption(series: Series, n: int) -> str:
+    runs = [one for several in series.runs.values() for one in several]
+    said = f"n = {n} runs each, in turn, warm"
+    if not all(one.traced for one in runs):
+        said += " · NOT TRACED: only what the wiretap and the engine's events tell"
+    elif any(one.lost for one in runs):
+        said += f" · trace events lost: {max(one.lost for one in runs)}"
+    return f"{said}\n{machine_line(series.engine)}"

@@ -1,0 +1,337 @@
+"""The engine's parts: its processes and versions, its API by every way in, its socket.
+
+:mod:`labkit.labs.engine_architecture.parts_owned` takes them apart, on an engine that the lab owns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ...course.context import Context
+from ...course.result import Result
+from ...engine.dockercli import run_cli, with_labels
+from ...engine.faults import explained
+from ...engine.rawhttp import request
+from ...engine.session import SESSION
+from ...errors import BadInput, LabError, NotPossibleHere
+from ...observe.wiretap import Exchange, Wiretap
+from ...units import yes_no
+
+DAEMONS = ("dockerd", "containerd")
+
+
+def versions(on: Context) -> str:
+    """The parts and their versions: the client's own, and what ``GET /version`` says of the others."""
+    with explained(on.session.engine.endpoint):
+        answer = on.docker.api.version(api_version=False)
+    rows = [("docker (client)", _client_version(on))]
+    for part in answer.get("Components") or [{"Name": "Engine", "Version": answer["Version"]}]:
+        rows.append(("dockerd" if part["Name"] == "Engine" else part["Name"], part["Version"]))
+    return "\n".join(f"{name:<16} {version}" for name, version in rows)
+
+
+def _client_version(on: Context) -> str:
+    program = on.session.engine.cli_path(on.say)
+    if program is None:
+        return "none on this machine"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30).stdout
+    found = re.search(r"version ([^,\s]+)", said)
+    return found[1] if found else said.strip()
+
+
+@dataclass(frozen=True)
+class Tree(Result):
+    """The engine's processes while one container runs, read on the engine's machine.
+
+    ``rows`` are (depth, pid, name, what it is); ``chain`` are the container's main process and its
+    ancestors by name, nearest first; ``parents`` says who is whose parent.
+    """
+
+    rows: list[tuple[int, int, str, str]]
+    chain: list[str]
+    daemons: list[str]
+    runc_runs: bool
+    shim_parent: str
+
+    def facts(self) -> str:
+        shim = self.chain[1] if len(self.chain) > 1 else "?"
+        return (
+            f"dockerd runs: {yes_no('dockerd' in self.daemons)}"
+            f" · containerd runs: {yes_no('containerd' in self.daemons)}"
+            f" · runc still runs: {yes_no(self.runc_runs)}\n"
+            f"the container's main process: {self.chain[0]}, its parent: {shim}\n"
+            f"the shim's parent is containerd: {yes_no(self.shim_parent == 'containerd')}"
+        )
+
+
+def processes(on: Context) -> Tree:
+    """Start a container that sleeps, and read the engine's process tree with parents.
+
+    Raises:
+        labkit.errors.LabError: the engine's machine can't be observed.
+    """
+    with on.container(on.image(), ["sleep", "600"], network_mode="none") as container:
+        container.reload()
+        main = container.attrs["State"]["Pid"]
+        rows = {row["pid"]: row for row in on.observer.processes()}
+    if main not in rows:
+        raise LabError("The container's process was not found on the engine's machine.",
+                       next_step="On a rootless engine, use LABKIT_ENGINE=embedded.")  # fmt: skip
+    chain = [main]
+    while rows.get(chain[-1], {}).get("ppid") in rows:
+        chain.append(rows[chain[-1]]["ppid"])
+    names = [_name(rows[pid]) for pid in chain]
+    wanted = set(chain)
+    ours = _daemons(rows, rows[chain[1]]["command"] if len(chain) > 1 else [])
+    for pid in ours:
+        wanted.add(pid)
+        while rows[pid]["ppid"] in rows:
+            pid = rows[pid]["ppid"]
+            wanted.add(pid)
+    tree = _tree(rows, wanted, main)
+    running = [_name(rows[pid]) for pid in ours]
+    # Somebody else's runc may be at work this very moment: only one for this container counts.
+    left = any(_name(row) in ("runc", "crun") and container.id in " ".join(row["command"]) for row in rows.values())
+    return Tree(
+        on.facts, tree, names, [name for name in DAEMONS if name in running],
+        left, names[2] if len(names) > 2 else "nobody",
+    )  # fmt: skip
+
+
+def _name(row: dict) -> str:
+    # The kernel keeps 15 letters of a name; the program's path has all of them.
+    full = row["exe"].rsplit("/", 1)[-1].removesuffix(" (deleted)")
+    return full if full.startswith(row["comm"]) and len(row["comm"]) == 15 else row["comm"]
+
+
+def _daemons(rows: dict[int, dict], shim: list[str]) -> list[int]:
+    """The dockerd and the containerd behind a shim: a machine may have several of each (Docker in Docker, tests).
+
+    The shim's command line names its containerd's socket. That containerd is the one with the same folder
+    on its own command line, or one that names none (the usual address is built in).
+    """
+    address = dict(zip(shim, shim[1:])).get("-address", "")
+    folder = address.rsplit("/", 1)[0]
+
+    def best(name: str, *tests) -> int | None:
+        found = sorted((row["started"], pid) for pid, row in rows.items() if _name(row) == name)
+        for test in (*tests, lambda pid: True):  # the oldest, where nothing tells them apart
+            fitting = [pid for _, pid in found if test(pid)]
+            if fitting:
+                return fitting[0]
+        return None
+
+    def words(pid: int) -> str:
+        return " ".join(rows[pid]["command"])
+
+    containerd = best("containerd", lambda pid: folder and folder in words(pid), lambda pid: "--" not in words(pid))
+    parent = rows[containerd]["ppid"] if containerd is not None else 0
+    dockerd = best("dockerd", lambda pid: pid == parent, lambda pid: address and address in words(pid),
+                   lambda pid: "--containerd" not in words(pid))  # fmt: skip
+    return [pid for pid in (dockerd, containerd) if pid is not None]
+
+
+_ROLES = {
+    "dockerd": "the daemon: serves the API",
+    "containerd": "manages container runtimes",
+    "containerd-shim-runc-v2": "this container's shim",
+}
+
+
+def _tree(rows: dict, wanted: set[int], main: int) -> list[tuple[int, int, str, str]]:
+    found = []
+
+    def walk(pid: int, depth: int) -> None:
+        name = _name(rows[pid])
+        role = "process 1 inside the container" if pid == main else _ROLES.get(name, "")
+        found.append((depth, pid, name, role))
+        for child in sorted(other for other in wanted if rows[other]["ppid"] == pid):
+            walk(child, depth + 1)
+
+    for pid in sorted(pid for pid in wanted if rows[pid]["ppid"] not in wanted):
+        walk(pid, 0)
+    return found
+
+
+@dataclass(frozen=True)
+class Tapped(Result):
+    """The requests that one client command sent; ``output`` is what it printed."""
+
+    command: str
+    status: int
+    output: str
+    exchanges: list[Exchange]
+
+    @property
+    def requests(self) -> list[str]:
+        """Method and path of each, without version, query and identifiers: the same on every run."""
+        return [f"{one.method} {plain(one.path)}" for one in self.exchanges]
+
+    def facts(self) -> str:
+        rows = []
+        for number, (one, line) in enumerate(zip(self.exchanges, self.requests), 1):
+            extra = "  (becomes a two-way stream)" if one.hijacked else ""
+            rows.append(f"{number}. {line:<32} → {one.status}{extra}")
+        return "\n".join([f"$ {self.command}", *rows])
+
+    def body(self, number: int) -> str:
+        """What request ``number`` sent and got, as JSON; identifiers and all. What is empty is left out.
+
+        Raises:
+            BadInput: there's no such request.
+        """
+        if not 1 <= number <= len(self.exchanges):
+            raise BadInput(f"There is no request {number}.", next_step=f"Choose 1 to {len(self.exchanges)}.")
+        one = self.exchanges[number - 1]
+        parts = [f"{one.method} {one.path}"]
+        for what, content in (("sent", one.asked()), ("answer", one.answer())):
+            if content is not None:
+                text = content if isinstance(content, str) else json.dumps(_filled(content), indent=1)
+                parts.append(f"{what}: {text}")
+        return "\n".join(parts)
+
+
+def _filled(content):
+    """JSON content without members that are null, false, 0 or empty: a client sends dozens of those."""
+    if isinstance(content, dict):
+        kept = {key: _filled(value) for key, value in content.items()}
+        return {key: value for key, value in kept.items() if value}
+    return [_filled(value) for value in content] if isinstance(content, list) else content
+
+
+def plain(path: str) -> str:
+    """A request's path without what changes from run to run: API version, query, identifiers, names."""
+    path = re.sub(r"^/v\d+\.\d+(?=/)", "", path.split("?")[0])
+    path = re.sub(r"/[0-9a-f]{64}(?=/|$)", "/ID", path)
+    path = re.sub(r"-[0-9a-f]{8}(?=/|$)", "-SESSION", path)
+    return path
+
+
+def wiretap(on: Context, command: str = "docker run --rm labkit/busybox:1 true", *, timeout: float = 120.0) -> Tapped:
+    """Run a real ``docker …`` command through a recording proxy, and list every request it sent.
+
+    Args:
+        on: the context.
+        command: as one would type it; what it creates carries the lab's labels.
+        timeout: seconds.
+
+    Raises:
+        BadInput: not a ``docker`` command, or it didn't end in time.
+        NotPossibleHere: this machine has no ``docker`` command line.
+    """
+    words = shlex.split(command)
+    if words[:1] != ["docker"]:
+        raise BadInput(f"{command!r} is not a docker command.", next_step="Begin it with docker, as in a terminal.")
+    engine = on.session.engine
+    program = engine.cli_path()
+    if program is None:
+        raise NotPossibleHere("This machine has no docker command line.", next_step="Install it (Debian: docker.io).")
+    on.image()
+    on.session.show_life()
+    full = [program, *with_labels(words, on.docker.lab_labels)[1:]]
+    with Wiretap(engine) as tap:
+        try:
+            # The classic builder sends plain HTTP; BuildKit would open a stream of its own protocol.
+            environment = {**tap.environment(engine), "DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false"}
+            done = subprocess.run(full, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout)  # fmt: skip
+        except subprocess.TimeoutExpired as late:
+            raise BadInput(f"{command} did not end within {timeout:.0f} seconds.",
+                           next_step="Give it an end of its own, or run it with -d.") from late  # fmt: skip
+        _settle(tap)
+        return Tapped(on.facts, command, done.returncode, done.stdout.rstrip("\n"), list(tap.exchanges))
+
+
+def _settle(tap: Wiretap, limit: float = 2.0) -> None:
+    """The client is gone; wait until the proxy has seen its connections close."""
+    patience = time.monotonic() + limit
+    while any(one.ended is None for one in tap.exchanges) and time.monotonic() < patience:
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Ways(Result):
+    """The same question by several ways: way → the container ids that came back.
+
+    ``refusal`` is what a client without a certificate hears, where the engine asks for one.
+    """
+
+    answers: dict[str, list[str]]
+    asked: str
+    refusal: str
+
+    def facts(self) -> str:
+        first = next(iter(self.answers.values()))
+        rows = []
+        for way, answer in self.answers.items():
+            rows.append(f"{way:<24} same answer: {yes_no(answer == first and bool(answer))}")
+        return "\n".join(rows)
+
+
+def ways(on: Context) -> Ways:
+    """Ask the engine which containers of this session run: by hand, by the client, by the SDK.
+
+    By hand means HTTP written on the engine's own socket: a Unix socket, or TCP with mutual TLS.
+    """
+    engine = on.session.engine
+    label = f"{SESSION}={on.session.id}"
+    filters = json.dumps({"label": [label]}, separators=(",", ":"))
+    path = f"/containers/json?filters={filters}"
+    secured = bool(engine.environment().get("DOCKER_CERT_PATH"))
+    with on.container(on.image(), ["sleep", "600"], network_mode="none"), explained(engine.endpoint):
+        answers = {"by hand (HTTP)": sorted(row["Id"] for row in request(engine, "GET", path).json())}
+        if engine.cli_path() is not None:
+            said = run_cli(engine, f"docker ps -q --no-trunc --filter label={label}", {})
+            answers["command line (docker)"] = sorted(said.split())
+        answers["SDK (docker-py)"] = sorted(one.id for one in on.docker.containers.list(filters={"label": label}))
+    refusal = ""
+    if secured:
+        try:
+            request(engine, "GET", "/version", certificate=False)
+        except LabError as fault:
+            refusal = str(fault.__cause__ or fault)
+    return Ways(on.facts, answers, f"GET {path}", refusal)
+
+
+@dataclass(frozen=True)
+class Door(Result):
+    """The engine's Unix socket as a file on its machine."""
+
+    path: str
+    kind: str
+    mode: str
+    octal: str
+    owner: str
+    group: str
+
+    def facts(self) -> str:
+        others = "nothing" if self.mode.endswith("---") else self.mode[-3:]
+        return (
+            f"a {self.kind}, mode {self.mode}\n"
+            f"owner: {self.owner} · group: {self.group} · what all others may do: {others}"
+        )
+
+
+def socket(on: Context) -> Door:
+    """What kind of file the engine's Unix socket is, whose, and who may use it; seen on the engine's machine.
+
+    Raises:
+        NotPossibleHere: no socket at the usual places there.
+    """
+    url = urlsplit(on.session.engine.endpoint)
+    candidates = [url.path] if url.scheme == "unix" else []
+    for path in [*candidates, "/var/run/docker.sock", "/run/docker.sock"]:
+        try:
+            found = on.observer.call("file_facts", path=path)
+        except LabError:
+            continue
+        if found["kind"] == "socket":
+            return Door(on.facts, path, found["kind"], found["mode"], found["octal"], found["owner"], found["group"])
+    raise NotPossibleHere("No Docker socket was found on the engine's machine.",
+                          next_step="Rootless engines keep it in $XDG_RUNTIME_DIR/docker.sock.")  # fmt: skip

@@ -1,0 +1,334 @@
+"""X-ray of one ``docker run``: who did what and when, on one clock.
+
+Three sources are merged: the kernel's tracepoints (through the observer), the engine's events,
+and the client's requests as the wiretap sees them. Every span and mark names its source. Where the
+kernel may not be traced (a rootless engine, gVisor, a locked-down kernel), looking through ``/proc``
+again and again stands in for the tracepoints, and every span of it says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass
+
+from ... import images
+from ...course.context import Context
+from ...course.result import Result
+from ...engine.dockercli import with_labels
+from ...errors import BadInput, LabError, NotPossibleHere
+from ...observe.trail import EVENTS, Trail
+from ...observe.wiretap import Wiretap
+from .xray_evidence import (
+    CHAIN,
+    CLIENT,
+    ENGINE,
+    KERNEL,
+    SCAN,
+    TAP,
+    Mark,
+    Reader,
+    Seen,
+    Span,
+    clocks,
+    events,
+    segments,
+)  # fmt: skip
+from .xray_scan import spans as scanned
+
+
+@dataclass(frozen=True)
+class Xray(Result):
+    """One ``docker run``, seen through.
+
+    ``segments`` are seconds by name, in order; ``lost`` counts trace events that the kernel had no
+    room for, ``lacking`` names tracepoints that this kernel doesn't have. ``traced`` is False where the
+    kernel may not be traced: then ``why`` says why, and ``looks`` and ``longest`` are how often ``/proc``
+    was looked through instead (0: not at all) and the longest pause between two looks in seconds.
+    """
+
+    command: str
+    container: str
+    status: int
+    spans: list[Span]
+    marks: list[Mark]
+    segments: dict[str, float]
+    missing: list[str]
+    total: float
+    traced: bool
+    lost: int
+    why: str
+    lacking: tuple[str, ...] = ()
+    looks: int = 0
+    longest: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every link of the chain was seen."""
+        return self.traced and not self.missing
+
+    def facts(self) -> str:
+        if not self.traced:
+            instead = "processes by scanning, and" if self.looks else "only"
+            return f"the kernel may not be traced here: {self.why}\nseen: {instead} client, wiretap and engine events"
+        whole = "yes" if not self.missing else f"no, missing: {', '.join(self.missing)}"
+        return f"client → dockerd → containerd → shim → runc → kernel → program · every link seen: {whole}"
+
+    def order(self) -> str:
+        """The links of the chain, one a line, in the order in which they began."""
+        first: dict[str, tuple[float, str]] = {}
+        for thing in [*self.spans, *self.marks]:
+            began = thing.start if isinstance(thing, Span) else thing.time
+            if thing.name in CHAIN and began < first.get(thing.name, (float("inf"), ""))[0]:
+                first[thing.name] = (began, thing.lane)
+        rows = sorted((began, name, lane) for name, (began, lane) in first.items())
+        return "\n".join(f"{number:>2}  {lane:<11} {name}" for number, (_, name, lane) in enumerate(rows, 1))
+
+
+def run(on: Context, flags: str = "", *, image: str = images.BUSYBOX, command: str = "true") -> Xray:
+    """Run ``docker run --rm FLAGS IMAGE COMMAND`` through the real client, and see through it.
+
+    Args:
+        flags: such as ``"--network none"`` or ``"--memory 64m"``.
+        image: a lab image's reference.
+        command: what runs in the container.
+
+    Raises:
+        BadInput: the command line was refused; its own words are in the message.
+        NotPossibleHere: this machine has no ``docker`` command line.
+    """
+    with Wiretap(on.session.engine) as tap, _Tracer(on) as tracer:
+        seen = _see(on, tap, flags, on.image(image), command)
+    return _xray(on, seen, tracer)
+
+
+def _see(on: Context, tap: Wiretap, flags: str, image: str, command: str) -> Seen:
+    """One run by the real client, with all that this side sees of it."""
+    words = _words(on, flags, image, command)
+    before = clocks(on)
+    first = len(tap.exchanges)
+    began = time.monotonic()
+    done = _client(on, words, tap)
+    ended = time.monotonic()
+    seen = Seen(shlex.join(words), done.returncode, began, ended, tap.exchanges[first:], before)
+    started = seen.asked("start")
+    if started is None or started.status >= 400:
+        raise BadInput(f"docker run was refused: {done.stderr.strip()}", engine=on.session.engine.endpoint)
+    # At once: the engine keeps only the last few hundred events.
+    return dataclasses.replace(seen, events=events(on, seen))
+
+
+def _words(on: Context, flags: str, image: str, command: str) -> list[str]:
+    if on.session.engine.cli_path(on.say) is None:
+        raise NotPossibleHere(
+            "This machine has no docker command line to look through.",
+            next_step="Install it (Debian: docker.io or docker-cli).",
+        )
+    on.session.show_life()
+    return ["docker", "run", "--rm", *shlex.split(flags), image, *shlex.split(command)]
+
+
+def _client(on: Context, words: list[str], tap: Wiretap | None) -> subprocess.CompletedProcess:
+    engine = on.session.engine
+    full = [engine.cli_path(), *with_labels(words, on.docker.lab_labels)[1:]]
+    environment = tap.environment(engine) if tap else engine.process_environment()
+    return subprocess.run(full, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+
+
+class _Tracer:
+    """The kernel's trace for the length of a ``with`` block, or a scan of its processes where that is refused.
+
+    ``why`` says why there is no trace; then ``source`` is the process scan, or empty where even that fails.
+    One trace serves a whole series: switching tracepoints off takes the kernel longer than a run.
+    """
+
+    def __init__(self, on: Context):
+        self.why, self.rows, self.end = "", [], {}
+        self.source, self.lacking = KERNEL, ()
+        try:
+            first = self._start(on, "trace", events=list(EVENTS), size_kb=4096, rest=2.0)
+            self.lacking = tuple(first.get("missing", ()))
+        except LabError as fault:
+            self.why, self.source = fault.what, SCAN
+            try:
+                self._start(on, "watch")
+            except LabError:
+                self.source = ""
+
+    def _start(self, on: Context, operation: str, **arguments) -> dict:
+        self._stream = None
+        stream = on.observer.stream(operation, **arguments)
+        first = stream.next(15)
+        if not first or not first.get("ready"):
+            raise NotPossibleHere(f"The observer's {operation} did not start.")
+        self._stream = stream
+        return first
+
+    def __enter__(self) -> _Tracer:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if not self.source:
+            return
+        self._stream.stop()
+        for chunk in self._stream:
+            self.rows += chunk.get("rows", ())
+        self.end = self._stream.result()
+
+    def during(self, seen: Seen) -> list[list]:
+        """The rows from the moment when the clocks were compared, before the run, until a little after its end."""
+        if seen.before is None:
+            return []
+        start = seen.before.there
+        end = start + seen.ended - seen.before.here + seen.before.doubt + 0.1
+        return [row for row in self.rows if start <= row[0] <= end]
+
+
+def _xray(on: Context, seen: Seen, tracer: _Tracer) -> Xray:
+    """All sources of one run, merged."""
+    whole = seen.of(seen.ended)
+    spans = [Span("client", "docker", 0.0, whole, CLIENT)]
+    for word in ("create", "start"):
+        one = seen.asked(word)
+        if one is not None and one.answered is not None:
+            spans.append(Span("dockerd", f"POST {word}", seen.of(one.began), seen.of(one.answered), TAP))
+    marks = [
+        Mark("dockerd", row["Action"] if row["Type"] == "container" else f"{row['Type']} {row['Action']}",
+             seen.of_wall(row["timeNano"] / 1e9), ENGINE)
+        for row in seen.events
+    ]  # fmt: skip
+    start = seen.asked("start")
+    moments = {"start asked": seen.of(start.began), "client done": whole}
+    rows = tracer.during(seen)
+    if tracer.why:
+        spans += scanned(rows, seen)
+        died = [mark.time for mark in marks if mark.name == "die"]
+        moments |= {"start answered": seen.of(start.answered)} | ({"died": died[0]} if died else {})
+    elif seen.before:
+        reader = Reader(Trail(rows), seen, seen.container)
+        reader.read()
+        spans += reader.spans
+        marks += reader.marks
+        moments |= reader.moments
+    names = {thing.name for thing in [*spans, *marks]}
+    return Xray(
+        engine=on.facts, command=seen.command, container=seen.container, status=seen.status, spans=spans, marks=marks,
+        segments=segments(moments, not tracer.why), missing=[name for name in CHAIN if name not in names], total=whole,
+        traced=not tracer.why, lost=int(tracer.end.get("lost", 0)), why=tracer.why, lacking=tracer.lacking,
+        looks=int(tracer.end.get("looks", 0)), longest=tracer.end.get("longest", 0.0),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Series(Result):
+    """Several X-rays of one command each: ``runs`` by the flags they had."""
+
+    runs: dict[str, list[Xray]]
+
+    def medians(self) -> dict[str, dict[str, float]]:
+        """Median seconds of each segment, by flags; only runs with every moment count."""
+        found = {}
+        for flags, runs in self.runs.items():
+            good = [one.segments for one in runs if one.segments]
+            if good:
+                found[flags] = {name: statistics.median(one[name] for one in good) for name in good[0]}
+        return found
+
+    def facts(self) -> str:
+        runs = [one for several in self.runs.values() for one in several]
+        if not all(one.traced for one in runs):
+            return "the kernel may not be traced here: only the segments that wiretap and engine events tell"
+        whole = sum(one.complete for one in runs)
+        lost = max(one.lost for one in runs)
+        return f"the whole chain was seen in {whole} of {len(runs)} runs · trace events lost: {lost}"
+
+
+def many(on: Context, n: int | None = None, flags: str = "") -> Series:
+    """X-ray the same ``docker run`` several times.
+
+    Args:
+        n: runs; 20, or 5 on an emulated machine.
+        flags: for ``docker run``.
+    """
+    return compare(on, flags, n=n or (5 if on.facts.emulated else 20))
+
+
+def compare(on: Context, *flags: str, n: int | None = None) -> Series:
+    """X-ray ``docker run`` with different flags, in turn, ``n`` times each.
+
+    Method: each run is ``docker run --rm FLAGS labkit/busybox:1 true`` by the real client through
+    the wiretap, warm (one run before, not counted). Segments go from one recorded event to the
+    next; medians over complete runs.
+
+    Args:
+        flags: one string for each variant, such as ``""`` and ``"--network none"``.
+        n: runs of each; 8, or 3 on an emulated machine.
+    """
+    n = n or (3 if on.facts.emulated else 8)
+    found: dict[str, list[Xray]] = {one: [] for one in flags or ("",)}
+    image = on.image()
+    seen: list[tuple[str, Seen]] = []
+    with Wiretap(on.session.engine) as tap, _Tracer(on) as tracer:
+        _see(on, tap, next(iter(found)), image, "true")
+        for number in range(n):
+            on.say(f"round {number + 1} of {n}")
+            seen += [(one, _see(on, tap, one, image, "true")) for one in found]
+    for one, sight in seen:
+        found[one].append(_xray(on, sight, tracer))
+    return Series(on.facts, found)
+
+
+@dataclass(frozen=True)
+class Overhead(Result):
+    """What the X-ray costs: seconds of the same ``docker run``, pair by pair; ``runs`` are the traced ones."""
+
+    untraced: list[float]
+    traced: list[float]
+    runs: list[Xray]
+
+    @property
+    def ratio(self) -> float:
+        """Median of the traced runs divided by the median of the untraced ones."""
+        return statistics.median(self.traced) / statistics.median(self.untraced)
+
+    def facts(self) -> str:
+        whole = sum(one.complete for one in self.runs)
+        return f"pairs: {len(self.runs)} · the whole chain was seen in {whole} of {len(self.runs)} runs"
+
+
+def overhead(on: Context, n: int = 50) -> Overhead:
+    """Measure what the X-ray costs.
+
+    Method: ``n`` pairs of ``docker run --rm labkit/busybox:1 true``, one with neither tracepoints nor
+    wiretap, one with both; every second pair the other way round. Timed is the client's process from
+    start to end, warm; switching the tracepoints on and off lies outside. Each traced run is then read
+    like any other X-ray, so that what was timed is what was seen.
+    """
+    image = on.image()
+    words = _words(on, "", image, "true")
+    untraced: list[float] = []
+    sights: list[tuple[Seen, _Tracer]] = []
+
+    def plain() -> None:
+        began = time.monotonic()
+        done = _client(on, words, None)
+        if done.returncode:
+            raise LabError(f"docker run failed: {done.stderr.strip()}")
+        untraced.append(time.monotonic() - began)
+
+    def traced() -> None:
+        with _Tracer(on) as tracer:
+            sight = _see(on, tap, "", image, "true")
+        sights.append((sight, tracer))
+
+    with Wiretap(on.session.engine) as tap:
+        plain(), traced()
+        untraced.clear(), sights.clear()
+        for number in range(n):
+            for one in (plain, traced) if number % 2 else (traced, plain):
+                one()
+    runs = [_xray(on, sight, tracer) for sight, tracer in sights]
+    return Overhead(on.facts, untraced, [sight.ended - sight.began for sight, _ in sights], runs)

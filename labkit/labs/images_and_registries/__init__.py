@@ -1,0 +1,52 @@
+"""Lab 03: images built, opened and changed, and registries that keep them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...course.topic import Topic, experiment
+from . import anatomy, building, layering, platforms, pushes, registry, samples, writable
+
+if TYPE_CHECKING:
+    from .widget import ExplorerWidget, PuzzleWidget
+
+
+class Images(Topic):
+    """Building images, and what is in them."""
+
+    PIECES = layering.PIECES
+    source = staticmethod(samples.source)
+    build = experiment(building.build)
+    rebuild = experiment(layering.rebuild)
+    same_content = experiment(layering.same_content)
+    copy_up = experiment(writable.copy_up)
+    two_containers = experiment(writable.two_containers)
+    chain_ids = staticmethod(anatomy.chain_ids)
+    compare = experiment(anatomy.compare)
+    sample = experiment(anatomy.sample)
+    anatomy = experiment(anatomy.anatomy)
+
+    def explorer(self) -> ExplorerWidget:
+        """The layer explorer, on this lab's engine."""
+        from .widget import ExplorerWidget
+
+        return ExplorerWidget(self._on)
+
+    def puzzle(self) -> PuzzleWidget:
+        """The build cache as a puzzle, on this lab's engine."""
+        from .widget import PuzzleWidget
+
+        return PuzzleWidget(self._on)
+
+
+class Registry(Topic):
+    """A registry of the lab's own: pushes, pulls, platforms."""
+
+    start = experiment(registry.start)
+    two_pushes = experiment(pushes.two_pushes)
+    matched = experiment(pushes.matched)
+    everywhere = experiment(pushes.everywhere)
+    broken_push = experiment(pushes.broken_push)
+    program = staticmethod(platforms.program)
+    publish = experiment(platforms.publish)
+    force = experiment(platforms.force)

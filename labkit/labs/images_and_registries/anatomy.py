@@ -1,0 +1,280 @@
+"""Open an image: its configuration, its layers, and the three names that each layer has.
+
+The image is saved from the engine and read as the archive that it is. Every digest is computed
+here from the bytes and then compared with what the engine says.
+
+* **digest**: SHA-256 of the blob as it is stored or sent, compressed or not;
+* **diffID**: SHA-256 of the layer's uncompressed tar;
+* **chainID**: names the stack up to a layer: ``sha256(chainID of the one below + " " + diffID)``.
+
+Source: OCI image-spec, ``config.md``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+
+from docker.errors import ImageNotFound
+from docker.types import Mount
+
+from ...course.context import Context
+from ...course.result import Result
+from ...engine.faults import explained
+from ...errors import LabError, NotPossibleHere
+from ...images.archive import sha256
+from ...units import yes_no
+from .building import Build, build
+from .samples import source
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: its three names, its sizes in bytes, and the files that it holds."""
+
+    digest: str
+    diff_id: str
+    chain_id: str
+    stored: int
+    size: int
+    files: list[str]
+    created_by: str = ""
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the blob is stored compressed: only then digest and diffID differ."""
+        return self.digest != self.diff_id
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One entry of the image's history: what was done, and whether it made a layer."""
+
+    words: str
+    layer: bool
+
+
+@dataclass(frozen=True)
+class Anatomy(Result):
+    """An opened image.
+
+    ``checks`` says, in words, what was recomputed and whether it equals the engine's answer.
+    """
+
+    image: str
+    image_id: str
+    layers: list[Layer]
+    history: list[Instruction]
+    config: dict
+    checks: dict[str, bool] = field(default_factory=dict)
+
+    def facts(self) -> str:
+        lines = [f"{len(self.history)} instructions made {len(self.layers)} layers"]
+        return "\n".join([*lines, *(f"{what}: {yes_no(good)}" for what, good in self.checks.items())])
+
+    def instructions(self) -> str:
+        """Each instruction and whether it made a layer, as text."""
+        return "\n".join(
+            f"{row.words[:46]:<46} {'a layer' if row.layer else 'configuration only'}" for row in self.history
+        )
+
+
+@dataclass(frozen=True)
+class Shelf(Result):
+    """Several opened images side by side."""
+
+    images: list[Anatomy]
+
+    def shared(self) -> set[str]:
+        """diffIDs of layers that more than one image has."""
+        seen: dict[str, int] = {}
+        for one in self.images:
+            for diff_id in {layer.diff_id for layer in one.layers}:
+                seen[diff_id] = seen.get(diff_id, 0) + 1
+        return {diff_id for diff_id, count in seen.items() if count > 1}
+
+    def facts(self) -> str:
+        shared, every = self.shared(), [layer for one in self.images for layer in one.layers]
+        different = {layer.diff_id for layer in every}
+        return (
+            f"{len(self.images)} images, {len(every)} layers in all, {len(different)} different, {len(shared)} shared"
+        )
+
+
+def chain_ids(diff_ids: list[str]) -> list[str]:
+    """The chainID of each layer, base first (image-spec ``config.md``)."""
+    chain: list[str] = []
+    for diff_id in diff_ids:
+        chain.append(diff_id if not chain else sha256(f"{chain[-1]} {diff_id}".encode()))
+    return chain
+
+
+def sample(on: Context, tag: str = "1", **changed: str) -> Build:
+    """Build the sample app ``hello`` of ``data/apps`` as ``hello-SESSION:tag``; returns the build.
+
+    With the cache: the layers that two versions have in common are the same ones.
+
+    Args:
+        tag: the version.
+        changed: other text for a file, as for :func:`labkit.labs.images_and_registries.samples.source`.
+    """
+    return build(on, f"{on.session.name('hello')}:{tag}", source("hello", **changed))
+
+
+def has_image(on: Context, reference: str) -> bool:
+    """Whether the engine has an image of that name."""
+    try:
+        on.docker.api.inspect_image(reference)
+        return True
+    except ImageNotFound:
+        return False
+
+
+def require_image(on: Context, image: str) -> dict:
+    """An image of the engine, inspected.
+
+    Raises:
+        NotPossibleHere: the engine has none of that name.
+    """
+    with explained(on.session.engine.endpoint):
+        try:
+            return on.docker.api.inspect_image(image)
+        except ImageNotFound:
+            raise NotPossibleHere(
+                f"The engine has no image {image}.",
+                next_step="Build it first, or look which there are: lab.docker.images.list()",
+                engine=on.session.engine.endpoint,
+            ) from None
+
+
+def sample_tag(on: Context, tag: str = "1", **changed: str) -> str:
+    """The sample app's reference; built first where the engine lacks it."""
+    name = f"{on.session.name('hello')}:{tag}"
+    return name if has_image(on, name) else sample(on, tag, **changed).tag
+
+
+def anatomy(on: Context, image: str) -> Anatomy:
+    """Save an image, open the archive, and recompute every name in it.
+
+    Args:
+        image: a reference or ID on this engine.
+
+    Raises:
+        NotPossibleHere: the engine has no such image.
+        LabError: it saved something that is no image archive.
+    """
+    api, inspected = on.docker.api, require_image(on, image)
+    with explained(on.session.engine.endpoint), tempfile.TemporaryFile() as saved:
+        for chunk in api.get_image(image):
+            saved.write(chunk)
+        saved.seek(0)
+        members, config_bytes, layers = read_archive(saved)
+    config = json.loads(config_bytes)
+    history = [Instruction(tidy(row.get("created_by", "")), not row.get("empty_layer")) for row in config["history"]]
+    # The lab's own labels are no line of anybody's Dockerfile.
+    history = [row for row in history if not row.words.startswith("LABEL labkit.")]
+    makers = [row.words for row in history if row.layer]
+    if len(makers) == len(layers):
+        layers = [Layer(**{**vars(layer), "created_by": words}) for layer, words in zip(layers, makers)]
+    diff_ids = [layer.diff_id for layer in layers]
+    checks = {
+        "diffIDs recomputed equal the engine's": diff_ids == inspected["RootFS"]["Layers"],
+        "diffIDs are what the configuration lists": diff_ids == config["rootfs"]["diff_ids"],
+        "the image ID is the digest of a file in the archive": inspected["Id"] in members,
+        "chainIDs recomputed are the names in the engine's store": _known(on, [row.chain_id for row in layers]),
+    }
+    return Anatomy(on.facts, image, inspected["Id"], layers, history, config, checks)
+
+
+def read_archive(stream) -> tuple[set[str], bytes, list[Layer]]:
+    """What an image archive holds: the digests of its small files, the configuration, the layers.
+
+    Both forms are understood: the one that ``docker save`` wrote before Engine 25 (a folder a
+    layer) and the OCI layout (``blobs/sha256``) since. Layers may be compressed with gzip.
+    """
+    with tarfile.open(fileobj=stream) as tar:
+        names = {member.name: member for member in tar.getmembers()}
+
+        def read(name: str) -> bytes:
+            member = names[name]
+            if member.issym():  # before Engine 25, a layer that came before is a link to it
+                folder = name.rpartition("/")[0]
+                return read(_resolve(f"{folder}/{member.linkname}"))
+            return tar.extractfile(member).read()
+
+        try:
+            [manifest] = json.loads(read("manifest.json"))
+        except (KeyError, ValueError) as fault:
+            raise LabError("What the engine saved is not an image archive.") from fault
+        config = read(manifest["Config"])
+        small = {sha256(read(name)) for name, member in names.items() if member.isreg() and member.size < 1 << 20}
+        blobs = [read(name) for name in manifest["Layers"]]
+    opened = [gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob for blob in blobs]
+    diff_ids = [sha256(data) for data in opened]
+    layers = [
+        Layer(sha256(blob), diff_id, chain_id, len(blob), len(data), _files(data))
+        for blob, data, diff_id, chain_id in zip(blobs, opened, diff_ids, chain_ids(diff_ids))
+    ]
+    return small, config, layers
+
+
+def _resolve(path: str) -> str:
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def _files(layer: bytes) -> list[str]:
+    with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+        return ["/" + member.name.rstrip("/") for member in tar.getmembers() if not member.isdir()]
+
+
+def tidy(created_by: str) -> str:
+    """An instruction as it was written, from what the history keeps of it."""
+    words = re.sub(r"^/bin/sh -c #\(nop\)\s+", "", created_by)
+    words = re.sub(r"^/bin/sh -c ", "RUN ", words)
+    words = re.sub(r"^RUN (\|\d+ .*?)?/bin/sh -c (.*) # buildkit$", r"RUN \2", words, flags=re.S)
+    words = words.removesuffix(" # buildkit")
+    words = re.sub(r"(file|dir|multi):[0-9a-f]{64} in ", "… ", words)
+    words = re.sub(r"(-)[0-9a-f]{8}\b", "", words)
+    return re.sub(r"\s+", " ", words).replace("RUN RUN", "RUN").strip()
+
+
+def _known(on: Context, chain: list[str]) -> bool:
+    """Whether the engine's own store names these stacks so: looked up in its files, read-only.
+
+    The classic store has a folder per chainID. containerd's keeps them as keys in a database file,
+    where the plain names can be found.
+    """
+    root = on.docker.info()["DockerRootDir"]
+    names = " ".join(name.removeprefix("sha256:") for name in chain)
+    if on.facts.image_store == "containerd":
+        script = f"for n in {names}; do cat /store/*/meta.db /store/meta.db 2>/dev/null | grep -aq $n || exit 1; done"
+        sources = ["/var/lib/containerd/io.containerd.metadata.v1.bolt",
+                   f"{root}/containerd/daemon/io.containerd.metadata.v1.bolt"]  # fmt: skip
+    else:
+        script = f"for n in {names}; do test -d /store/$n || exit 1; done"
+        sources = [f"{root}/image/{on.facts.image_store}/layerdb/sha256"]
+    for folder in sources:
+        mount = Mount("/store", folder, type="bind", read_only=True)
+        try:
+            with on.container(on.image(), ["sh", "-c", script], mounts=[mount], network_mode="none") as looker:
+                if looker.wait()["StatusCode"] == 0:
+                    return True
+        except LabError:
+            continue  # this engine keeps its store elsewhere
+    return False
+
+
+def compare(on: Context, *images: str) -> Shelf:
+    """Open several images, to see what they share."""
+    return Shelf(on.facts, [anatomy(on, image) for image in images])

@@ -1,0 +1,189 @@
+"""One name, several platforms: an index in a registry, the engine's choice, the kernel's refusal.
+
+The program in these images is made here, byte by byte: a static ELF file of some 170 bytes whose
+machine code writes one line and ends. There is one for amd64 and one for arm64; each is a real
+program of its processor, which the other's kernel refuses.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from dataclasses import dataclass
+
+from docker.errors import APIError
+
+from ...course.context import Context
+from ...course.result import Result
+from ...engine.faults import explained
+from ...images.archive import CREATED, layer_from_files, sha256
+from ...units import yes_no
+from .registry import Registry
+from .registry_api import OCI_INDEX, OCI_MANIFEST
+
+# ELF's numbers for the two processors (e_machine).
+MACHINES = {"amd64": 62, "arm64": 183}
+#: What ``/info`` calls an architecture, and what images call it.
+GOARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+_START, _BASE = 120, 0x400000
+
+
+def _amd64(text: int, length: int) -> bytes:
+    # write(1, text, length); exit(0)
+    return (
+        b"\xbf\x01\0\0\0" + b"\xbe" + struct.pack("<I", text) + b"\xba" + struct.pack("<I", length)
+        + b"\xb8\x01\0\0\0\x0f\x05" + b"\x31\xff\xb8\x3c\0\0\0\x0f\x05"
+    )  # fmt: skip
+
+
+def _arm64(text: int, length: int) -> bytes:
+    def movz(register: int, value: int, shift: int = 0) -> int:
+        return 0xD2800000 | (shift // 16) << 21 | (value & 0xFFFF) << 5 | register
+
+    def movk(register: int, value: int, shift: int) -> int:
+        return 0xF2800000 | (shift // 16) << 21 | (value & 0xFFFF) << 5 | register
+
+    svc = 0xD4000001
+    code = [movz(0, 1), movz(1, text), movk(1, text >> 16, 16), movz(2, length), movz(8, 64), svc,
+            movz(0, 0), movz(8, 93), svc]  # fmt: skip
+    return struct.pack(f"<{len(code)}I", *code)
+
+
+def program(architecture: str) -> bytes:
+    """A static program for ``amd64`` or ``arm64`` that writes ``hello from ARCHITECTURE``."""
+    line = f"hello from {architecture}\n".encode()
+    make = {"amd64": _amd64, "arm64": _arm64}[architecture]
+    place = _BASE + _START + len(make(0, 0))
+    code = make(place, len(line)) + line
+    size = _START + len(code)
+    identity = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header = identity + struct.pack(
+        "<HHIQQQIHHHHHH", 2, MACHINES[architecture], 1, _BASE + _START, 64, 0, 0, 64, 56, 1, 0, 0, 0
+    )
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x10000)
+    return header + segment + code
+
+
+@dataclass(frozen=True)
+class OneName(Result):
+    """One name in a registry that stands for two platforms.
+
+    ``index`` is the document behind the tag; ``manifests`` are those that it points to, by
+    architecture; ``says`` is what the pulled image wrote.
+    """
+
+    repository: str
+    digest: str
+    index: dict
+    manifests: dict[str, str]
+    picked: str
+    says: str
+
+    def facts(self) -> str:
+        names = " and ".join(sorted(self.manifests))
+        own = GOARCH.get(self.engine.architecture, self.engine.architecture)
+        return (
+            f"one tag, one index, {len(self.manifests)} manifests: {names}\n"
+            f"the engine picked its own architecture: {yes_no(self.picked == own and own in self.says)}"
+        )
+
+    def document(self) -> str:
+        """The index as the registry has it, digests shortened."""
+        text = json.dumps(self.index, indent=1)
+        for digest in self.manifests.values():
+            text = text.replace(digest, digest[:15] + "…")
+        return text
+
+
+@dataclass(frozen=True)
+class Refusal(Result):
+    """What became of a program of another processor: the words and the exit code (None: never started)."""
+
+    platform: str
+    words: str
+    exit_code: int | None
+    ran: bool
+
+    def facts(self) -> str:
+        if self.ran:
+            return "it ran: this machine has an emulator registered for that processor"
+        return f"refused: {'exec format error' if 'exec format' in self.words else self.words}"
+
+
+def publish(on: Context, registry: Registry, repository: str = "hello", tag: str = "1") -> OneName:
+    """Put an image for two platforms into the registry, by hand over its HTTP API; then pull and run it.
+
+    Blobs first, then a manifest for each platform, then the index that points to both.
+    """
+    manifests, rows = {}, []
+    for architecture in MACHINES:
+        data = _manifest(on, registry, repository, architecture)
+        digest = registry.put_manifest(repository, "", data)
+        manifests[architecture] = digest
+        rows.append(
+            {"mediaType": data["mediaType"], "digest": digest, "size": len(json.dumps(data).encode()),
+             "platform": {"architecture": architecture, "os": "linux"}}
+        )  # fmt: skip
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": rows}
+    digest = registry.put_manifest(repository, tag, index)
+    name = registry.pull(repository, tag)
+    with explained(on.session.engine.endpoint):
+        picked = on.docker.api.inspect_image(name)["Architecture"]
+        says = _run(on, name)[0]
+    return OneName(on.facts, repository, digest, registry.manifest(repository, tag), manifests, picked, says)
+
+
+def _manifest(on: Context, registry: Registry, repository: str, architecture: str) -> dict:
+    layer = layer_from_files({"hello": program(architecture)}, mode=0o755)
+    packed = gzip.compress(layer, mtime=0)
+    config = json.dumps(
+        {
+            "architecture": architecture, "os": "linux", "created": CREATED,
+            "config": {"Cmd": ["/hello"], "Labels": on.docker.lab_labels},
+            "rootfs": {"type": "layers", "diff_ids": [sha256(layer)]},
+            "history": [{"created": CREATED, "created_by": f"a program for {architecture}, made by hand"}],
+        }
+    ).encode()  # fmt: skip
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": registry.put_blob(repository, config),
+            "size": len(config),
+        },
+        "layers": [
+            {
+                "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+                "digest": registry.put_blob(repository, packed),
+                "size": len(packed),
+            }
+        ],
+    }
+
+
+def force(on: Context, registry: Registry, repository: str = "hello", tag: str = "1") -> Refusal:
+    """Ask for the platform that this engine's machine has not, and run it all the same."""
+    own = GOARCH.get(on.facts.architecture, on.facts.architecture)
+    other = next(name for name in MACHINES if name != own)
+    with explained(on.session.engine.endpoint):
+        name = registry.pull(repository, tag, platform=f"linux/{other}")
+        words, code = _run(on, name, platform=f"linux/{other}")
+        registry.pull(repository, tag)  # leave the name as it was
+    return Refusal(on.facts, other, words.strip(), code, f"hello from {other}" in words)
+
+
+def _run(on: Context, name: str, **options) -> tuple[str, int | None]:
+    try:
+        container = on.docker.containers.create(name, network_mode="none", **options)
+    except APIError as fault:
+        return str(fault.explanation), None
+    try:
+        container.start()
+        code = container.wait(timeout=60)["StatusCode"]
+        return container.logs().decode("utf-8", "replace"), code
+    except APIError as fault:
+        return str(fault.explanation), None
+    finally:
+        container.remove(force=True)

@@ -1,0 +1,172 @@
+"""What a push really sends: everything once, then only what is new; and a push that broke off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ... import images
+from ...course.context import Context
+from ...course.result import Result
+from ...errors import LabError
+from ...units import yes_no
+from .anatomy import Anatomy, anatomy, sample_tag
+from .building import build
+from .registry import Push, Registry
+
+#: The app's own code in its second version.
+SECOND = '#!/bin/sh\n. /lib/greeting.sh\ngreet\necho "second version"\n'
+
+
+@dataclass(frozen=True)
+class TwoPushes(Result):
+    """Two versions of one app, pushed one after the other.
+
+    ``missing``: the second one's blobs that the registry did not have before its push, from its own disk.
+    """
+
+    first: Push
+    second: Push
+    missing: list[str]
+
+    def facts(self) -> str:
+        exactly = sorted(self.second.uploaded) == sorted(self.missing)
+        return f"{self.first}\n{self.second}\nexactly the new blobs were uploaded: {yes_no(exactly)}"
+
+
+def two_pushes(on: Context, registry: Registry, repository: str = "shop") -> TwoPushes:
+    """Build two versions of the sample app that differ in the app's own code; push both.
+
+    Uploads are counted in the registry's access log, not taken from the client's words.
+    """
+    one = sample_tag(on, "1")
+    two = sample_tag(on, "2", app__sh=SECOND)
+    first = registry.push(one, repository, "1")
+    before = registry.stored().sizes
+    second = registry.push(two, repository, "2")
+    return TwoPushes(on.facts, first, second, [blob for blob in second.sizes if blob not in before])
+
+
+@dataclass(frozen=True)
+class Matched(Result):
+    """An image's blobs fetched from the registry, hashed, and compared with engine and manifest.
+
+    ``identity``: the engine's image ID is a digest of the registry's, too. It is the configuration's in
+    the classic image store, the manifest's in containerd's.
+    """
+
+    digests: bool
+    diff_ids: bool
+    identity: bool
+    layers: int
+
+    def facts(self) -> str:
+        return (
+            f"{self.layers} layers and a configuration fetched over HTTP\n"
+            f"SHA-256 of each blob is its digest in the manifest: {yes_no(self.digests)}\n"
+            f"SHA-256 of each unpacked layer is the engine's diffID: {yes_no(self.diff_ids)}\n"
+            f"the engine's image ID is a digest there, too: {yes_no(self.identity)}"
+        )
+
+
+def matched(on: Context, registry: Registry, repository: str, tag: str, image: str) -> Matched:
+    """Fetch every blob of an image from the registry and recompute its names.
+
+    Args:
+        image: the same image on the engine.
+    """
+    inspected = on.docker.api.inspect_image(image)
+    return _matched(on, registry, repository, tag, inspected["Id"], inspected["RootFS"]["Layers"])
+
+
+def _matched(on: Context, registry: Registry, repository: str, tag: str, image_id: str, diff_ids: list[str]) -> Matched:
+    manifest = registry.manifest(repository, tag)
+    named = [row["digest"] for row in (manifest["config"], *manifest["layers"])]
+    hashed = [registry.hashed(repository, digest) for digest in named]
+    config, *layers = hashed
+    return Matched(
+        on.facts,
+        [stored for stored, _ in hashed] == named,
+        [opened for _, opened in layers] == diff_ids,
+        image_id in (config[0], registry.digest(repository, tag)),
+        len(layers),
+    )
+
+
+@dataclass(frozen=True)
+class Everywhere(Result):
+    """Images whose names were recomputed from the engine's archive and from the registry's blobs, by reference."""
+
+    archives: dict[str, Anatomy]
+    fetched: dict[str, Matched]
+
+    def facts(self) -> str:
+        engine = all(all(opened.checks.values()) for opened in self.archives.values())
+        registry = all(row.digests and row.diff_ids and row.identity for row in self.fetched.values())
+        layers = sum(row.layers for row in self.fetched.values())
+        return (
+            f"{len(self.archives)} images, {layers} layers\n"
+            f"every name recomputed is the engine's: {yes_no(engine)}\n"
+            f"every name recomputed is the registry's: {yes_no(registry)}"
+        )
+
+
+def everywhere(on: Context, registry: Registry, *images: str, repository: str = "every") -> Everywhere:
+    """Open each image as the engine saves it, push it, fetch it back, and recompute all its names on both ways.
+
+    Args:
+        images: references on the engine; both versions of the sample app and their base by default.
+        repository: where they are pushed to, as tags 1, 2, 3 …
+    """
+    images = images or (sample_tag(on, "1"), sample_tag(on, "2", app__sh=SECOND), on.image())
+    archives, fetched = {}, {}
+    for number, image in enumerate(images, 1):
+        opened = archives[image] = anatomy(on, image)
+        registry.push(image, repository, str(number))
+        diff_ids = [layer.diff_id for layer in opened.layers]
+        fetched[image] = _matched(on, registry, repository, str(number), opened.image_id, diff_ids)
+    return Everywhere(on.facts, archives, fetched)
+
+
+@dataclass(frozen=True)
+class BrokenPush(Result):
+    """A push that broke off and its repetition: blobs by digest.
+
+    ``mounted`` ones came from another repository of the registry, without an upload.
+    """
+
+    arrived: list[str]
+    retry: Push
+    mounted: list[str]
+
+    def facts(self) -> str:
+        missing = set(self.retry.sizes) - set(self.arrived)
+        return (
+            f"broken off half-way: {yes_no(0 < len(self.arrived) < len(self.retry.sizes))}\n"
+            f"the retry uploaded exactly what was missing: {yes_no(set(self.retry.uploaded) | set(self.mounted) == missing)}"
+        )
+
+
+def broken_push(
+    on: Context, registry: Registry, repository: str = "broken", *, megabytes: int | None = None
+) -> BrokenPush:
+    """Break off a push when its first blob is in, then push again.
+
+    The image has small layers and one of random bytes, which can't be compressed and so takes longest.
+
+    Args:
+        megabytes: the large layer's size; 16, and 48 where the image store is containerd's. That one sends
+            without compressing first, and what the line's buffers hold arrives also after it broke.
+    """
+    megabytes = megabytes or (48 if on.facts.image_store == "containerd" else 16)
+    size = f"head -c {megabytes}m /dev/urandom > /big"
+    steps = [f"FROM {images.BUSYBOX}", "RUN echo one > /one", f"RUN {size}"]
+    built = build(on, f"{on.session.name('broken')}:1", {"Dockerfile": "\n".join([*steps, ""])}, cache=False)
+    try:
+        arrived = registry.push_and_break(built.tag, repository, "1")
+        retry = registry.push(built.tag, repository, "1")
+        mounted = registry.mounted()
+    finally:
+        on.docker.api.remove_image(built.tag, force=True)
+    if not arrived:
+        raise LabError("The push broke off before anything had arrived.", next_step="Run the cell again.")
+    return BrokenPush(on.facts, arrived, retry, mounted)

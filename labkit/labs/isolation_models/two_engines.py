@@ -1,0 +1,106 @@
+"""Docker on the machine itself against Docker in a virtual machine: two engines, one container."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...course.benchmark import Benchmark, Subject, measure
+from ...course.context import Context
+from ...engine import EngineFacts
+from ...engine.client import remove_container
+from ...engine.faults import explained
+from ...errors import BadInput
+from ...units import yes_no
+
+# The container that shares all it can with its engine's machine, and looks how far that reaches.
+_LOOK = "cat /proc/sys/kernel/random/boot_id; uname -r; ls -d /proc/[0-9]* | wc -l; cat /proc/1/comm"
+_ALL_SHARED = {"pid_mode": "host", "network_mode": "host", "ipc_mode": "host", "uts_mode": "host"}
+
+
+@dataclass(frozen=True)
+class TwoEngines(Benchmark):
+    """How long the same container takes on each engine, and what one that owns its engine's machine sees.
+
+    ``inside`` is the engine in the virtual machine; ``outer_boot`` and ``inner_boot`` are boot ids of the
+    notebook's machine ("" where it doesn't tell) and of the machine that the container saw.
+    """
+
+    inside: EngineFacts | None = None
+    outer_boot: str = ""
+    inner_boot: str = ""
+    inner_kernel: str = ""
+    machine_memory: int = 0
+
+    @property
+    def subjects(self) -> str:
+        return "the engine in a VM, and the one on the machine where there is one"
+
+    def facts(self) -> str:
+        apart = self.inner_boot != self.outer_boot
+        return (
+            "a container in the virtual machine that shares pid, net, ipc and uts with its engine's machine\n"
+            f"sees the virtual machine's kernel: {yes_no(self.inner_kernel == self.inside.kernel)}"
+            f" · sees the notebook's machine: {yes_no(not apart)}"
+        )
+
+
+def _once(on: Context, image: str) -> float:
+    began = time.perf_counter()
+    container = on.docker.containers.create(image, ["true"], network_mode="none")
+    try:
+        container.start()
+        container.wait(timeout=60)
+        return time.perf_counter() - began
+    finally:
+        remove_container(container)
+
+
+def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5, progress=None) -> TwoEngines:
+    """Run the same container on both engines and compare.
+
+    Method: timed is create, start and wait of ``true`` over the API, without a network; warm,
+    in turn, n = 5 on each engine or as many as the budget allows. Where the lab itself runs on the
+    engine in the virtual machine, only that one is measured.
+
+    Args:
+        on: the lab's own context.
+        other: a lab on an owned engine, such as ``lab.own()``, or its context.
+        budget: seconds.
+        n: rounds.
+        progress: as for :func:`labkit.course.benchmark.measure`.
+
+    Raises:
+        BadInput: the other engine isn't one in a virtual machine of the lab's own.
+    """
+    other = getattr(other, "context", other)
+    if not other.facts.owned:
+        raise BadInput("The second engine must be one that the lab owns.", next_step="Pass lab.own().")
+    pairs = [(other, "docker run, engine in a VM", "virtual machine")]
+    if other is not on and not on.facts.owned:
+        pairs.insert(0, (on, "docker run, engine on the machine", "container"))
+    subjects = []
+    for context, label, model in pairs:
+        image = context.image()
+        subjects.append(
+            Subject(
+                label,
+                model,
+                lambda context=context, image=image: _once(context, image),
+                n=n,
+                emulated=context.facts.emulated,
+            )
+        )
+    with explained(other.session.engine.endpoint):
+        series, seconds, interrupted = measure(subjects, budget, progress=progress)
+        with other.container(other.image(), ["sh", "-c", _LOOK], **_ALL_SHARED) as container:
+            container.wait(timeout=60)
+            boot, kernel, *_ = container.logs().decode().split()
+    own = Path("/proc/sys/kernel/random/boot_id")
+    return TwoEngines(
+        on.facts, "two-engines", "The same container on two engines", "s",
+        "Create, start and wait of `true` over the API, without a network. Warm, in turn.",
+        series, budget, seconds, interrupted, inside=other.facts, outer_boot=own.read_text().strip() if own.exists() else "",
+        inner_boot=boot, inner_kernel=kernel, machine_memory=other.facts.memory,
+    )  # fmt: skip

@@ -1,0 +1,103 @@
+"""Widgets of the isolation lab: namespaces by flag, and benchmarks within a budget."""
+
+from __future__ import annotations
+
+import threading
+
+import ipywidgets as w
+
+from ...course.context import Context
+from ...course.widget_base import FigureView, LabWidget, button, words
+from . import isolation_disk, visibility
+
+
+class NamespaceWidget(LabWidget):
+    """One toggle per flag; each change starts a real container with those flags and compares."""
+
+    def __init__(self, on: Context):
+        self._on = on
+        self.toggles = {
+            name: w.ToggleButton(description=flag, tooltip=f"share the {name} namespace with the machine",
+                                 layout=w.Layout(width="auto"))
+            for name, (flag, _) in visibility.FLAGS.items()
+        }  # fmt: skip
+        self.start = button(
+            "Run", "Start a container with these flags and compare", button_style="primary", icon="play"
+        )
+        self.says = w.HTML(words("Choose what the container shares with the machine, press Run.", "note"))
+        self.picture = FigureView()
+        self.start.on_click(self._start)
+        row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
+        super().__init__(
+            [
+                w.HTML(words("Which namespaces are its own?", "title")),
+                row,
+                w.HBox([self.start, self.says], layout=w.Layout(align_items="center")),
+                self.picture,
+            ],
+            "Widget: a toggle each for --pid, --network, --ipc, --uts, --cgroupns and --userns=host, and Run.",
+        )
+
+    def _start(self, _=None) -> None:
+        self.says.value = words("Starting a container …", "note")
+        self.beside(self._run, self.start, self.says)
+
+    def _run(self) -> None:
+        chosen = [name for name, toggle in self.toggles.items() if toggle.value]
+        view = visibility.namespaces(self._on, *chosen)
+        self.picture.show(view.plot())
+        self.says.value = words(view.facts())
+
+
+class StopwatchWidget(LabWidget):
+    """Choose a benchmark and a budget; Start measures, Stop keeps what was measured until then."""
+
+    def __init__(self, on: Context):
+        self._on = on
+        self._stopped = threading.Event()
+        self.which = w.Dropdown(options=list(isolation_disk.BENCHMARKS), description="Measure",
+                                style={"description_width": "80px"}, layout=w.Layout(width="260px"))  # fmt: skip
+        self.budget = w.IntSlider(value=40, min=10, max=240, step=10, description="Budget (s)",
+                                  style={"description_width": "80px"}, layout=w.Layout(width="360px"))  # fmt: skip
+        self.start = button("Start", "Measure within the budget", button_style="primary", icon="play")
+        self.stop = button("Stop", "End now; what was measured is kept", icon="stop", disabled=True)
+        self.bar = w.FloatProgress(value=0, min=0, max=1, layout=w.Layout(width="240px"))
+        self.says = w.HTML(words("Nothing measured yet.", "note"))
+        self.picture = FigureView()
+        self.start.on_click(self._start)
+        self.stop.on_click(lambda _: self._stopped.set())
+        super().__init__(
+            [
+                w.HTML(words("Measure it yourself", "title")),
+                w.HBox([self.which, self.budget], layout=w.Layout(flex_flow="row wrap")),
+                w.HBox([self.start, self.stop, self.bar], layout=w.Layout(align_items="center")),
+                self.says,
+                self.picture,
+            ],
+            "Widget: choose a benchmark and a budget in seconds; Start, Stop, a progress bar and the figure.",
+        )
+
+    def _start(self, _=None) -> None:
+        self._stopped.clear()
+        self.stop.disabled = False
+        self.bar.value = 0
+        self.says.value = words("Getting ready …", "note")
+        self.beside(self._run, self.start, self.says)
+
+    def _progress(self, share: float, text: str) -> None:
+        self.bar.value = share
+        self.says.value = words(text, "note")
+        if self._stopped.is_set():
+            raise KeyboardInterrupt
+
+    def _run(self) -> None:
+        try:
+            name = self.which.value
+            result = isolation_disk.BENCHMARKS[name](self._on, self.budget.value, progress=self._progress)
+            self.bar.value = 1
+            self.picture.show(result.plot("ecdf" if name == "start-latency" else "plot"))
+            self.says.value = words(result.facts())
+        except KeyboardInterrupt:
+            self.says.value = words("Stopped before anything was measured.", "note")
+        finally:
+            self.stop.disabled = True

@@ -1,0 +1,373 @@
+"""Out of memory: a process grows inside a limit, and every trace of its end is collected.
+
+``grow`` lets one process keep step after step of memory while the container's cgroup is
+sampled from outside. ``stop_by_hand`` ends one with ``docker kill``, ``refused`` lets an
+allocation fail without a kill: the two look-alikes. :mod:`labkit.labs.out_of_memory.oom_cases`
+has those with several processes or containers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from docker.models.containers import Container
+
+from ... import images
+from ...course.context import Context
+from ...course.result import Result
+from ...engine.client import remove_container
+from ...engine.faults import explained
+from ...errors import BadInput, LabError
+from ...units import show_size, size, yes_no
+from .oom_verdict import Verdict, collect
+
+#: Samples a second that are asked for; an emulated machine has no time for more than a few hundred.
+SAMPLES_PER_SECOND = {"native": 1000, "emulated": 200}
+
+# awk keeps one string per line that it reads: each line is one step of memory that never comes
+# back. The pace is set by whoever writes the lines.
+_STEPS = "while [ $n -lt {count} ]; do echo; n=$((n+1)); usleep {pause}; done; sleep {hold}"
+_GROW = 'awk \'{{ kept[NR] = sprintf("%{step}s", "") }}\''
+_AS_MAIN = "mkfifo /steps; (sleep {lead}; n=0; {steps}) > /steps & exec {grow} < /steps"
+_AS_CHILD = '(sleep {lead}; n=0; {steps}) | {grow}; echo "child ended with $?"; sleep 0.5'
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reading of a cgroup: seconds since the run's start, and bytes charged to it."""
+
+    time: float
+    usage: int
+    swap: int = 0
+
+
+@dataclass(frozen=True)
+class OomRun(Result):
+    """One run of a growing process.
+
+    ``limit``, ``peak`` and sizes are bytes; times are seconds since the container's cgroup
+    appeared. ``peak`` is the kernel's own high-water mark (None before Linux 5.19 on v2),
+    ``stats`` what ``docker stats`` would have shown, ``kill_time`` when the kernel chose its
+    victim, as ``kill_seen_by`` saw it; ``machine_free`` what the machine had available before.
+    """
+
+    limit: int
+    step: int
+    grower: str
+    command: str
+    samples: list[Sample]
+    stats: list[Sample]
+    peak: int | None
+    kill_time: float | None
+    kill_seen_by: str
+    machine_free: int
+    verdict: Verdict
+
+    @property
+    def sampled_peak(self) -> int:
+        """The highest reading among our samples, in bytes."""
+        return max((sample.usage for sample in self.samples), default=0)
+
+    @property
+    def intervals(self) -> list[float]:
+        """The time between one sample and the next, in seconds, as achieved."""
+        return [later.time - sooner.time for sooner, later in zip(self.samples, self.samples[1:])]
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples divided by the time they span."""
+        span = self.samples[-1].time - self.samples[0].time if len(self.samples) > 1 else 0
+        return len(self.samples) / span if span else 0.0
+
+    def facts(self) -> str:
+        within = self.peak is None or self.peak <= self.limit
+        room = self.machine_free > self.limit
+        return (
+            f"killed by the kernel: {yes_no(self.verdict.cgroup_kills > 0)}"
+            f" · exit code {self.verdict.exit_code}\n"
+            f"peak within the limit: {yes_no(within)} · the machine had more than that free: {yes_no(room)}\n"
+            f"{self.verdict.explanation}"
+        )
+
+
+def program(step: int, count: int, pace: float, grower: str, lead: float, hold: float) -> str:
+    """The shell program that grows: ``count`` steps of ``step`` bytes, ``pace`` seconds apart."""
+    if grower not in ("main", "child"):
+        raise BadInput(f"{grower!r} can't grow.", next_step="Choose grower='main' or grower='child'.")
+    for name, seconds in (("pace", pace), ("lead", lead), ("hold", hold)):
+        if seconds < 0:
+            raise BadInput(f"{name}={seconds} is before the start.", next_step="Give seconds, 0 or more.")
+    steps = _STEPS.format(count=count, pause=int(pace * 1e6), hold=hold)
+    template = _AS_MAIN if grower == "main" else _AS_CHILD
+    return template.format(lead=lead, steps=steps, grow=_GROW.format(step=step))
+
+
+def check_limit(on: Context, limit: str | int) -> int:
+    """A limit in bytes that this engine's machine can have.
+
+    Raises:
+        BadInput: not a size, below what the engine takes, or more memory than the machine has.
+    """
+    value = size(limit)
+    if value < 6 * 1024**2:
+        raise BadInput(
+            f"A limit of {show_size(value)} is below the engine's minimum of 6 MiB.",
+            cause="The runtime itself needs a few MiB inside the limit to start the program.",
+            next_step="Ask for 8m or more.",
+        )
+    if value > on.facts.memory:
+        raise BadInput(
+            f"A limit of {show_size(value)} is above the machine's memory ({show_size(on.facts.memory)}).",
+            cause="The machine would run out before the limit is reached.",
+            next_step="Choose a limit well below the machine's memory.",
+        )
+    return value
+
+
+class LiveRun:
+    """A growing process while it grows: ``poll`` gives new samples, ``stop`` ends it.
+
+    Use it as a context manager, or call :meth:`finish`; either removes the container.
+    """
+
+    def __init__(self, on: Context, limit: int, step: int, grower: str, command: str, options: dict):
+        self.limit, self.step, self.grower, self.command = limit, step, grower, command
+        self._on = on
+        self._container: Container | None = None
+        self._samples: list[Sample] = []
+        self._first = 0.0
+        rate = SAMPLES_PER_SECOND["emulated" if on.facts.emulated else "native"]
+        host = {"mem_limit": limit, "network_mode": "none", **options}
+        with explained(on.session.engine.endpoint):
+            self._container = on.docker.containers.create(on.image(images.BUSYBOX), ["sh", "-c", command], **host)
+            try:
+                self._clocks = on.observer.call("clocks")
+                self._free = on.observer.machine()["available"]
+                self._kill_trace = _kill_trace(on)
+                self._stream = on.observer.stream("cgroup_sample", container=self._container.id, hz=rate)
+                self._stream.next(10)
+                self._stats = _StatsWatch(on, self._container.id)
+                self._container.start()
+            except BaseException:
+                remove_container(self._container)
+                raise
+
+    @property
+    def container(self) -> Container:
+        """The container, as docker-py knows it."""
+        return self._container
+
+    @property
+    def ended(self) -> bool:
+        return self._stream.ended
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All samples so far."""
+        return self._samples
+
+    def poll(self, timeout: float = 0.1) -> list[Sample]:
+        """Samples that came in since the last call; waits up to ``timeout`` seconds for one batch."""
+        chunk = self._stream.next(timeout)
+        fresh = []
+        while chunk is not None:
+            for row in chunk.get("rows", ()):
+                self._first = self._first or row[0]
+                fresh.append(Sample(row[0] - self._first, row[1], row[2] if len(row) > 2 else 0))
+            chunk = self._stream.next(0) if not self._stream.ended else None
+        self._samples += fresh
+        return fresh
+
+    def stop(self) -> None:
+        """``docker kill``: SIGKILL from a person, not from the kernel's OOM killer."""
+        with explained(self._on.session.engine.endpoint):
+            self._container.kill()
+
+    def finish(self, timeout: float = 120.0) -> OomRun:
+        """Wait for the end, collect all evidence, remove the container.
+
+        Raises:
+            LabError: the run did not end within ``timeout`` seconds.
+        """
+        try:
+            patience = time.monotonic() + timeout
+            while not self.ended:
+                self.poll(0.2)
+                if time.monotonic() > patience:
+                    raise LabError(f"The run did not end within {timeout:.0f} seconds.")
+            cgroup = self._stream.result()
+            with explained(self._on.session.engine.endpoint):
+                self._container.wait(timeout=30)
+                verdict = collect(self._on, self._container, cgroup, self._clocks)
+            kill_time, seen_by = _kill_time(self._kill_trace, verdict, self._first)
+            return OomRun(
+                engine=self._on.facts,
+                limit=self.limit,
+                step=self.step,
+                grower=self.grower,
+                command=self.command,
+                samples=self._samples,
+                stats=self._stats.samples(self._clocks, self._first),
+                peak=cgroup["peak"],
+                kill_time=kill_time,
+                kill_seen_by=seen_by,
+                machine_free=self._free,
+                verdict=verdict,
+            )
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Remove the container, whatever state the run is in."""
+        if self._kill_trace is not None and not self._kill_trace.ended:
+            self._kill_trace.stop()
+        if not self._stream.ended:
+            self._stream.stop()
+        remove_container(self._container)
+
+    def __enter__(self) -> LiveRun:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def start(
+    on: Context,
+    limit: str | int = "32m",
+    *,
+    step: str | int = "1m",
+    pace: float = 0.02,
+    grower: str = "main",
+    swap: str | int | None = 0,
+    reach: str | int | None = None,
+    lead: float = 0.2,
+    hold: float = 0.0,
+    **options,
+) -> LiveRun:
+    """Start a growing process and return at once; :func:`grow` explains the arguments."""
+    memory, step_bytes = check_limit(on, limit), size(step)
+    goal = size(reach) if reach is not None else memory * 4
+    if swap is not None:
+        # 0: no swap at all, which Docker says by giving both limits the same value.
+        options["memswap_limit"] = memory + (size(swap) if swap else 0)
+    command = program(step_bytes, max(1, goal // step_bytes), pace, grower, lead, hold)
+    return LiveRun(on, memory, step_bytes, grower, command, options)
+
+
+def grow(on: Context, limit: str | int = "32m", **arguments) -> OomRun:
+    """Grow a process inside a memory limit until it ends, and collect the evidence.
+
+    Method: a busybox awk keeps one string of ``step`` bytes per line that it reads, one line
+    every ``pace`` seconds. A helper outside the cgroup reads the cgroup's usage, peak and
+    counters up to 1000 times a second (CLOCK_MONOTONIC), from the cgroup's first moment to its
+    removal. The time of the kill is the kernel's own (tracepoint ``oom:mark_victim``, or its log).
+
+    Args:
+        limit: ``--memory``, such as ``"32m"``.
+        step: how much each step keeps.
+        pace: seconds between steps.
+        grower: ``"main"`` (process 1 grows) or ``"child"`` (a child grows, process 1 looks on).
+        swap: memory beyond the limit that may be swapped; 0 for none, None for Docker's default.
+        reach: stop growing at this much, and live; four times the limit by default.
+        lead: seconds before the first step.
+        hold: seconds to stay at ``reach`` before ending.
+        options: anything docker-py's ``containers.create`` takes.
+
+    Raises:
+        BadInput: a limit or step that can't be.
+        LabError: the engine's refusal, or its end.
+    """
+    with start(on, limit, **arguments) as live:
+        return live.finish()
+
+
+def stop_by_hand(on: Context, limit: str | int = "64m", *, at: str | int = "16m") -> OomRun:
+    """Grow well below the limit, then ``docker kill``: exit code 137 without any OOM."""
+    with start(on, limit, reach=at, hold=30) as live:
+        reached = size(at)
+        while not live.ended and not any(sample.usage >= reached for sample in live.poll(0.05)):
+            pass
+        live.stop()
+        return live.finish()
+
+
+def refused(on: Context, limit: str | int = "64m", *, at: str | int = "16m") -> OomRun:
+    """An allocation that is refused instead of killed: the process has a limit of its own.
+
+    ``ulimit -v`` bounds the address space, so ``mmap`` fails with ENOMEM and the program can
+    react. The cgroup is never full and its OOM killer never asked.
+    """
+    memory = check_limit(on, limit)
+    step = 1024**2
+    grown = program(step, memory // step, 0.005, "main", 0.2, 0.0)
+    command = f"ulimit -v {size(at) // 1024}; {grown}"
+    options = {"memswap_limit": memory}
+    with LiveRun(on, memory, step, "main", command, options) as live:
+        return live.finish()
+
+
+def _kill_trace(on: Context):
+    """A trace of the kernel's choice of victims; None where tracing is not permitted."""
+    try:
+        stream = on.observer.stream("trace", events=["oom/mark_victim"], size_kb=64)
+        stream.next(10)
+        return stream
+    except LabError:
+        return None
+
+
+def _kill_time(stream, verdict: Verdict, first: float) -> tuple[float | None, str]:
+    """When the kernel chose this run's victim, and what saw it."""
+    if not verdict.cgroup_kills:
+        return None, ""
+    rows: list[list] = []
+    if stream is not None:
+        stream.stop()
+        for chunk in stream:
+            rows += chunk.get("rows", ())
+    for row in rows:
+        # Tracing sees the whole machine: only our own victim counts.
+        if verdict.victim_pid is None or int(row[5].get("pid", -1)) == verdict.victim_pid:
+            return row[0] - first, "tracepoint oom:mark_victim"
+    if verdict.log_time is not None:
+        return verdict.log_time - first, "kernel log"
+    return None, "not visible on this engine"
+
+
+class _StatsWatch:
+    """What ``docker stats`` would show: the engine's own samples, one a second."""
+
+    def __init__(self, on: Context, container: str):
+        self._rows: list[dict] = []
+        # A connection of its own: the stream blocks until the container has ended.
+        self._api = on.docker.api
+        self._thread = threading.Thread(target=self._watch, args=(container,), daemon=True)
+        self._thread.start()
+
+    def _watch(self, container: str) -> None:
+        try:
+            for row in self._rows_of(container):
+                self._rows.append(row)
+        except Exception:  # noqa: BLE001 - the container or the engine went away: what came before counts
+            pass
+
+    def _rows_of(self, container: str) -> Iterator[dict]:
+        return self._api.stats(container, decode=True, stream=True)
+
+    def samples(self, clocks: dict, first: float) -> list[Sample]:
+        """As run time and bytes; readings from before the start or after the end have no usage."""
+        from datetime import datetime
+
+        found = []
+        for row in list(self._rows):
+            usage = (row.get("memory_stats") or {}).get("usage")
+            if not usage:
+                continue
+            stamp = row["read"].rstrip("Z")[:26]
+            wall = datetime.fromisoformat(stamp + "+00:00").timestamp()
+            found.append(Sample(wall - clocks["wall"] + clocks["monotonic"] - first, usage))
+        return [sample for sample in found if sample.time >= 0]

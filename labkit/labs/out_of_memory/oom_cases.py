@@ -1,0 +1,271 @@
+"""Out of memory with more than one to choose from, and what Docker's flags write.
+
+``candidates``: two processes in one container, one of them offered to the killer first.
+``shared_parent``: several containers without limits of their own under one that has.
+``flags``: which kernel file each memory flag ends in, by its v1 and its v2 name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from dataclasses import dataclass
+
+from ... import images
+from ...course.context import Context
+from ...course.result import Result
+from ...engine.client import remove_container
+from ...engine.faults import explained
+from ...errors import EngineGone
+from ...units import MIB
+from .oom import SAMPLES_PER_SECOND, Sample, check_limit, grow, program
+
+# Each grower names itself and sets its own score, so that the kernel's log tells them apart and
+# nothing but the grower is offered. Raising one's own oom_score_adj takes no privilege.
+_CANDIDATE = (
+    "(mkfifo /{name}; (n=0; while [ $n -lt {count} ]; do echo; n=$((n+1)); usleep {pause}; done; sleep 60) > /{name} &"
+    ' awk \'BEGIN {{ printf "{name}" > "/proc/self/comm"; printf "{adjust}" > "/proc/self/oom_score_adj" }}'
+    ' {{ kept[NR] = sprintf("%1048576s", "") }}\' < /{name}; echo {name}) &'
+)
+
+
+@dataclass(frozen=True)
+class TwoCandidates(Result):
+    """Who died first. ``order`` has the names in the order of their deaths; ``log`` the kernel's lines."""
+
+    limit: int
+    adjust: int
+    order: list[str]
+    log: list[str]
+
+    def facts(self) -> str:
+        small = "offered first" if self.adjust else "left alone"
+        return f"the small one was {small} (oom_score_adj {self.adjust}) · first victim: the {self.order[0]} one"
+
+
+def candidates(on: Context, limit: str | int = "48m", *, adjust: int = 900) -> TwoCandidates:
+    """A big and a small process fill one container; which does the kernel choose?
+
+    The small one keeps 6 MiB, the big one grows until the limit is reached. ``adjust`` is
+    written to the small one's ``oom_score_adj``: each 1000 adds the whole limit to its score
+    (Linux ``mm/oom_kill.c``, oom_badness()).
+
+    Args:
+        limit: the container's ``--memory``.
+        adjust: 0 (no difference) to 1000 (always chosen first).
+    """
+    memory = check_limit(on, limit)
+    small = _CANDIDATE.format(adjust=adjust, count=6, pause=5000, name="small")
+    big = _CANDIDATE.format(adjust=0, count=2 * memory // MIB, pause=15000, name="big")
+    # The first to end is the first victim; then both are over, whatever the other one does.
+    command = f"mkfifo /done; ( {small} {big} wait ) > /done & head -n 1 < /done"
+    since = on.observer.call("clocks")["monotonic"]
+    limits = {"mem_limit": memory, "memswap_limit": memory, "network_mode": "none"}
+    with on.container(images.BUSYBOX, ["sh", "-c", command], **limits) as container:
+        container.wait(timeout=120)
+        order = container.logs(stdout=True, stderr=False).decode().split()
+        log = on.observer.kernel_log(since, rf"oom-kill:.*{container.id}|Killed process \d+ \((big|small)\)")
+    return TwoCandidates(engine=on.facts, limit=memory, adjust=adjust, order=order, log=[line for _, line in log])
+
+
+@dataclass(frozen=True)
+class SharedRun(Result):
+    """Containers that share their parent's limit.
+
+    ``goals`` (bytes) and ``samples`` by container name; ``killed`` has the names of those that
+    the kernel killed, in the order of their ends. More than one can be: until the lab stops the
+    rest, the greedy one grows on.
+    """
+
+    limit: int
+    adjust: int
+    goals: dict[str, int]
+    samples: dict[str, list[Sample]]
+    killed: list[str]
+
+    def facts(self) -> str:
+        first = self.killed[0] if self.killed else "nobody"
+        return f"the first to be killed: {first} · the parent was full, no container had a limit of its own"
+
+
+def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> SharedRun:
+    """Three containers without limits under one parent cgroup that has one.
+
+    ``small`` and ``middle`` reach 6 and 12 MiB and stay; ``greedy`` grows until the parent is
+    full. The kernel looks for its victim among all processes below the parent.
+
+    Args:
+        limit: the parent's limit.
+        adjust: ``--oom-score-adj`` of ``small``; 0 to 1000.
+    """
+    memory = check_limit(on, limit)
+    goals = {"small": 6 * MIB, "middle": 12 * MIB, "greedy": 2 * memory}
+    systemd = on.facts.cgroup_driver == "systemd"
+    name = f"labkit{on.session.id}.slice" if systemd else f"labkit-{on.session.id}"
+    parent = name if systemd else f"/{name}"
+    names = {1: "memory.limit_in_bytes", 2: "memory.max"}
+    limits = {names[on.facts.cgroup_version]: memory}
+    # No way out into swap, where the machine has some: on v1 that is a limit on the sum of both.
+    no_swap = {"memory.memsw.limit_in_bytes": memory, "memory.swap.max": 0}
+    rate = SAMPLES_PER_SECOND["emulated" if on.facts.emulated else "native"] // 5
+    with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
+        on.observer.call(
+            "parent_cgroup", name=name, files=None if systemd else limits, optional=None if systemd else no_swap
+        )
+        stack.callback(_remove_parent, on, name)
+        made, streams = {}, {}
+        for who, goal in goals.items():
+            # The greedy one comes last and slowly, when the others have what they want.
+            pace, lead, hold = (0.03, 1.0, 0) if who == "greedy" else (0.02, 0.1, 600)
+            command = program(MIB, goal // MIB, pace, "main", lead, hold)
+            container = on.docker.containers.create(
+                on.image(), ["sh", "-c", command], network_mode="none", cgroup_parent=parent,
+                oom_score_adj=adjust if who == "small" else 0, name=on.session.name(who),
+            )  # fmt: skip
+            stack.callback(remove_container, container)
+            made[who] = container
+            streams[who] = on.observer.stream("cgroup_sample", container=container.id, parent=f"/{name}", hz=rate)
+            streams[who].next(10)
+        for container in made.values():
+            container.start()
+        if systemd:
+            on.observer.call("parent_cgroup", name=name, files=limits, optional=no_swap)
+        # Offered or not, one of these two is the first: whoever is killed first ends the wait.
+        _first_to_end(on, [made["small"], made["greedy"]])
+        ended = {}
+        for who, container in made.items():
+            container.reload()
+            state = container.attrs["State"]
+            if state["Running"]:
+                container.kill()
+            elif state["ExitCode"] == 137:
+                ended[who] = state["FinishedAt"]
+        samples = {who: _samples(stream) for who, stream in streams.items()}
+    first = min(rows[0].time for rows in samples.values() if rows)
+    shifted = {who: [Sample(s.time - first, s.usage) for s in rows] for who, rows in samples.items()}
+    return SharedRun(
+        engine=on.facts, limit=memory, adjust=adjust, goals=goals, samples=shifted, killed=sorted(ended, key=ended.get)
+    )
+
+
+def _first_to_end(on: Context, containers: list, timeout: float = 240.0) -> None:
+    patience = time.monotonic() + timeout
+    while time.monotonic() < patience:
+        for container in containers:
+            if not on.docker.api.inspect_container(container.id)["State"]["Running"]:
+                return
+        time.sleep(0.1)
+    raise EngineGone(f"Nothing was killed within {timeout:.0f} seconds.", next_step="Run the cell again.")
+
+
+def _samples(stream) -> list[Sample]:
+    return [Sample(row[0], row[1]) for chunk in stream for row in chunk.get("rows", ())]
+
+
+def _remove_parent(on: Context, name: str) -> None:
+    on.observer.call("parent_cgroup", name=name, remove=True)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One of Docker's memory flags: the file it ends in, by both names, and what was read there."""
+
+    flag: str
+    v1: str
+    v2: str
+    value: str
+
+
+@dataclass(frozen=True)
+class FlagsView(Result):
+    """What a container's memory flags wrote, read from the kernel's files on the engine's machine."""
+
+    flags: list[Flag]
+    path: str
+
+    def facts(self) -> str:
+        width = max(len(row.flag) for row in self.flags)
+        lines = [f"{'flag':<{width}}  {'v1 file':<32}v2 file"]
+        return "\n".join([*lines, *(f"{row.flag:<{width}}  {row.v1:<32}{row.v2}" for row in self.flags)])
+
+
+# Docker's flags and the files they end in: moby daemon_unix.go, opencontainers/cgroups fs and fs2.
+_FLAGS = (
+    ("--memory 64m", "memory.limit_in_bytes", "memory.max"),
+    ("--memory-swap 64m", "memory.memsw.limit_in_bytes", "memory.swap.max"),
+    ("--memory-reservation 32m", "memory.soft_limit_in_bytes", "memory.low"),
+    ("(the use now)", "memory.usage_in_bytes", "memory.current"),
+    ("(the highest use)", "memory.max_usage_in_bytes", "memory.peak"),
+    ("(how often it was full)", "memory.failcnt", "memory.events"),
+    ("(processes killed)", "memory.oom_control", "memory.events"),
+)
+
+
+def flags(on: Context) -> FlagsView:
+    """Start a container with every memory flag and read the files they ended in."""
+    options = {"mem_limit": "64m", "memswap_limit": "64m", "mem_reservation": "32m", "network_mode": "none"}
+    with on.container(images.BUSYBOX, ["sleep", "30"], **options) as container:
+        column = 1 if on.facts.cgroup_version == 1 else 2
+        names = sorted({row[column] for row in _FLAGS})
+        seen = on.observer.cgroup_files(container.id, names)
+    rows = []
+    for flag, v1, v2 in _FLAGS:
+        text = seen["files"].get(v1 if column == 1 else v2)
+        rows.append(Flag(flag, v1, v2, _brief(flag, text)))
+    return FlagsView(engine=on.facts, flags=rows, path=seen["path"])
+
+
+def _brief(flag: str, text: str | None) -> str:
+    if text is None:
+        return "not on this kernel"
+    if "\n" not in text:
+        return text
+    wanted = "oom_kill" if "killed" in flag else "max"
+    match = re.search(rf"^{wanted} \d+$", text, flags=re.M)
+    return match[0] if match else text.replace("\n", ", ")
+
+
+def job(on: Context) -> list[str]:
+    """The command of the lab's job: it works its way up to a certain memory and then ends well."""
+    return ["sh", "-c", program(MIB, 19, 0.005, "main", 0.0, 0.1)]
+
+
+@dataclass(frozen=True)
+class Series(Result):
+    """Several runs alike; ``afterlife`` is the time from each kill to the cgroup's removal, in seconds."""
+
+    limit: int
+    kills: int
+    afterlife: list[float]
+    rates: list[float]
+
+    def facts(self) -> str:
+        return f"every run was killed: {'yes' if self.kills == len(self.rates) else 'no'}"
+
+
+def repeat(on: Context, n: int | None = None, *, limit: str | int = "16m") -> Series:
+    """Grow ``n`` times into the same limit, and time how long the container outlives its victim.
+
+    Method: from the kernel's choice of the victim (tracepoint, or kernel log) to the last moment
+    at which the cgroup could be read, both on the machine's monotonic clock; warm; a run whose
+    kill no time stamp was seen for has no dot.
+
+    Args:
+        on: the context.
+        n: runs; 10, or 4 on an emulated machine.
+        limit: ``--memory`` of each.
+    """
+    n = n or (4 if on.facts.emulated else 10)
+    runs = []
+    for number in range(n):
+        on.say(f"run {number + 1} of {n}")
+        runs.append(grow(on, limit, pace=0.004, lead=0.05))
+    seen = [run for run in runs if run.kill_time is not None]
+    return Series(
+        engine=on.facts,
+        limit=runs[0].limit,
+        kills=sum(run.verdict.cgroup_kills > 0 for run in runs),
+        afterlife=[run.samples[-1].time - run.kill_time for run in seen],
+        rates=[run.samples_per_second for run in runs],
+    )

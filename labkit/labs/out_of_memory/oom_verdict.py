@@ -1,0 +1,143 @@
+"""Was it the OOM killer? The five places that can tell, read after the fact.
+
+They must agree, or the difference must be explained: ``State.OOMKilled`` says that *a*
+process of the container was killed since its last start, exit code 137 only says SIGKILL,
+and the flag is known to be wrong on some engine versions (moby issue 41929). What decides
+is the cgroup's own counter.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+
+from docker.models.containers import Container
+
+from ...course.context import Context
+
+# Linux mm/oom_kill.c, dump_oom_summary() and __oom_kill_process().
+_SUMMARY = r"oom-kill:.*(task_memcg|oom_memcg)=\S*{container}"
+_KILLED = re.compile(r"(Memory cgroup out of memory|Out of memory): Killed process (\d+) \(([^)]*)\)")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The five places, as read.
+
+    ``oom_killed``: the engine's flag. ``events``: the engine's events for this container, in
+    order. ``cgroup_kills``: the cgroup's ``oom_kill`` counter (processes). ``counters``: all
+    its counters. ``log``: the kernel's lines. ``log_readable`` is False where the helper may
+    not read the kernel's log; ``log_time`` is on the machine's monotonic clock, in seconds.
+    """
+
+    oom_killed: bool
+    exit_code: int
+    events: list[str]
+    cgroup_kills: int
+    counters: dict[str, int]
+    counter_file: str
+    log: list[str] = field(default_factory=list)
+    log_time: float | None = None
+    victim_pid: int | None = None
+    victim: str = ""
+
+    @property
+    def oom_event(self) -> bool:
+        return "oom" in self.events
+
+    @property
+    def agree(self) -> bool:
+        """Whether flag, event and counter tell the same, and the exit code doesn't contradict."""
+        killed = self.cgroup_kills > 0
+        return self.oom_killed == killed and self.oom_event == killed
+
+    @property
+    def explanation(self) -> str:
+        """One sentence: what happened, by what the kernel counted and how the main process ended."""
+        killed = self.cgroup_kills > 0
+        if killed and self.exit_code == 137:
+            return "The OOM killer chose the main process, and the container ended with it."
+        if killed:
+            return "The OOM killer chose a child; the main process lived on and ended by itself."
+        if self.exit_code == 137:
+            return "SIGKILL, but not from the OOM killer: somebody stopped this container."
+        if self.exit_code == 0:
+            return "It ended by itself, with the work done."
+        return "It ended by itself: an allocation was refused, nothing was killed."
+
+    def __str__(self) -> str:
+        kernel_says = f"killed process ({self.victim})" if self.victim else "nothing about this container"
+        rows = [
+            ("State.OOMKilled", str(self.oom_killed).lower()),
+            ("exit code", f"{self.exit_code}" + (" = 128 + 9 (SIGKILL)" if self.exit_code == 137 else "")),
+            ("engine's event oom", "seen" if self.oom_event else "none"),
+            ("cgroup's oom_kill", str(self.cgroup_kills)),
+            ("kernel's log", kernel_says),
+        ]
+        lines = [f"{place:<20} {says}" for place, says in rows]
+        agreement = "All agree." if self.agree else "The engine missed the kill: trust the cgroup's counter."
+        return "\n".join([*lines, agreement])
+
+    def evidence(self) -> str:
+        """The raw lines behind the verdict, with this run's own numbers."""
+        counters = "  ".join(f"{key} {value}" for key, value in self.counters.items())
+        log = "\n".join(f"  {line}" for line in self.log) or "  (nothing)"
+        return f"events      {' → '.join(self.events)}\n{self.counter_file}\n  {counters}\nkernel log\n{log}"
+
+
+def collect(on: Context, container: Container, cgroup: dict, clocks: dict) -> Verdict:
+    """Read all five places for a container that has ended.
+
+    Args:
+        on: the context.
+        container: the ended container; not yet removed.
+        cgroup: what the agent's ``cgroup_sample`` ended with.
+        clocks: both clocks of the machine before the container started.
+    """
+    state = on.docker.api.inspect_container(container.id)["State"]
+    kills = int(cgroup["counters"].get("oom_kill", 0))
+    log, log_time, pid, victim = _kernel_log(on, container.id, clocks["monotonic"], expected=kills > 0)
+    return Verdict(
+        oom_killed=bool(state["OOMKilled"]),
+        exit_code=int(state["ExitCode"]),
+        events=_events(on, container.id, clocks["wall"], expect_oom=kills > 0),
+        cgroup_kills=kills,
+        counters=cgroup["counters"],
+        counter_file=cgroup["files"]["events"],
+        log=log,
+        log_time=log_time,
+        victim_pid=pid,
+        victim=victim,
+    )
+
+
+def _events(on: Context, container: str, since: float, *, expect_oom: bool) -> list[str]:
+    """The engine's events of one container, oldest first."""
+    # The oom event travels on its own path and may arrive after die: give it a moment.
+    patience = time.monotonic() + 2
+    while True:
+        until = on.observer.call("clocks")["wall"]
+        rows = on.docker.api.events(
+            since=f"{since - 1:.6f}", until=f"{until:.6f}", decode=True,
+            filters={"container": container, "type": "container"},
+        )  # fmt: skip
+        found = [row["Action"] for row in rows]
+        if not expect_oom or "oom" in found or time.monotonic() > patience:
+            return found
+        time.sleep(0.05)
+
+
+def _kernel_log(on: Context, container: str, since: float, *, expected: bool):
+    """The kernel's lines on this container's victims: lines, time, pid, name."""
+    pattern = _SUMMARY.format(container=container) + "|" + _KILLED.pattern
+    rows = on.observer.kernel_log(since - 0.5, pattern, wait=1.0 if expected else 0.0)
+    for index, (stamp, line) in enumerate(rows):
+        if container not in line:
+            continue
+        # The summary names the cgroup; the next "Killed process" line belongs to it.
+        for _, follower in rows[index:]:
+            match = _KILLED.search(follower)
+            if match:
+                return [line, follower], stamp, int(match[2]), match[3]
+    return [], None, None, ""

@@ -1,0 +1,105 @@
+"""Lab 00: predictions, exercises and quiz."""
+
+from __future__ import annotations
+
+from ...course.context import Context
+from ...course.exercises import LabContent, Outcome, not_yet, passed
+from ...course.state import containers
+
+CONTENT = LabContent("00-start-here")
+
+CONTENT.prediction(
+    "clients",
+    "The same container is started by the Python SDK, by the docker command, and by plain HTTP requests. Who runs it?",
+    ("Each client runs it itself", "The engine, whoever asks", "The docker command, the other two call it"),
+    1,
+    "All three only send HTTP requests to the same engine. No client ever runs a container.",
+)
+CONTENT.prediction(
+    "speed",
+    "Which client is done first, when each has the engine run the same container?",
+    ("The docker command by far", "Plain HTTP by far", "They hardly differ"),
+    2,
+    "The engine does the work, and it is the same work. The command also has to start a process of its own.",
+)
+CONTENT.ask(
+    "talk",
+    "What does `docker run` do?",
+    (
+        "It starts a container itself",
+        "It sends requests to the engine, which starts the container",
+        "It starts a virtual machine",
+    ),
+    1,
+    "The command line is a client: lab 06 shows each of its requests.",
+)
+CONTENT.ask(
+    "touch",
+    "Your engine also runs containers that aren't the lab's. What does a lab do with them?",
+    (
+        "It stops them, to measure well",
+        "Nothing: it touches only what carries its own label",
+        "It removes the stopped ones",
+    ),
+    1,
+    "Whatever a lab makes carries the labels labkit.lab and labkit.session, and only that is ever removed.",
+)
+CONTENT.ask(
+    "where",
+    "Where does a container's process run?",
+    ("On the engine's machine", "In the notebook's kernel", "In the browser"),
+    0,
+    "Often that is another machine than the notebook's: a virtual machine, or a server.",
+)
+
+
+@CONTENT.exercise(
+    "hello",
+    "Say hello",
+    '`lab.docker.containers.run("labkit/busybox:1", ["echo", "hello"])` runs one. It has to stay: no `remove=True`.',
+    "Whatever the container prints is in its log: `container.logs()`.",
+    "Let it run in the background with `detach=True`, and wait for it with `container.wait()`.",
+)
+def hello(on: Context) -> Outcome:
+    ended = [row for row in containers(on) if row["State"]["Status"] == "exited"]
+    if not ended:
+        return not_yet("no container of this session has run and ended.", 0)
+    said = [on.docker.api.logs(row["Id"]).decode("utf-8", "replace").lower() for row in ended]
+    if not any("hello" in text for text in said):
+        return not_yet("a container has ended, but none of them said hello.", 1)
+    return passed("a container said hello, ended, and is still there to be looked at.")
+
+
+@CONTENT.exercise(
+    "keep-running",
+    "Keep it running",
+    "A container lives as long as its main process: give it one that takes its time, such as `sleep 600`.",
+    "`detach=True` starts it and comes back at once.",
+    'The name goes in `name=`: `lab.name_for("clock")` makes one that nobody else uses.',
+)
+def keep_running(on: Context) -> Outcome:
+    running = [row for row in containers(on) if row["State"]["Running"]]
+    if not running:
+        return not_yet("no container of this session is running.", 0)
+    wanted = "/" + on.session.name("clock")
+    if not any(row["Name"] == wanted for row in running):
+        return not_yet("one is running, but under another name.", 2)
+    return passed("it runs, under a name of its own.")
+
+
+@CONTENT.exercise(
+    "inside",
+    "Look inside",
+    "`container.exec_run([...])` runs a second program in a running container.",
+    '`container.exec_run(["touch", "/tmp/seen"])` leaves a file behind.',
+    "The engine tells what changed: `container.diff()` has to list /tmp/seen.",
+)
+def inside(on: Context) -> Outcome:
+    running = [row for row in containers(on) if row["State"]["Running"]]
+    if not running:
+        return not_yet("no container of this session is running; do the exercise before this one first.", 0)
+    for row in running:
+        changed = {change["Path"] for change in on.docker.api.diff(row["Id"]) or []}
+        if "/tmp/seen" in changed:
+            return passed("the file is in the container's own layer, and nowhere else.")
+    return not_yet("no running container has a file /tmp/seen of its own.", 1)

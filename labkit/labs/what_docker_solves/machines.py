@@ -1,0 +1,185 @@
+"""Deployment, replicas and memory: containers beside virtual machines that the lab starts itself."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from docker.models.containers import Container
+
+from ... import engine as engines
+from ...course.context import Context
+from ...course.result import Result
+from ...engine.client import remove_container
+from ...engine.faults import explained
+from ...units import at_least_one, yes_no
+from ..devops_and_delivery.shop import Shop, count_served
+
+
+@dataclass(frozen=True)
+class Machines(Result):
+    """Seconds to an answer and bytes of memory, n containers and n virtual machines.
+
+    A virtual machine is resumed from a snapshot with its engine ready; ``vm_emulated`` says whether its
+    processor is emulated in software.
+    """
+
+    container_seconds: list[float]
+    container_memory: list[int]
+    vm_seconds: list[float]
+    vm_memory: list[int]
+    vm_emulated: bool
+
+    def facts(self) -> str:
+        smaller = statistics.median(self.container_memory) < statistics.median(self.vm_memory)
+        return (
+            f"{len(self.container_memory)} containers and {len(self.vm_memory)} virtual machines, each measured\n"
+            f"a container needs less memory: {yes_no(smaller)}"
+        )
+
+
+# A small web server, and the first answer to somebody who asks.
+_SERVICE = (
+    "httpd -p 8000 -h /etc; until wget -q -O /dev/null http://127.0.0.1:8000/group; do usleep 5000; done; "
+    "echo answered; exec sleep 600"
+)
+
+
+@contextlib.contextmanager
+def _service(client, image: str) -> Iterator[Container]:
+    """A container with the service, from the moment of its first answer."""
+    container = client.containers.create(image, ["sh", "-c", _SERVICE], network_mode="none")
+    try:
+        container.start()
+        for chunk in container.logs(stream=True, follow=True):
+            if b"answered" in chunk:
+                break
+        yield container
+    finally:
+        remove_container(container)
+
+
+def machines(on: Context, *, n: int = 5) -> Machines:
+    """Start n containers with a small web server and n virtual machines; time the first answer, weigh each.
+
+    Method: a container is timed from create to its server's first answer, asked from inside; its memory is
+    its cgroup's, as the engine tells it. A virtual machine (Debian with Docker Engine, the lab's own kind) is
+    resumed from its snapshot and timed to its engine's first answer, before any service is started in it; its
+    memory is its process's resident set on the notebook's machine then: pages of the snapshot that nobody has
+    touched yet don't count, so it grows with use. n each, warm, one at a time.
+    """
+    at_least_one(n=n)
+    seconds, memory, vm_seconds, vm_memory, emulated = [], [], [], [], True
+    image = on.image()
+    with explained(on.session.engine.endpoint):
+        for number in range(n):
+            on.say(f"container {number + 1} of {n}")
+            began = time.perf_counter()
+            with _service(on.docker, image) as container:
+                seconds.append(time.perf_counter() - began)
+                stats = on.docker.api.stats(container.id, stream=False, one_shot=True)
+                memory.append(int(stats["memory_stats"]["usage"]))
+        for number in range(n):
+            on.say(f"virtual machine {number + 1} of {n}")
+            began = time.perf_counter()
+            with engines.owned(progress=on.progress) as vm:
+                vm_seconds.append(time.perf_counter() - began)
+                emulated = vm.emulated
+                vm_memory.append(_resident(vm.pid()))
+    return Machines(on.facts, seconds, memory, vm_seconds, vm_memory, emulated)
+
+
+def _resident(pid: int) -> int:
+    """A process's resident memory in bytes; ``ps`` knows it on Linux and macOS alike."""
+    status = Path(f"/proc/{pid}/status")
+    if status.exists():
+        row = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS:"))
+        return int(row.split()[1]) * 1024
+    return int(subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True).stdout) * 1024
+
+
+@dataclass(frozen=True)
+class RollOut(Result):
+    """Seconds from the decision to the right version's answer: forward and back, n times."""
+
+    forward: list[float]
+    back: list[float]
+    versions: list[str]
+
+    def facts(self) -> str:
+        right = self.versions == ["2", "1"] * len(self.forward)
+        return f"{len(self.forward)} times forward and back · the right version answered each time: {yes_no(right)}"
+
+
+def roll_out(on: Context, *, n: int = 5) -> RollOut:
+    """Replace version 1 by version 2 and version 2 by version 1, n times each.
+
+    Method: timed from removing the old container to the first answer of the new one (``/health`` with its
+    version), over HTTP inside the network; images are on the engine already (warm).
+    """
+    from ..devops_and_delivery import pipeline
+    from ..images_and_registries.building import build
+
+    at_least_one(n=n)
+    tags = {version: build(on, f"{on.session.name('tea')}:v{version}", pipeline.tea(version)).tag for version in "12"}
+    forward, back, versions = [], [], []
+    with explained(on.session.engine.endpoint):
+        pipeline.deploy(on, "production", tags["1"])
+        for _ in range(n):
+            for version, times in (("2", forward), ("1", back)):
+                on.say(f"round {len(back) + 1} of {n}: to version {version}")
+                began = time.perf_counter()
+                pipeline.deploy(on, "production", tags[version])
+                times.append(time.perf_counter() - began)
+                versions.append(pipeline.call(on, "production", "/health").json()["version"])
+    return RollOut(on.facts, forward, back, versions)
+
+
+@dataclass(frozen=True)
+class Replicas(Result):
+    """Start times (s) of replicas, and answers a second by their number; ``work`` is seconds a request."""
+
+    starts: list[float]
+    per_second: dict[int, list[float]]
+    work: float
+    answered: dict[int, int]
+
+    def facts(self) -> str:
+        rows = [f"{count} of {number}" for number, count in self.answered.items()]
+        return f"one name, and replicas behind it that answered: {', '.join(rows)}"
+
+
+def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
+    """Start replicas of one service behind one name, and load them.
+
+    Method: each request keeps a replica busy for ``work`` seconds (0.02; emulated 0.3). A start is timed
+    from create to the replica's own first answer. At 1, 2 … ``most`` replicas, eight workers in the visitor
+    send a batch to the *name*, each on a connection of its own; good answers by the batch's time; n batches.
+    """
+    at_least_one(most=most, n=n)
+    work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
+    shop = Shop(on, "monolith")
+    starts, per_second, answered = [], {}, {}
+    try:
+        with explained(on.session.engine.endpoint):
+            remove_container(shop.containers.pop("shop"))
+            visitor = on.visitor(shop.network)
+            for number in range(1, most + 1):
+                began = time.perf_counter()
+                shop.add("shop", number, work)
+                url = f"http://{shop.address('shop' if number == 1 else f'shop-{number}')}:8000/cart"
+                while visitor.get(url).status != 200:
+                    time.sleep(0.01)
+                starts.append(time.perf_counter() - began)
+                on.say(f"{number} of {most} replicas: under load")
+                batches = [visitor.load(["http://shop:8000/catalogue"], count, workers=8, timeout=60) for _ in range(n)]
+                per_second[number] = [batch.per_second for batch in batches]
+                answered[number] = count_served(visitor, "http://shop:8000/catalogue", batches, "shop", number)
+    finally:
+        shop.close()
+    return Replicas(on.facts, starts, per_second, work, answered)

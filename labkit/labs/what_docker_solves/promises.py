@@ -1,0 +1,299 @@
+"""What Docker solves: environment, dependencies, deployment and set-up, each on real containers.
+
+:mod:`labkit.labs.what_docker_solves.machines` has the two that stand beside virtual machines and replicas.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ... import engine as engines
+from ... import images
+from ...course.context import Context
+from ...course.result import Result
+from ...engine import EngineFacts, Session
+from ...engine.client import remove_container
+from ...engine.faults import explained
+from ...observe import Observer
+from ...units import at_least_one, yes_no
+from ..images_and_registries.anatomy import sample_tag
+from ..images_and_registries.building import build
+
+#: A report that somebody wrote on their own machine. It asks for more than it says.
+SCRIPT = """#!/bin/sh
+echo "first order: $(date -d @0 '+%Y-%m-%d %H:%M')"
+python3 -c 'print("total:", sum([4, 4, 7]))' || echo "total: unknown"
+"""
+
+
+@contextlib.contextmanager
+def second_engine(on: Context) -> Iterator[Context]:
+    """Another real engine for the length of a ``with`` block: a new machine of the lab's own, resumed."""
+    with engines.owned(progress=on.progress) as engine:
+        session = Session(engine, on.session.lab)
+        observer = Observer(session)
+        try:
+            yield Context(session, observer, engines.read_facts(session.docker, engine), on.progress)
+        finally:
+            observer.close()
+            session.close()
+
+
+def _answer(on: Context, image: str, command=None) -> tuple[str, int]:
+    with on.container(image, command, network_mode="none") as container:
+        code = container.wait(timeout=120)["StatusCode"]
+        return container.logs().decode("utf-8", "replace").strip(), code
+
+
+@dataclass(frozen=True)
+class Environments(Result):
+    """The same script in two people's environments, by name; each a list of n answers."""
+
+    answers: dict[str, list[str]]
+    packed: list[str]
+
+    def facts(self) -> str:
+        first = {name: rows[0] for name, rows in self.answers.items()}
+        rows = []
+        for name, text in first.items():
+            rows += [f"{name}:", *(f"    {line}" for line in text.splitlines())]
+        return "\n".join(
+            [
+                *rows,
+                f"the same answer in both: {yes_no(len(set(first.values())) == 1)}",
+                f"packed into an image, {len(self.packed)} runs, different answers: {len(set(self.packed))}",
+            ]
+        )
+
+
+def environments(on: Context, *, n: int = 5) -> Environments:
+    """Run one script in two userlands, then as an image that brings its own.
+
+    Ann's machine has Python and lives in one time zone; Bob's has no Python and lives in another. Both
+    are containers here, on one kernel: what differs is the userland.
+    """
+    at_least_one(n=n)
+    on.image(images.PYTHON)
+    places = {
+        "Ann's machine": (images.PYTHON, {"TZ": "CET-1"}),
+        "Bob's machine": (images.BUSYBOX, {"TZ": "EST5"}),
+    }
+    answers: dict[str, list[str]] = {}
+    with explained(on.session.engine.endpoint):
+        for name, (image, environment) in places.items():
+            on.say(f"the report on {name}")
+            with on.container(image, ["sh", "-c", SCRIPT], environment=environment, network_mode="none") as container:
+                container.wait(timeout=120)
+                # Only what the script says: a shell's complaint differs from one version to the next.
+                answers[name] = [container.logs(stderr=False).decode().strip()]
+        tag = build(on, report_tag(on), report_files()).tag
+        packed = [_answer(on, tag)[0] for _ in range(n)]
+    return Environments(on.facts, answers, packed)
+
+
+def report_tag(on: Context) -> str:
+    """The report's image."""
+    return on.session.name("report") + ":1"
+
+
+def report_files() -> dict[str, str]:
+    """The report with all that it needs: Python and a time zone."""
+    recipe = f'FROM {images.PYTHON}\nENV TZ=CET-1\nCOPY report.sh /report.sh\nCMD ["sh", "/report.sh"]\n'
+    return {"Dockerfile": recipe, "report.sh": SCRIPT}
+
+
+@dataclass(frozen=True)
+class Carried(Result):
+    """An image saved here, loaded on another engine, and run there. Times in seconds, size in bytes.
+
+    ``unknown``: the other engine did not have the image before.
+    """
+
+    other: EngineFacts
+    unknown: bool
+    here: str
+    there: str
+    id_here: str
+    id_there: str
+    seconds: dict[str, float]
+    size: int
+
+    def facts(self) -> str:
+        elsewhere = self.other.endpoint != self.engine.endpoint and self.unknown
+        return (
+            f"another engine, which did not know the image: {yes_no(elsewhere)}\n"
+            f"the same image ID there: {yes_no(self.id_here == self.id_there)}\n"
+            f"the same answer there: {yes_no(self.here == self.there)}"
+        )
+
+    def machines(self) -> str:
+        """The two machines, by their kernels: on a host engine they differ."""
+        kinds = ((self.engine, "saved"), (self.other, "loaded and run"))
+        return "\n".join(f"{what} on Linux {one.kernel}, {one.kind} engine" for one, what in kinds)
+
+
+def carry(on: Context) -> Carried:
+    """Save the sample app ``hello`` (2 MB), carry the archive to a second engine, load and run it there."""
+    tag = sample_tag(on)
+    with explained("one of the two engines"), second_engine(on) as other:
+        id_here = on.docker.api.inspect_image(tag)["Id"]
+        here = _answer(on, tag)[0]
+        on.say("saving the image, loading it there, running it")
+        seconds, began = {}, time.perf_counter()
+        archive = b"".join(on.docker.api.get_image(tag))
+        seconds["save"] = time.perf_counter() - began
+        unknown = not other.docker.api.images(tag)
+        began = time.perf_counter()
+        other.docker.images.load(archive)
+        seconds["load"], began = time.perf_counter() - began, time.perf_counter()
+        container = other.docker.containers.create(tag, network_mode="none")
+        try:
+            container.start()
+            container.wait(timeout=120)
+            there = container.logs().decode().strip()
+        finally:
+            remove_container(container)
+        seconds["run"] = time.perf_counter() - began
+        id_there = other.docker.api.inspect_image(tag)["Id"]
+        other.docker.api.remove_image(tag, force=True)
+        return Carried(on.facts, other.facts, unknown, here, there, id_here, id_there, seconds, len(archive))
+
+
+# Two versions of one library, as two apps need them: the function has another name in the second.
+_LIBRARY = {"1": 'greet() { echo "hello $1"; }\n', "2": 'welcome() { echo "welcome $1"; }\n'}
+_APPS = {"old app": ("1", "greet Ann"), "new app": ("2", "welcome Ann")}
+LIBRARY = "/lib/greeting.sh"
+
+
+@dataclass(frozen=True)
+class Conflict(Result):
+    """n rounds: did each app work on one shared system, and in an image of its own?"""
+
+    shared: dict[str, list[bool]]
+    own: dict[str, list[bool]]
+
+    def facts(self) -> str:
+        n = len(next(iter(self.own.values())))
+        rows = [f"{n} rounds, {LIBRARY} in version 1 for the old app and version 2 for the new app"]
+        for where, results in (("one shared system", self.shared), ("an image for each", self.own)):
+            words = " · ".join(f"{app} works: {sum(good)} of {len(good)}" for app, good in results.items())
+            rows.append(f"{where}: {words}")
+        return "\n".join(rows)
+
+
+def conflict(on: Context, *, n: int = 5) -> Conflict:
+    """Two apps need two versions of one library at one path.
+
+    Shared: one container, into which the old app's library is installed and then the new app's, as on
+    one machine; then both run. Own: an image for each; both run at the same time. n rounds of both.
+    """
+    at_least_one(n=n)
+    shared = {app: [] for app in _APPS}
+    own = {app: [] for app in _APPS}
+    tags = {}
+    for app, (version, call) in _APPS.items():
+        tags[app] = f"{on.session.name('conflict')}:{version}"
+        recipe = f"FROM {images.BUSYBOX}\nCOPY greeting.sh {LIBRARY}\nCMD . {LIBRARY} && {call}\n"
+        build(on, tags[app], {"Dockerfile": recipe, "greeting.sh": _LIBRARY[version]})
+    script = "".join(f"printf '%s\\n' '{text.strip()}' > {LIBRARY}; " for text in _LIBRARY.values())
+    runs = "; ".join(
+        f"sh -c '. {LIBRARY} && {call}' >/dev/null 2>&1 && echo good || echo bad" for _, call in _APPS.values()
+    )
+    with explained(on.session.engine.endpoint):
+        for number in range(n):
+            on.say(f"round {number + 1} of {n}")
+            with contextlib.ExitStack() as all_three:
+                one = all_three.enter_context(
+                    on.container(images.BUSYBOX, ["sh", "-c", script + runs], network_mode="none")
+                )
+                started = {app: all_three.enter_context(on.container(tag, None, network_mode="none"))
+                           for app, tag in tags.items()}  # fmt: skip
+                one.wait(timeout=60)
+                for app, word in zip(_APPS, one.logs().decode().split()):
+                    shared[app].append(word == "good")
+                for app, container in started.items():
+                    own[app].append(container.wait(timeout=60)["StatusCode"] == 0)
+    return Conflict(on.facts, shared, own)
+
+
+#: A set-up as a handbook has it: twelve steps, each of which the next may need.
+SETUP = (
+    ("make the application's folder", "mkdir -p /srv/app"),
+    ("make a user", "adduser -D -H clerk 2>/dev/null || echo 'clerk:x:1001:1001::/srv/app:/bin/sh' >> /etc/passwd"),
+    ("make a folder for data", "mkdir -p /srv/data"),
+    ("fill in the first data", "echo 4 4 7 > /srv/data/orders"),
+    ("give the data to the user", "chown -R 1001 /srv/data"),
+    ("write the configuration", "echo CURRENCY=coins > /etc/app.conf"),
+    ("set the time zone", "echo CET-1 > /etc/TZ"),
+    ("install the library", "echo 'total() { echo $(($1 + $2 + $3)); }' > /lib/total.sh"),
+    ("install the application", "echo '. /lib/total.sh; . /etc/app.conf; total $(cat /srv/data/orders); echo $CURRENCY' > /srv/app/run"),
+    ("make it executable", "chmod 755 /srv/app/run"),
+    ("put it on the path", "ln -s /srv/app/run /usr/bin/app"),
+    ("run it", "sh -eu /usr/bin/app"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SetUp(Result):
+    """A written set-up against one run: seconds by step, and which forgotten step breaks the app."""
+
+    steps: list[float]
+    run: list[float]
+    broken: dict[str, bool]
+    by_hand: str
+    packed: str
+
+    def facts(self) -> str:
+        fatal = sum(self.broken.values())
+        return (
+            f"by hand: {len(self.steps)} steps · packed: 1 run\n"
+            f"the same answer: {yes_no(self.by_hand == self.packed and bool(self.packed))}\n"
+            f"forgetting one step breaks the app: {fatal} of {len(self.broken)} steps"
+        )
+
+
+def set_up(on: Context, *, n: int = 5) -> SetUp:
+    """Do the written set-up by hand in a bare container; then run an image that has it done.
+
+    Method: each step is one ``docker exec``, timed from request to exit, once. The packed app is timed
+    from create to exit, n times (emulated: 2). Forgotten steps: all of it in one go but that step, in
+    a new container for each.
+    """
+    at_least_one(n=n)
+    n = 2 if on.facts.emulated else n
+    by_hand, steps, run = "", [], []
+    with explained(on.session.engine.endpoint):
+        with on.container(on.image(), ["sleep", "600"], network_mode="none") as bare:
+            for name, command in SETUP:
+                on.say(f"by hand: {name}")
+                began = time.perf_counter()
+                by_hand = bare.exec_run(["sh", "-c", command]).output.decode().strip()
+                steps.append(time.perf_counter() - began)
+        lines = "\n".join(command for _, command in SETUP[:-1])
+        recipe = f"FROM {images.BUSYBOX}\nCOPY setup.sh /setup.sh\nRUN sh -e /setup.sh\nCMD {SETUP[-1][1]}\n"
+        tag = build(on, on.session.name("packed") + ":1", {"Dockerfile": recipe, "setup.sh": lines + "\n"}).tag
+        packed = ""
+        for number in range(n):
+            on.say(f"packed: run {number + 1} of {n}")
+            began = time.perf_counter()
+            packed = _answer(on, tag)[0]
+            run.append(time.perf_counter() - began)
+        broken = _forgotten(on, by_hand)
+    return SetUp(on.facts, steps, run, broken, by_hand, packed)
+
+
+def _forgotten(on: Context, right: str) -> dict[str, bool]:
+    """For each step but the last: does leaving it out give another answer, or none? All in one container."""
+    tests = []
+    for left_out in range(len(SETUP) - 1):
+        rest = "; ".join(f"({command})" for number, (_, command) in enumerate(SETUP) if number != left_out)
+        clean = "rm -rf /srv /etc/app.conf /etc/TZ /lib/total.sh /usr/bin/app"
+        tests.append(f"{clean}; ({rest}) > /tmp/out 2>/dev/null; tr '\\n' ' ' < /tmp/out; echo .")
+    on.say("by hand again, each time without one step")
+    says, _ = _answer(on, images.BUSYBOX, ["sh", "-c", "\n".join(tests)])
+    expected = " ".join(right.split())
+    lines = [" ".join(line.removesuffix(".").split()) for line in says.split("\n")]
+    return {name: line != expected for (name, _), line in zip(SETUP, lines)}

@@ -1,0 +1,36 @@
+"""Replicas by a slider: how many answer to one name, and how many answers a second that gives."""
+
+from __future__ import annotations
+
+import ipywidgets as w
+
+from ...course.context import Context
+from ...course.widget_base import FigureView, LabWidget, button, words
+from . import machines
+from .figures import plot_replicas
+
+
+class ScaleWidget(LabWidget):
+    """A slider for the number of replicas and a button that starts and loads them."""
+
+    def __init__(self, on: Context):
+        self._on = on
+        self.most = w.IntSlider(value=2, min=1, max=5, description="Replicas", style={"description_width": "90px"})
+        self.go = button("Start and load", "Start the replicas one by one, load them", button_style="primary")
+        self.says = w.HTML(words("Choose a number, then start.", "note"))
+        self.figure = FigureView()
+        self.go.on_click(self._start)
+        super().__init__(
+            [w.HTML(words("Replicas behind one name", "title")), w.HBox([self.most, self.go]), self.says, self.figure],
+            "Widget: choose how many replicas answer to one name, start them on the engine, and see how many "
+            "answers a second they give.",
+        )
+
+    def _start(self, _=None) -> None:
+        self.says.value = words("Starting containers, sending requests …", "note")
+        self.beside(self._run, self.go, self.says)
+
+    def _run(self) -> None:
+        run = machines.replicas(self._on, self.most.value, n=2)
+        self.figure.show(plot_replicas(run))
+        self.says.value = words("Done; the replicas are gone again.", "good")

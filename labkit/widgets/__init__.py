@@ -1,1 +1,0 @@
-"""ipywidgets over experiments and exercises; they hold no logic of their own."""
