@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -95,7 +96,7 @@ def settings_folder() -> Path:
     except (OSError, ValueError, AttributeError):
         content, known = {}, []
     if known[:1] != plugins[:1]:
-        aside = file.with_suffix(f".{os.getpid()}")
+        aside = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")  # two threads may be at it
         aside.write_text(json.dumps({**content, "cliPluginsExtraDirs": plugins}, indent=1) + "\n")
         aside.replace(file)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 
 from labkit import engine as engines
 from labkit.errors import LabError
+
+from ..helpers import wait_until
 
 
 class Daemon:
@@ -105,8 +108,18 @@ def second_daemon(*, disk: str = "") -> Iterator[Daemon]:
         shutil.rmtree(folder)
         for place in ("/sys/fs/cgroup", *(f"/sys/fs/cgroup/{name}" for name in os.listdir("/sys/fs/cgroup"))):
             left = f"{place}/labkit-{os.path.basename(folder)}"
-            if os.path.isdir(left):
-                os.rmdir(left)
+            # A group that has just lost its last process may be busy for a moment more.
+            wait_until(lambda left=left: not os.path.isdir(left) or _removed(left))
+
+
+def _removed(group: str) -> bool:
+    try:
+        os.rmdir(group)
+    except OSError as fault:
+        if fault.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 def interfaces() -> set[str]:

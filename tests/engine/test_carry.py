@@ -81,14 +81,15 @@ def secrets(build):
         yield from (number.to_bytes(32, order) for order in ("big", "little"))
 
 
-def found_in(path, needles):
-    """Which needles, or what private keys, a file holds."""
+def found_in(path, needles, *, strangers=True):
+    """Which needles a file holds, and with ``strangers`` which other private keys."""
     found, rest = set(), b""
     with open(path, "rb") as stream:
         while block := stream.read(1 << 22):
             if block != bytes(len(block)):
                 text = rest + block
-                found |= {needle for needle in needles if needle in text} | (set(PEM.findall(text)) - {EVERYBODYS})
+                found |= {needle for needle in needles if needle in text}
+                found |= set(PEM.findall(text)) - {EVERYBODYS} if strangers else set()
             rest = block[-4096:]
     return found
 
@@ -105,7 +106,9 @@ def test_no_private_key_is_in_the_file(exported, tmp_path):
     for name in ("build/base.qcow2", "snapshot/disk.qcow2"):
         host.run_tool([img, "convert", "-O", "raw", name, f"{name}.raw"], tmp_path)
     for each in sorted(path for path in tmp_path.rglob("*") if path.is_file()):
-        assert found_in(each, needles) == set(), each
+        # Debian's own files may hold keys for self-tests, which everybody has (libgnutls does).
+        packaged = (tmp_path / "programs") in each.parents
+        assert found_in(each, needles, strangers=not packaged) == set(), each
     # The same search does find the key in the memory of the machine that has it.
     shape = snapshot.existing(build, host.find_qemu(), "tcg", host.memory_limit())
     assert found_in(snapshot.folder_of(build, host.find_qemu(), shape) / "ram", needles)

@@ -31,7 +31,7 @@ def test_an_engine_on_labkits_own_qemu(nothing_installed):
         # What looks for a machine's process finds this one too, whatever its first word is.
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
         assert str(folder).encode() in words
-        assert builder._in_use(found.build)
+        assert builder.in_use(found.build)
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 

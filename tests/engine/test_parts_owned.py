@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from labkit import engine as engines
@@ -80,8 +82,10 @@ def test_the_wiretap_hears_what_dockerd_logs(own):
         log = engine.shell(f"tail -n +{before + 1} /var/log/dockerd.log")
     finally:
         engine.shell("cp /run/daemon.json.kept /etc/docker/daemon.json && kill -HUP $(pidof dockerd)")
-    calls = [line.split("Calling ")[1].split('"')[0] for line in log.splitlines() if "Calling " in line]
-    logged = [f"{method} {parts.plain(path)}" for method, path in (call.split(" ")[:2] for call in calls)]
+    # 20.10: msg="Calling GET /v1.41/…"; 28: msg="handling GET request" … request-url=/v1.51/…
+    calls = re.findall(r'"Calling ([A-Z]+) ([^" ]+)|"handling ([A-Z]+) request".* request-url="?([^" ]+)', log)
+    assert calls, log[-2000:]
+    logged = [f"{old or new} {parts.plain(path or url)}" for old, path, new, url in calls]
     # The lab itself looks whether its image is there, past the wiretap.
     logged.remove("GET /images/labkit/busybox:1/json")
     assert sorted(tapped.requests) == sorted(logged)

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import tarfile
 import tempfile
 import zlib
@@ -135,7 +134,8 @@ def _pack(source: Path, target: Path) -> dict:
 
 def safe(name: str) -> bool:
     """Whether a member's name is a relative path of plain components, leading nowhere else."""
-    return all(re.fullmatch(r"[\w.+~@=:-]+", part, re.ASCII) and part not in (".", "..") for part in name.split("/"))
+    # Packages have files such as "QEMU,VGA.bin"; what matters is that no part leads up or away.
+    return all(part not in ("", ".", "..") and part.isprintable() and "\\" not in part for part in name.split("/"))
 
 
 class Archive:

@@ -40,7 +40,12 @@ def scratch() -> Path:
     except LabError:
         pass
     place = Path(os.environ.get("TMPDIR") or "/var/tmp")
-    return place if os.access(place, os.W_OK) else Path(tempfile.gettempdir())
+    if os.access(place, os.W_OK) and place != Path("/tmp"):
+        return place
+    # A folder below it: QEMU takes a TMPDIR of exactly /tmp for /var/tmp (block.c, up to 7.2).
+    place = Path(tempfile.gettempdir(), f"labkit-scratch-{os.getuid()}")
+    place.mkdir(mode=0o700, exist_ok=True)
+    return place
 
 
 def recipe(variant: packages.Variant) -> str:

@@ -95,9 +95,10 @@ class EmbeddedEngine(OwnedEngine):
         try:
             yield
         finally:
-            # dockerd takes notice of what the file says, and not of what it says no longer.
-            self._set({**json.loads(before), "live-restore": False})
-            self.shell(f"printf %s {shlex.quote(before)} > {_SETTINGS}")
+            if self.alive():  # nothing to put back on a machine that is gone
+                # dockerd takes notice of what the file says, and not of what it says no longer.
+                self._set({**json.loads(before), "live-restore": False})
+                self.shell(f"printf %s {shlex.quote(before)} > {_SETTINGS}")
 
     def _set(self, settings: dict) -> None:
         """Give dockerd these settings: it reads them at once, or when it starts."""

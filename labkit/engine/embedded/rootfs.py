@@ -48,7 +48,8 @@ _TEXTS = {
 }
 
 _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "srv", "opt", "home", "var/log", "var/tmp",
-            "var/lib/docker", "var/lib/containerd", "var/lib/lxc", "etc/docker", "var/lib/labkit")  # fmt: skip
+            "var/lib/docker", "var/lib/containerd", "var/lib/lxc", "etc/docker", "var/lib/labkit", "usr/local/bin",
+            "usr/local/sbin")  # fmt: skip
 
 
 def make(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -319,23 +321,24 @@ def resume(
     """
     running = machine.Machine(Keys(build / "keys"), port)
     try:
-        running.start(
-            lambda own, number: qemu.command(
-                found.path,
-                shape,
-                build,
-                own,
-                disk=_DISK,
-                ram="ram",
-                private=private,
-                port=number,
-                incoming=True,
-                translated=qemu.room_for_code(host.memory_limit()),
-            ),
-            work=snapshot,
-            scratch=scratch(),
-            first=(_MEMORY_STAYS, ("migrate-incoming", {"uri": "exec:cat state"})),
-        )
+        with _memory_of(snapshot) as ram:
+            running.start(
+                lambda own, number: qemu.command(
+                    found.path,
+                    shape,
+                    build,
+                    own,
+                    disk=_DISK,
+                    ram=ram,
+                    private=private,
+                    port=number,
+                    incoming=True,
+                    translated=qemu.room_for_code(host.memory_limit()),
+                ),
+                work=snapshot,
+                scratch=scratch(),
+                first=(_MEMORY_STAYS, ("migrate-incoming", {"uri": "exec:cat state"})),
+            )
         running.wait_for_clock()
         if not private:
             running.hand_over_keys()
@@ -344,3 +347,22 @@ def resume(
         running.close()
         raise
     return running
+
+
+@contextmanager
+def _memory_of(snapshot: Path) -> Iterator[str]:
+    # QEMU opens the memory's file for writing, though a private machine never writes to it. From a cache that is
+    # shared read-only it gets a copy, which lives as long as QEMU has it open.
+    if os.access(snapshot / "ram", os.W_OK):
+        yield "ram"
+        return
+    with tempfile.NamedTemporaryFile(dir=scratch(), prefix="ram-") as copy:
+        with open(snapshot / "ram", "rb") as memory:
+            while block := memory.read(1 << 20):
+                if block.count(0) == len(block):
+                    copy.seek(len(block), os.SEEK_CUR)  # pages of zeros stay holes
+                else:
+                    copy.write(block)
+            copy.truncate(memory.tell())
+        copy.flush()
+        yield copy.name
