@@ -113,8 +113,10 @@ def second_daemon(*, disk: str = "") -> Iterator[Daemon]:
 
 
 def _removed(group: str) -> bool:
+    """Remove a control group with all below it (BuildKit leaves one); False while one is busy."""
     try:
-        os.rmdir(group)
+        for folder, _, _ in os.walk(group, topdown=False):
+            os.rmdir(folder)
     except OSError as fault:
         if fault.errno != errno.EBUSY:
             raise

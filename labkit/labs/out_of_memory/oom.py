@@ -32,7 +32,10 @@ SAMPLES_PER_SECOND = {"native": 1000, "emulated": 200}
 _STEPS = "while [ $n -lt {count} ]; do echo; n=$((n+1)); usleep {pause}; done; sleep {hold}"
 _GROW = 'awk \'{{ kept[NR] = sprintf("%{step}s", "") }}\''
 _AS_MAIN = "mkfifo /steps; (sleep {lead}; n=0; {steps}) > /steps & exec {grow} < /steps"
-_AS_CHILD = '(sleep {lead}; n=0; {steps}) | {grow}; echo "child ended with $?"; sleep 0.5'
+# The kernel may choose again before the child's memory is free: then the one that paces it goes before the main one.
+_AS_CHILD = (
+    '(echo 300 > /proc/self/oom_score_adj; sleep {lead}; n=0; {steps}) | {grow}; echo "child ended with $?"; sleep 0.5'
+)
 
 
 @dataclass(frozen=True)

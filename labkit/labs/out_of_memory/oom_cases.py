@@ -32,7 +32,7 @@ _CANDIDATE = (
 
 @dataclass(frozen=True)
 class TwoCandidates(Result):
-    """Who died first. ``order`` has the names in the order of their deaths; ``log`` the kernel's lines."""
+    """Who died first. ``order`` has the names in the order in which the kernel chose them; ``log`` the kernel's lines."""
 
     limit: int
     adjust: int
@@ -66,7 +66,11 @@ def candidates(on: Context, limit: str | int = "48m", *, adjust: int = 900) -> T
         container.wait(timeout=120)
         order = container.logs(stdout=True, stderr=False).decode().split()
         log = on.observer.kernel_log(since, rf"oom-kill:.*{container.id}|Killed process \d+ \((big|small)\)")
-    return TwoCandidates(engine=on.facts, limit=memory, adjust=adjust, order=order, log=[line for _, line in log])
+    lines = [line for _, line in log]
+    # Newer kernels may choose again before the first victim's memory is free, and a small process is gone sooner:
+    # the order of the choices is the kernel's to tell, where its log can be read.
+    chosen = [found[1] for line in lines if (found := re.search(r"Killed process \d+ \((big|small)\)", line))]
+    return TwoCandidates(engine=on.facts, limit=memory, adjust=adjust, order=chosen or order, log=lines)
 
 
 @dataclass(frozen=True)
