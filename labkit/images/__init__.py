@@ -45,7 +45,8 @@ def ensure(client, name: str, *, progress=None) -> str:
     with explained(client.api.base_url):
         try:
             have = client.images.get(name)
-            if source in (have.attrs.get("RepoDigests") or []) if source else not _outdated(have):
+            wanted = source in (have.attrs.get("RepoDigests") or []) if source else not _outdated(have)
+            if wanted:
                 return name
         except ImageNotFound:
             have = None
