@@ -3,7 +3,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 LAB ?= 00
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+# A test that hangs fails after a quarter of an hour and shows where it stood; the others still run.
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider --timeout=900 --durations=20 --durations-min=10
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test setup setup-test unit engine notebooks matrix browser slow screenshots lint doctor clean
