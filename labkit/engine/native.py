@@ -116,12 +116,14 @@ _TEXTS = {
 
 # Becomes dockerd in its own root, $1 the unpacked one and $2 this run's folder. What it mounts is seen by
 # nobody else. A new sysfs shows its own network's interfaces, and leaves out securityfs: without it dockerd
-# loads no AppArmor profile of its own into the machine's kernel.
+# loads no AppArmor profile of its own into the machine's kernel. Podman keeps its locks in /dev/shm, by number:
+# shared with the machine's own, each would free what the other one holds.
 _SCRIPT = """
 set -e
 mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"; cd "$2/root"
 for store in run $4; do mount --bind "$2/$store" "$store"; done
 mount --rbind /proc proc; mount --rbind /dev dev; mount -t tmpfs -o mode=1777 tmp tmp
+mount -t tmpfs -o mode=1777 shm dev/shm
 mount -t sysfs sys sys; mount --rbind /sys/fs/cgroup sys/fs/cgroup
 ip link set lo up
 pivot_root . mnt; cd /; umount -l /mnt; mount --make-rshared /

@@ -56,14 +56,17 @@ def test_podman_of_today_runs_beside_it():
     def groups() -> list[Path]:
         return list(Path("/sys/fs/cgroup").glob("*/libpod_parent"))
 
-    before = groups()
+    def locks() -> list[tuple[str, float]]:
+        return [(path.name, path.stat().st_ctime) for path in Path("/dev/shm").glob("libpod*")]
+
+    before, locked = groups(), locks()
     with native.start(packages.Variant(packages.CURRENT), native.PODMAN) as engine, open_context(engine) as on:
         assert on.facts.name == "Podman" and int(on.facts.version.split(".")[0]) >= 5
         assert on.docker.containers.run(on.image(), ["echo", "live"], remove=True) == b"live\n"
         kept = docker.DockerClient(**engine.client_options()).containers.run(on.image(), ["sleep", "600"], detach=True)
         pid = kept.client.api.inspect_container(kept.id)["State"]["Pid"]
         assert running(pid)
-    assert not running(pid) and groups() == before
+    assert not running(pid) and groups() == before and locks() == locked
 
 
 def test_it_leaves_nothing_and_touches_nothing(engine, tmp_path):

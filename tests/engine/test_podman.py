@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
-import time
 
 import pytest
 
 from labkit import engine as engines
 from labkit import images
+from labkit.engine import native
 from labkit.engine.dockercli import run_cli
+from labkit.engine.embedded import packages
 from labkit.engine.session import SESSION
-from labkit.errors import LabError
 from labkit.labs.out_of_memory import oom
 from labkit.labs.start_here import first
 from labkit.labs.start_here.preflight import preflight
@@ -22,51 +19,15 @@ from labkit.labs.start_here.preflight import preflight
 from ..conftest import open_context
 from ..helpers import left_behind
 
-# Podman would raise the limit on open files, which a machine may not let even root do; and its
-# usual runtime, crun, refuses machines that have both cgroup versions mounted. Docker's runc doesn't.
-SETTINGS = """
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-[engine]
-runtime = "runc"
-"""
+# A minute in all; one that hangs shall not hold up the others.
+pytestmark = [pytest.mark.timeout(120), pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it")]
 
 
 @pytest.fixture(scope="module")
 def service():
-    """A Podman service with storage of its own; gives its address."""
-    podman = shutil.which("podman")
-    if podman is None or os.geteuid() != 0:
-        pytest.skip("needs root and the package podman")
-    folder = tempfile.mkdtemp(prefix="labkit-podman-")
-    with open(f"{folder}/containers.conf", "w") as settings:
-        settings.write(SETTINGS)
-    command = [podman, "--root", f"{folder}/root", "--runroot", f"{folder}/run"]
-    environment = {**os.environ, "CONTAINERS_CONF": f"{folder}/containers.conf"}
-    address = f"unix://{folder}/podman.sock"
-    with open(f"{folder}/log", "wb") as log:
-        process = subprocess.Popen(
-            # In a network namespace of its own: its firewall rules are not for this machine.
-            ["unshare", "--net", *command, "system", "service", "--time=0", address],
-            stdout=log, stderr=log, env=environment, cwd=folder,  # its helper leaves a file "oom" where it stands
-        )  # fmt: skip
-    patience = time.monotonic() + 30
-    while True:
-        try:
-            engines.find(address).close()
-            break
-        except LabError as fault:
-            with open(f"{folder}/log") as log:
-                assert process.poll() is None and time.monotonic() < patience, f"{fault} {log.read()}"
-            time.sleep(0.1)
-    yield address
-    process.terminate()
-    process.wait(30)
-    subprocess.run([*command, "system", "reset", "--force"], env=environment, check=True, capture_output=True)
-    with open("/proc/mounts") as lines:
-        for mount in [line.split()[1] for line in lines if line.split()[1].startswith(folder + "/")][::-1]:
-            subprocess.run(["umount", mount], check=True)
-    shutil.rmtree(folder)
+    """Today's Podman, with storage of its own; gives its address."""
+    with native.start(packages.Variant(packages.CURRENT), native.PODMAN) as engine:
+        yield engine.endpoint
 
 
 @pytest.fixture(scope="module")
