@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from . import course, images, labs
 from . import engine as engines
 from .course import card, exercises
+from .course.busy import Busy, listening, say
 from .course.context import Context
 from .course.progress import Progress
-from .course.topic import working
 from .engine import Engine, OwnedEngine, Session
 from .engine.client import LabelledClient
 from .engine.dockercli import run_cli
@@ -44,16 +43,16 @@ class Lab:
     life = cached_property(lambda lab: labs.container_lifetime.Life(lab.context))
     oom = cached_property(lambda lab: labs.out_of_memory.Oom(lab.context))
 
-    def __init__(self, name: str, engine: Engine, *, progress: Callable[[str], None] | None = None):
+    def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
         self.engine = engine
-        keeper = None if engine.owned else lambda: images.ensure(self.docker, images.BUSYBOX, progress=progress)
+        keeper = None if engine.owned else lambda: images.ensure(self.docker, images.BUSYBOX, progress=say)
         self._session = Session(engine, name, keeper)
         self.docker: LabelledClient = self._session.docker
         self.facts = engines.read_facts(self.docker, engine)
         self.swept = self._session.sweep()
         self._observer = Observer(self._session)
-        self.context = Context(self._session, self._observer, self.facts, progress)
+        self.context = Context(self._session, self._observer, self.facts)
         self.content = exercises.load(name)
         self.progress = Progress()
         self._owned: Lab | None = None
@@ -89,8 +88,8 @@ class Lab:
             show: print command and output; otherwise return the output.
             check: raise where the command fails, instead of showing its words.
         """
-        with working(self.context) as busy:
-            self.engine.cli_path(busy.say)  # here: fetching it, once, takes a while
+        with Busy():
+            self.engine.cli_path(say)  # here: fetching it, once, takes a while
         output = run_cli(self.engine, command, self.docker.lab_labels, check=check)
         if not show:
             return output
@@ -114,8 +113,8 @@ class Lab:
         if self._owned is None:
             status = card.Status()
             engine = engines.owned(progress=status.say, images=images.archives)
-            self._owned = Lab(self.name, engine, progress=status.say)
-            self._owned.context.progress = None  # its images are on it
+            with listening(status.say):
+                self._owned = Lab(self.name, engine)
             status.card(f"{self.title()}: an engine of its own", self._owned.facts, engine, [])
         return self._owned
 
@@ -163,7 +162,7 @@ class Lab:
         """
         exercise = self.content.find("exercises", key)
         earlier = self.progress.passed_on(self.name, key)
-        with working(self.context):
+        with Busy():
             outcome = self._check(exercise)
         if outcome.passed:
             print(f"✓ {exercise.title}: {outcome.message}")
@@ -225,17 +224,17 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
         close_quietly(earlier)
     status = card.Status()
     status.say("Looking for a container engine")
-    found = engines.find(engine, progress=status.say, images=images.archives)
-    try:
-        lab = Lab(name, found, progress=status.say)
-    except BaseException:
-        found.close()
-        raise
-    _open_labs[lab._session.id] = lab
-    _prepare_notebook(found.endpoint)
-    for image in images.RECIPES:
-        lab.context.image(image)  # now, with progress in sight: later cells show their own output only
-    lab.context.progress = None
+    with listening(status.say):
+        found = engines.find(engine, progress=say, images=images.archives)
+        try:
+            lab = Lab(name, found)
+        except BaseException:
+            found.close()
+            raise
+        _open_labs[lab._session.id] = lab
+        _prepare_notebook(found.endpoint)
+        for image in images.RECIPES:
+            lab.context.image(image)  # now, with progress in sight: later cells show their own output only
     notes = [f"Removed what an earlier session had left behind: {lab.swept}."] if lab.swept else []
     status.card(lab.title(), lab.facts, found, notes)
     return lab

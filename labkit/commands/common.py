@@ -7,6 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..lab import Lab
 
 ENGINE_HELP = "host, embedded or an address; default: $LABKIT_ENGINE, or the first that works"
 
@@ -21,7 +25,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 
 
-def say(line: str) -> None:
+def say(line: str, done: float | None = None) -> None:
     """Progress for a person: on standard error, so that ``--json`` output stays clean."""
     print(line, file=sys.stderr, flush=True)
 
@@ -43,19 +47,21 @@ def sweep(choice: str | None) -> None:
 
 
 @contextmanager
-def opened(name: str, engine: str | None) -> Iterator:
+def opened(name: str, engine: str | None) -> Iterator[Lab]:
     """A lab's session without a notebook: closed, and its things removed, at the end."""
     from .. import engine as engines
     from .. import images
+    from ..course.busy import listening
     from ..lab import Lab
 
     found = engines.find(engine, progress=say, images=images.archives)
-    try:
-        lab = Lab(name, found, progress=say)
-    except BaseException:
-        found.close()
-        raise
-    try:
-        yield lab
-    finally:
-        lab.close()
+    with listening(say):
+        try:
+            lab = Lab(name, found)
+        except BaseException:
+            found.close()
+            raise
+        try:
+            yield lab
+        finally:
+            lab.close()

@@ -20,6 +20,7 @@ from pathlib import Path
 from ..errors import BadInput
 from ..paths import state_dir
 from ..units import show_time
+from .busy import say
 from .result import Result
 
 
@@ -169,18 +170,12 @@ def check_budget(budget: float) -> float:
     return seconds
 
 
-def measure(
-    subjects: Sequence[Subject],
-    budget: float,
-    *,
-    progress: Callable[[float, str], None] | None = None,
-) -> tuple[list[Series], float, bool]:
-    """Measure all subjects in turn within a budget.
+def measure(subjects: Sequence[Subject], budget: float) -> tuple[list[Series], float, bool]:
+    """Measure all subjects in turn within a budget, and say before each run which one it is.
 
     Args:
         subjects: what to measure; each is run once before, uncounted, where ``warm``.
         budget: seconds for everything, the uncounted runs included.
-        progress: called before each run with the share done (0 to 1) and which run is next.
 
     Returns:
         The series, the seconds it took, and whether it was interrupted.
@@ -208,8 +203,7 @@ def measure(
     try:
         for subject in subjects:
             if subject.warm:
-                if progress:
-                    progress(0.0, f"{subject.label}: once to warm up")
+                say(f"{subject.label}: once to warm up", 0.0)
                 one(subject)
         for number in range(max(subject.n for subject in subjects)):
             for subject in subjects:
@@ -218,9 +212,8 @@ def measure(
                 # A run that would overshoot is not begun; the first of each only when time is left at all.
                 if left() <= (costs.get(subject.label, 0.0) if number else 0.0):
                     continue
-                if progress:
-                    done = sum(len(rows) for rows in values.values())
-                    progress(done / total, f"{subject.label}: {len(values[subject.label]) + 1} of {subject.n}")
+                done = sum(len(rows) for rows in values.values())
+                say(f"{subject.label}: {len(values[subject.label]) + 1} of {subject.n}", done / total)
                 values[subject.label].append(one(subject))
     except KeyboardInterrupt:
         if not any(values.values()):
@@ -251,7 +244,7 @@ def record(result: Benchmark, folder: Path | None = None) -> Path:
     """
     target = (folder or state_dir("measured")) / f"{result.name}-{result.engine.kind}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    kept = {"measured": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **result.summary()}
+    kept = {"measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **result.summary()}
     target.write_text(json.dumps(kept, indent=1) + "\n")
     return target
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import html
 import sys
+from typing import TYPE_CHECKING
 
 from ..engine import Engine, EngineFacts
 from ..units import show_size
+
+if TYPE_CHECKING:
+    from IPython.display import DisplayHandle
 
 _STYLE = (
     "border:1px solid var(--jp-border-color2,#d0d7de);border-left:4px solid #009E73;border-radius:6px;"
@@ -61,11 +65,11 @@ def as_text(title: str, facts: EngineFacts, engine: Engine, notes: list[str]) ->
 class Status:
     """A line that says what is going on, and gives way to the card."""
 
-    def __init__(self):
-        self._handle = None
+    def __init__(self) -> None:
+        self._handle: DisplayHandle | None = None
 
-    def say(self, line: str) -> None:
-        """Show a line of progress in place of the one before."""
+    def say(self, line: str, done: float | None = None) -> None:
+        """Show a line of progress in place of the one before, as a listener of :mod:`labkit.course.busy`."""
         if not in_notebook():
             print(line, file=sys.stderr)
             return

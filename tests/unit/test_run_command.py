@@ -133,10 +133,10 @@ def test_saving_twice_changes_figures_only(course):
 
 BUSY = """
 import time
-from labkit.course.busy import Busy
+from labkit.course.busy import Busy, say
 print("before")
-with Busy() as busy:
-    busy.say("counting")
+with Busy():
+    say("counting")
     time.sleep(2.8)
 print("after")
 """.strip()
