@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import ipywidgets as w
 
 from .exercises import Exercise, Outcome, Question
 from .progress import Progress
-from .widget_base import LabWidget, button, words
+from .widget_base import LabWidget, button, told, words
 
 
 def choice_buttons(question: Question, progress: Progress) -> w.RadioButtons:
@@ -89,7 +91,7 @@ class QuizWidget(LabWidget):
 class HintWidget(LabWidget):
     """Hints for an exercise, one at a time, beginning with the one that fits what is wrong."""
 
-    def __init__(self, exercise: Exercise, outcome: Outcome, check_again):
+    def __init__(self, exercise: Exercise, outcome: Outcome, check_again: Callable[[], Outcome]) -> None:
         self._exercise, self._check_again = exercise, check_again
         self._next = outcome.hint
         self.says = w.HTML()  # the first look's words stand above it
@@ -104,7 +106,7 @@ class HintWidget(LabWidget):
             f"Exercise: {exercise.title}",
         )  # fmt: skip
 
-    def _hint(self, _=None) -> None:
+    def _hint(self, _: w.Button) -> None:
         hints = self._exercise.hints
         if self._next < len(hints):
             self.hints.value += (
@@ -114,10 +116,11 @@ class HintWidget(LabWidget):
         if self._next >= len(hints):
             self.more.disabled = True
 
-    def _again(self, _=None) -> None:
-        outcome = self._check_again()
-        self.says.value = words(_sentence(outcome.message), "good" if outcome.passed else "")
-        self.more.disabled = outcome.passed or self._next >= len(self._exercise.hints)
+    def _again(self, _: w.Button) -> None:
+        with told(self.says):
+            outcome = self._check_again()
+            self.says.value = words(_sentence(outcome.message), "good" if outcome.passed else "")
+            self.more.disabled = outcome.passed or self._next >= len(self._exercise.hints)
 
 
 def _sentence(message: str) -> str:
