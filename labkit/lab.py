@@ -19,6 +19,11 @@ from .engine.faults import explained
 from .errors import LabError
 from .observe import Observer
 
+if TYPE_CHECKING:
+    from .course.style import Picture
+    from .course.widget_glossary import GlossaryWidget
+    from .course.widget_questions import PredictionWidget, QuizWidget
+
 _open_labs: dict[str, Lab] = {}
 
 
@@ -121,31 +126,31 @@ class Lab:
     def _answers(self) -> bool:
         try:
             with explained(self.engine.endpoint):
-                return self.docker.ping()
+                return bool(self.docker.ping())
         except LabError:
             return False
 
     # Learning: each shows a widget, or prints what is the same on every run.
 
-    def predict(self, key: str):
+    def predict(self, key: str) -> PredictionWidget:
         """Ask for a prediction before the experiment."""
         from .course.widget_questions import PredictionWidget
 
         return PredictionWidget(self.name, self.content.find("predictions", key), self.progress)
 
-    def quiz(self):
+    def quiz(self) -> QuizWidget:
         """The lab's quiz."""
         from .course.widget_questions import QuizWidget
 
         return QuizWidget(self.name, self.content.quiz, self.progress)
 
-    def map(self):
+    def map(self) -> Picture:
         """The course as a picture, with what this learner has done."""
         from .course.figures_map import course_map
 
         return course_map(list(course.labs()), self.progress.standings(), self.progress.next_lab())
 
-    def glossary(self, word: str | None = None):
+    def glossary(self, word: str | None = None) -> GlossaryWidget | None:
         """The searchable glossary; with a word, print the terms that match it."""
         from .course.widget_glossary import GlossaryWidget
 
@@ -201,7 +206,7 @@ class Lab:
     def __enter__(self) -> Lab:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

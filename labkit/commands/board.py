@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from ..course import labs
 from ..workingcopy import notebook_file
-from .rerun import LabReport
+from .rerun import Cell, LabReport
 
 #: How an outcome looks: sign and colour; the word stands beside it, so that colour is never the only cue.
 SIGNS = {"pass": ("✓", "green"), "drift": ("≠", "yellow"), "fail": ("✗", "red")}
@@ -22,10 +23,7 @@ SIGNS = {"pass": ("✓", "green"), "drift": ("≠", "yellow"), "fail": ("✗", "
 
 def code_cells(lab: str) -> int:
     """How many code cells a committed notebook has."""
-    import nbformat
-
-    notebook = nbformat.read(notebook_file(lab), as_version=4)
-    return sum(cell.cell_type == "code" for cell in notebook.cells)
+    return sum(cell["cell_type"] == "code" for cell in json.loads(notebook_file(lab).read_text("utf-8"))["cells"])
 
 
 class _Row:
@@ -39,7 +37,7 @@ class _Row:
         self.report: LabReport | None = None
         self.spinner = Spinner("dots")
 
-    def sign(self):
+    def sign(self) -> Text | Spinner:
         if self.report:
             sign, colour = SIGNS[self.report.outcome]
             return Text(sign, colour)
@@ -80,7 +78,7 @@ class Board:
             self._live.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
             self._live.stop()
 
@@ -90,7 +88,7 @@ class Board:
             self._rows[lab].began = time.monotonic()
         self._line(f"{lab} …")
 
-    def cells(self, lab: str, cells: list[dict]) -> None:
+    def cells(self, lab: str, cells: list[Cell]) -> None:
         """These cells of a lab have ended."""
         with self._lock:
             row = self._rows[lab]

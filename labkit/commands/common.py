@@ -4,15 +4,52 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..lab import Lab
 
 ENGINE_HELP = "host, embedded or an address; default: $LABKIT_ENGINE, or the first that works"
+
+
+class Ended(KeyboardInterrupt):
+    """TERM or HUP: somebody else ends this program, as ``timeout`` does, or the terminal is closed."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """For the length of the block, TERM and HUP end what runs as Ctrl-C does: everything is tidied up.
+
+    What is ignored from the start, as HUP under ``nohup``, stays ignored.
+    """
+
+    def end(number: int, frame: object) -> None:
+        raise Ended
+
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGHUP)}
+    for sign in before:
+        if before[sign] != signal.SIG_IGN:
+            signal.signal(sign, end)
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def interrupt(process: subprocess.Popen[Any], patience: float) -> None:
+    """Interrupt a program and wait until it has tidied up; it is killed after ``patience`` seconds."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:

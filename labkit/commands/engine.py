@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from ..paths import data_file
 from ..units import show_size
@@ -76,7 +77,7 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _made_of(versions: dict) -> str:
+def _made_of(versions: dict[str, str]) -> str:
     """What the machine is made of, and whether the course was verified with just that."""
     verified = json.loads(data_file("verified.json").read_text())
     names = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -86,7 +87,7 @@ def _made_of(versions: dict) -> str:
     return f"Made of: {names}\nVerified: on {verified['date']}, with {other}"
 
 
-def _lines(status: dict) -> str:
+def _lines(status: dict[str, Any]) -> str:
     if not status["build"]:
         return "Not built yet. The first start does it, or: labkit engine build"
     images = ", ".join(name.removesuffix(".tar") for name in status["images"]) or "none"

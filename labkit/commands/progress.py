@@ -6,6 +6,7 @@ import argparse
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from ..course import labs
 from ..course.progress import Progress
@@ -49,14 +50,14 @@ def _as_text(progress: Progress) -> str:
     return "\n".join([*lines, f"Kept in {progress.path}"])
 
 
-def _handed_in(path: Path) -> dict:
+def _handed_in(path: Path) -> dict[str, Any]:
     """One learner's report.
 
     Raises:
         BadInput: the file can't be read, or is no such report.
     """
     try:
-        found = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text())
         if all({"state", "exercises", "predictions"} <= set(lab) for lab in found["labs"].values()):
             return found
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
@@ -64,7 +65,7 @@ def _handed_in(path: Path) -> dict:
     raise BadInput(f"{path} is no learner's report.", next_step="labkit progress --json > FILE.json")
 
 
-def of_class(reports: list[dict]) -> dict:
+def of_class(reports: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts over a class: per lab who has begun and done, and what was hard. No name is in it.
 
     ``exercises`` and ``predictions`` count, per ``lab/key``, those who tried and those who succeeded.
@@ -79,7 +80,7 @@ def of_class(reports: list[dict]) -> dict:
     }
 
 
-def _successes(reports: list[dict], kind: str, success: str) -> dict[str, dict[str, int]]:
+def _successes(reports: list[dict[str, Any]], kind: str, success: str) -> dict[str, dict[str, int]]:
     tried: Counter[str] = Counter()
     done: Counter[str] = Counter()
     for report in reports:
@@ -90,7 +91,7 @@ def _successes(reports: list[dict], kind: str, success: str) -> dict[str, dict[s
     return {key: {"tried": tried[key], success: done[key]} for key in tried}
 
 
-def _class_as_text(found: dict) -> str:
+def _class_as_text(found: dict[str, Any]) -> str:
     lines = [f"{found['learners']} learners"]
     for entry in labs():
         counts = found["labs"][entry.lab]

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import BadInput
 from ..paths import state_dir
@@ -136,7 +137,7 @@ class Benchmark(Result):
             text = f"{self.title}, measured: {' · '.join(row.label for row in self.series)}"
         return text + (" (interrupted: partial)" if self.interrupted else "")
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
         """n, median, quartiles and the machine's facts: what is recorded and what ``--json`` prints."""
         rows = [
             {

@@ -84,7 +84,10 @@ def limits(on: Context) -> Outcome:
 
 
 def _wrong_limits(on: Context, container: str) -> list[str]:
-    read = lambda controller, *names: on.observer.cgroup_files(container, list(names), controller=controller)["files"]  # noqa: E731
+    def read(controller: str, *names: str) -> dict[str, str]:
+        found: dict[str, str] = on.observer.cgroup_files(container, list(names), controller=controller)["files"]
+        return found
+
     if on.facts.cgroup_version == 2:
         files = read("memory", "memory.max", "pids.max", "cpu.max")
         memory, pids = files.get("memory.max"), files.get("pids.max")

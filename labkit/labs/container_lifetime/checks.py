@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from typing import Any
 
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
@@ -98,7 +99,7 @@ def persistent(on: Context) -> Outcome:
     return passed("the engine has restarted it three times or more.")
 
 
-def _events(on: Context, container: dict) -> list[dict]:
+def _events(on: Context, container: dict[str, Any]) -> list[dict[str, Any]]:
     created = datetime.fromisoformat(container["Created"][:19] + "+00:00").timestamp()
     with explained(on.session.engine.endpoint):
         return list(on.docker.api.events(
@@ -107,9 +108,9 @@ def _events(on: Context, container: dict) -> list[dict]:
         ))  # fmt: skip
 
 
-def _signals(on: Context, container: dict) -> list[str]:
+def _signals(on: Context, container: dict[str, Any]) -> list[str]:
     return [row["Actor"]["Attributes"].get("signal", "") for row in _events(on, container) if row["Action"] == "kill"]
 
 
-def _count(on: Context, container: dict, action: str) -> int:
+def _count(on: Context, container: dict[str, Any], action: str) -> int:
     return sum(row["Action"] == action for row in _events(on, container))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from docker.errors import NotFound
+from docker.models.images import Image
 
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
@@ -86,7 +87,7 @@ def _tested(on: Context, image: str) -> tuple[str, bool]:
     return version.partition("=")[2].strip(" \"'"), end.startswith("FAILED")
 
 
-def _pushed(on: Context, image) -> bool:
+def _pushed(on: Context, image: Image) -> bool:
     """Whether an image has a digest in this session's registry."""
     address = registries.start(on).address
     return any(name.startswith(address + "/") for name in image.attrs.get("RepoDigests") or [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from docker.errors import ImageNotFound
 
@@ -99,6 +100,7 @@ def _tracing(on: Context) -> Check:
 
 
 def _cli(on: Context) -> Check:
+    path: str | Path | None
     try:
         path, remedy = clients.ensure(on.say), ""
     except LabError as reason:
