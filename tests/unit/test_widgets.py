@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import ipywidgets as w
 import pytest
@@ -14,6 +15,7 @@ from labkit.course.style import Picture
 from labkit.course.widget_base import FigureView, LabWidget, button, words
 from labkit.course.widget_questions import HintWidget
 from labkit.errors import LabError
+from labkit.labs.container_lifetime.widget import LifeWidget
 
 
 def test_a_figure_takes_no_room_before_the_first_and_says_itself_in_words():
@@ -67,6 +69,18 @@ def test_whatever_goes_wrong_becomes_a_sentence_and_the_button_works_again(monke
     assert sentence in says.value and "labkit-bad" in says.value
     assert not starter.disabled
     assert raised == ([] if known else [fault]), "what nobody expected is in the kernel's log as well"
+
+
+def test_the_buttons_of_a_life_work_again_after_any_fault():
+    def press(action):
+        raise KeyError("State")
+
+    made = LifeWidget(None)
+    made._life = SimpleNamespace(press=press, status=lambda: "running", moments=[])
+    with pytest.raises(KeyError):
+        made.press("start")
+    assert "KeyError" in made.says.value
+    assert not made.buttons["stop"].disabled and made.buttons["create"].disabled
 
 
 def test_an_exercise_that_is_looked_at_again_tells_what_went_wrong():
