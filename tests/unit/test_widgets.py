@@ -75,7 +75,7 @@ def test_the_buttons_of_a_life_work_again_after_any_fault():
     def press(action):
         raise KeyError("State")
 
-    made = LifeWidget(None)
+    made = LifeWidget(SimpleNamespace(session=SimpleNamespace(name=str)))
     made._life = SimpleNamespace(press=press, status=lambda: "running", moments=[])
     with pytest.raises(KeyError):
         made.press("start")
