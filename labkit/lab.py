@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ _open_labs: dict[str, Lab] = {}
 class Lab:
     """An open lab: an engine, a session on it, its experiments and its exercises.
 
-    Made by :func:`open`. Attributes for learners: ``docker`` (a ``docker.DockerClient``),
+    Made by :func:`open`; its making takes the engine over, and closes it where it fails. Attributes for learners: ``docker`` (a ``docker.DockerClient``),
     ``engine``, ``facts``, and one attribute per topic, such as ``oom``.
     """
 
@@ -52,10 +53,14 @@ class Lab:
         self.name = name
         self.engine = engine
         keeper = None if engine.owned else lambda: images.ensure(self.docker, images.BUSYBOX, progress=say)
-        self._session = Session(engine, name, keeper)
-        self.docker: LabelledClient = self._session.docker
-        self.facts = engines.read_facts(self.docker, engine)
-        self.swept = self._session.sweep()
+        with ExitStack() as undo:  # a lab that can't be made leaves neither its session nor its engine
+            undo.callback(engine.close)
+            self._session = Session(engine, name, keeper)
+            undo.callback(self._session.close)
+            self.docker: LabelledClient = self._session.docker
+            self.facts = engines.read_facts(self.docker, engine)
+            self.swept = self._session.sweep()
+            undo.pop_all()
         self._observer = Observer(self._session)
         self.context = Context(self._session, self._observer, self.facts)
         self.content = exercises.load(name)
@@ -230,18 +235,13 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
     status = card.Status()
     status.say("Looking for a container engine")
     with listening(status.say):
-        found = engines.find(engine, progress=say, images=images.archives)
-        try:
-            lab = Lab(name, found)
-        except BaseException:
-            found.close()
-            raise
+        lab = Lab(name, engines.find(engine, progress=say, images=images.archives))
         _open_labs[lab._session.id] = lab
-        _prepare_notebook(found.endpoint)
+        _prepare_notebook(lab.engine.endpoint)
         for image in images.RECIPES:
             lab.context.image(image)  # now, with progress in sight: later cells show their own output only
     notes = [f"Removed what an earlier session had left behind: {lab.swept}."] if lab.swept else []
-    status.card(lab.title(), lab.facts, found, notes)
+    status.card(lab.title(), lab.facts, lab.engine, notes)
     return lab
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,11 +76,8 @@ def sweep(choice: str | None) -> None:
         return
     found, _ = engines.find_host(None if choice == "host" else choice)
     if found is not None:
-        session = engines.Session(found, "sweep")
-        try:
+        with closing(engines.Session(found, "sweep")) as session:
             session.sweep()
-        finally:
-            session.close()
 
 
 @contextmanager
@@ -91,14 +88,5 @@ def opened(name: str, engine: str | None) -> Iterator[Lab]:
     from ..course.busy import listening
     from ..lab import Lab
 
-    found = engines.find(engine, progress=say, images=images.archives)
-    with listening(say):
-        try:
-            lab = Lab(name, found)
-        except BaseException:
-            found.close()
-            raise
-        try:
-            yield lab
-        finally:
-            lab.close()
+    with listening(say), Lab(name, engines.find(engine, progress=say, images=images.archives)) as lab:
+        yield lab

@@ -185,12 +185,12 @@ def _podman() -> str:
     for candidate in candidates():
         if "Podman" not in candidate.found_by:
             continue
-        with contextlib.suppress(LabError), engines.find(candidate.endpoint) as engine:
-            session = engines.Session(engine, "matrix")
-            try:
-                version = engines.read_facts(session.docker, engine).version
-            finally:
-                session.close()
+        with (
+            contextlib.suppress(LabError),
+            engines.find(candidate.endpoint) as engine,
+            contextlib.closing(engines.Session(engine, "matrix")) as session,
+        ):
+            version = engines.read_facts(session.docker, engine).version
             if int(version.split(".")[0]) >= 5:
                 return candidate.endpoint
             say(f"  The Podman at {candidate.endpoint} is {version}: older than 5.")

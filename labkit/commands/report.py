@@ -11,10 +11,9 @@ from string import Template
 from typing import Any, NotRequired, TypedDict, cast
 
 from .. import __version__
-from ..course import labs
+from ..course import card, labs
 from ..engine import EngineFacts
 from ..paths import data_file
-from ..units import show_size
 from .rerun import Cell, LabReport
 
 #: How an outcome is said; the sign stands beside the colour, which is never the only cue.
@@ -125,16 +124,8 @@ def as_html(found: Report) -> str:
 
 
 def _engine(engine: dict[str, Any]) -> str:
-    facts = [
-        ("Engine", f"{engine['name']} {engine['version']}, API {engine['api_version']} ({engine['kind']})"),
-        ("Endpoint", engine["endpoint"]),
-        ("Machine", f"{engine['cpus']} CPU, {show_size(engine['memory'])}, {engine['architecture']}"
-                    + (", emulated in software" if engine["emulated"] else "")),
-        ("System", f"{engine['operating_system']}, Linux {engine['kernel']}"),
-        ("Control groups", f"version {engine['cgroup_version']}, driver {engine['cgroup_driver']}"),
-        ("Image store", engine["image_store"]),
-    ]  # fmt: skip
-    return "\n".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts)
+    facts = EngineFacts(**{key: value for key, value in engine.items() if key != "name"})
+    return "\n".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in card.rows(facts))
 
 
 def _row(lab: LabRow, whole: float) -> str:

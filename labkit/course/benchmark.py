@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
-from ..paths import state_dir
+from ..paths import data_file, state_dir
 from ..units import show_time
 from .busy import say
 from .result import Result
@@ -265,8 +265,6 @@ class Published:
 
 def published(name: str) -> list[Published]:
     """What ``data/published.json`` has for a benchmark."""
-    from ..paths import data_file
-
     table = json.loads(data_file("published.json").read_text())
     sources = table["sources"]
     return [

@@ -268,7 +268,7 @@ def test_the_board_shows_each_lab(terminal):
         shown.start(LAB)
         shown.cells(LAB, [{"outcome": "passed"}, {"outcome": "failed"}])
         if terminal:
-            console.print(shown._table())
+            console.print(shown._rows)
         problem = {"cell": 2, "what": "drift"}
         shown.end(rerun.LabReport(LAB, "drift", 0, 3, 21, [problem]))
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
