@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from ..labs.engine_architecture import xray
 from ..labs.isolation_models import isolation_disk
 from ..labs.out_of_memory import oom
 from ..labs.start_here import first
-from .common import add_engine, add_json, opened, say
+from .common import add_engine, add_json, opened, say, tell
 
 #: What a benchmark found: a row of numbers, or rows by name.
 Rows = dict[str, Any]
@@ -164,17 +163,13 @@ def main(options: argparse.Namespace) -> int:
             say(f"Measuring {name}")
             results[name] = BENCHMARKS[name](lab.context, options.n)
         report = {"engine": dataclasses.asdict(lab.facts), "results": results}
-    if options.json:
-        print(json.dumps(report, indent=1))
-        return 0
+    lines = []
     for name, result in results.items():
-        rows = (
-            {name: result}
-            if "median" in result
-            else {f"{name} {key}": row for key, row in result.items() if isinstance(row, dict) and "median" in row}
-        )
-        print(*(f"{key.replace('_', ' ')}: {value}" for key, value in result.get("other", {}).items()), sep="\n")
-        for label, row in rows.items():
-            spread = f"{row['min']:.4g} to {row['max']:.4g}, n={row['n']}"
-            print(f"{label:<34} median {row['median']:.4g} {row['unit']}  ({spread})")
+        found = {name: result} if "median" in result else {f"{name} {key}": row for key, row in result.items()}
+        lines += [f"{key.replace('_', ' ')}: {value}" for key, value in result.get("other", {}).items()]
+        for label, row in found.items():
+            if isinstance(row, dict) and "median" in row:
+                spread = f"{row['min']:.4g} to {row['max']:.4g}, n={row['n']}"
+                lines.append(f"{label:<34} median {row['median']:.4g} {row['unit']}  ({spread})")
+    tell(options, report, "\n".join(lines))
     return 0

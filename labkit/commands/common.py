@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -60,6 +61,11 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The ``--json`` option."""
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+
+
+def tell(options: argparse.Namespace, data: object, text: str) -> None:
+    """What a command found: one JSON document with ``--json``, else text."""
+    print(json.dumps(data, indent=1, default=str) if options.json else text)
 
 
 def say(line: str, done: float | None = None) -> None:

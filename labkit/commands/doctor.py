@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.metadata
-import json
 import shlex
 import shutil
 from typing import Any
@@ -14,7 +13,7 @@ from packaging.requirements import Requirement
 
 from ..errors import LabError
 from ..labs.start_here.preflight import Check, preflight
-from .common import add_engine, add_json, opened
+from .common import add_engine, add_json, opened, tell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     report = examine(options.engine, fix=options.fix)
-    if options.json:
-        print(json.dumps(report, indent=1))
-    else:
-        _print(report)
+    tell(options, report, _as_text(report))
     return 0 if report["ok"] else 1
 
 
@@ -94,13 +90,14 @@ def _embedded() -> list[Check]:
     ]
 
 
-def _print(report: dict[str, Any]) -> None:
+def _as_text(report: dict[str, Any]) -> str:
+    lines = []
     for check in report["checks"]:
         sign = "✓" if check["ok"] else "✗" if check["needed"] else "–"
-        print(f"{sign} {check['name']}: {check['detail']}")
+        lines.append(f"{sign} {check['name']}: {check['detail']}")
         if not check["ok"] and check["remedy"]:
-            print(f"    → {check['remedy']}")
+            lines.append(f"    → {check['remedy']}")
     engine = report["engine"]
     if engine:
-        print(f"\n{engine['kind']} engine, version {engine['version']}, at {engine['endpoint']}")
-    print("Everything is ready." if report["ok"] else "Not ready yet: see the lines marked ✗.")
+        lines.append(f"\n{engine['kind']} engine, version {engine['version']}, at {engine['endpoint']}")
+    return "\n".join([*lines, "Everything is ready." if report["ok"] else "Not ready yet: see the lines marked ✗."])

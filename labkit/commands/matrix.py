@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadInput, LabError, NoEngine, NotPossibleHere
-from .common import interrupt, say
+from .common import interrupt, say, tell
 from .report import Report
 from .table import Entry, as_markdown, as_text
 
@@ -103,7 +103,7 @@ def main(options: argparse.Namespace, labs: Sequence[str]) -> int:
         if options.table:
             Path(options.table).write_text(as_markdown(found, labs), encoding="utf-8")
             say(f"Table: {options.table}")
-        print(json.dumps(found, indent=1) if options.json else as_text(found, labs))
+        tell(options, found, as_text(found, labs))
     return 130 if interrupted else int(any(entry["failed"] for entry in found))
 
 

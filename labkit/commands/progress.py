@@ -11,7 +11,7 @@ from typing import Any
 from ..course import labs
 from ..course.progress import Progress
 from ..errors import BadInput
-from .common import add_json
+from .common import add_json, tell
 
 #: How many of the hardest exercises and predictions are named.
 HARDEST = 5
@@ -28,11 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     if options.files:
         found = of_class([_handed_in(Path(file)) for file in options.files])
-        print(json.dumps(found, indent=1) if options.json else _class_as_text(found))
-    elif options.json:
-        print(json.dumps(Progress().hand_in(options.name), indent=1))
+        tell(options, found, _class_as_text(found))
     else:
-        print(_as_text(Progress()))
+        tell(options, Progress().hand_in(options.name), _as_text(Progress()))
     return 0
 
 

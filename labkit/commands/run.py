@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import threading
 import time
@@ -19,7 +18,7 @@ from ..paths import COURSE, INSTALLED
 from ..workingcopy import home, notebook_file
 from . import matrix
 from .board import Board
-from .common import add_engine, add_json, opened, say, sweep
+from .common import add_engine, add_json, opened, say, sweep, tell
 from .report import as_dict, as_html, as_text
 from .rerun import LabReport, execute
 from .save import save
@@ -105,7 +104,7 @@ def main(options: argparse.Namespace) -> int:
     if options.report:
         Path(options.report).write_text(as_html(found), encoding="utf-8")
         say(f"Report: {options.report}")
-    print(json.dumps(found, indent=1) if options.json else as_text(found))
+    tell(options, found, as_text(found))
     return 130 if interrupted else 0 if found["ok"] else 1
 
 
