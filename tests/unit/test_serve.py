@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
 import signal
 import subprocess
@@ -54,14 +53,14 @@ class Lab:
         command = [sys.executable, "-c", SERVE, JUPYTER]
         environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(COURSE)}
         if terminal:
-            self.pid, self.terminal = pty.fork()
-            if not self.pid:
-                os.execvpe(command[0], command, environment)
+            self.terminal, write = os.openpty()
+            command = ["setsid", "--ctty", *command]
         else:
             self.terminal, write = os.pipe()
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=write, env=environment)
-            os.close(write)
-            self.pid = process.pid
+        stdin = write if terminal else subprocess.DEVNULL
+        self.process = subprocess.Popen(command, stdin=stdin, stdout=write, env=environment)
+        self.pid = self.process.pid
+        os.close(write)
         self.said = ""
         self.wait_for("serves")
         self.jupyter = int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text())
@@ -84,7 +83,7 @@ class Lab:
         """Its exit status; the test fails where it, its JupyterLab or its folder is left."""
         while self.read():
             pass
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        status = self.process.wait(20)
         assert not running(self.jupyter) and list(self.folder.iterdir()) == []
         return status
 
