@@ -81,10 +81,8 @@ class Lab:
 
     def title(self) -> str:
         """The lab's number and name, as a heading."""
-        number, _, words = self.name.partition("-")
-        titles = {entry.lab: entry.title for entry in course.labs()}
-        words = titles.get(self.name, words.replace("-", " ").capitalize())
-        return f"Lab {number} · {words}" if number.isdigit() else self.name
+        titles = {entry.lab: f"Lab {entry.number} · {entry.title}" for entry in course.labs()}
+        return titles.get(self.name, self.name)
 
     def name_for(self, word: str) -> str:
         """A name that only this session uses: ``web`` becomes ``web-1a2b3c4d``."""
