@@ -15,8 +15,8 @@ help:  ## show this list
 lab: setup  ## set up, then open JupyterLab on a lab (LAB=08)
 	$(BIN)/labkit lab $(LAB)
 
-test: setup-test  ## all tests: unit, engine, notebooks, browser
-	$(MAKE) --no-print-directory unit engine notebooks browser
+test: setup-test  ## lint, then all tests: unit, engine, notebooks, browser
+	$(MAKE) --no-print-directory lint unit engine notebooks browser
 
 unit:  ## tests that need no engine
 	$(PYTEST) tests/unit
@@ -42,8 +42,9 @@ screenshots: setup-test  ## the pictures of README.md and docs/, made anew
 doctor: setup  ## check every precondition
 	$(BIN)/labkit doctor
 
-lint: setup-test  ## ruff
-	$(BIN)/ruff check labkit tests setup.py && $(BIN)/ruff format --check labkit tests setup.py
+# Follows: $(BIN)/mypy labkit
+lint: setup-test  ## ruff: all Python, notebooks too
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 clean: setup  ## remove what labs left on the engine
 	$(BIN)/labkit clean

@@ -6,7 +6,9 @@ import argparse
 import importlib
 import os
 import sys
+from types import ModuleType
 
+from .commands.common import interruptible
 from .errors import LabError
 
 # Command, module, one line of help. Each module has add_arguments(parser) and main(options) -> exit status.
@@ -32,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _module(name: str):
+def _module(name: str) -> ModuleType:
     return importlib.import_module(f".commands.{name}", __package__)
 
 
@@ -40,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (0 done, 1 failed, 2 wrong arguments, 130 interrupted)."""
     options = parser().parse_args(arguments)
     try:
-        return _module(COMMANDS[options.command][0]).main(options)
+        with interruptible():
+            return int(_module(COMMANDS[options.command][0]).main(options))
     except LabError as fault:
         print(f"labkit: {fault}", file=sys.stderr)
         return 1

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from . import course, images, labs
 from . import engine as engines
 from .course import card, exercises
+from .course.busy import Busy, listening, say
 from .course.context import Context
 from .course.progress import Progress
-from .course.topic import working
 from .engine import Engine, OwnedEngine, Session
 from .engine.client import LabelledClient
 from .engine.dockercli import run_cli
@@ -20,13 +20,18 @@ from .engine.faults import explained
 from .errors import LabError
 from .observe import Observer
 
+if TYPE_CHECKING:
+    from .course.style import Picture
+    from .course.widget_glossary import GlossaryWidget
+    from .course.widget_questions import PredictionWidget, QuizWidget
+
 _open_labs: dict[str, Lab] = {}
 
 
 class Lab:
     """An open lab: an engine, a session on it, its experiments and its exercises.
 
-    Made by :func:`open`. Attributes for learners: ``docker`` (a ``docker.DockerClient``),
+    Made by :func:`open`; its making takes the engine over, and closes it where it fails. Attributes for learners: ``docker`` (a ``docker.DockerClient``),
     ``engine``, ``facts``, and one attribute per topic, such as ``oom``.
     """
 
@@ -44,16 +49,20 @@ class Lab:
     life = cached_property(lambda lab: labs.container_lifetime.Life(lab.context))
     oom = cached_property(lambda lab: labs.out_of_memory.Oom(lab.context))
 
-    def __init__(self, name: str, engine: Engine, *, progress: Callable[[str], None] | None = None):
+    def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
         self.engine = engine
-        keeper = None if engine.owned else lambda: images.ensure(self.docker, images.BUSYBOX, progress=progress)
-        self._session = Session(engine, name, keeper)
-        self.docker: LabelledClient = self._session.docker
-        self.facts = engines.read_facts(self.docker, engine)
-        self.swept = self._session.sweep()
+        keeper = None if engine.owned else lambda: images.ensure(self.docker, images.BUSYBOX, progress=say)
+        with ExitStack() as undo:  # a lab that can't be made leaves neither its session nor its engine
+            undo.callback(engine.close)
+            self._session = Session(engine, name, keeper)
+            undo.callback(self._session.close)
+            self.docker: LabelledClient = self._session.docker
+            self.facts = engines.read_facts(self.docker, engine)
+            self.swept = self._session.sweep()
+            undo.pop_all()
         self._observer = Observer(self._session)
-        self.context = Context(self._session, self._observer, self.facts, progress)
+        self.context = Context(self._session, self._observer, self.facts)
         self.content = exercises.load(name)
         self.progress = Progress()
         self._owned: Lab | None = None
@@ -72,10 +81,8 @@ class Lab:
 
     def title(self) -> str:
         """The lab's number and name, as a heading."""
-        number, _, words = self.name.partition("-")
-        titles = {entry.lab: entry.title for entry in course.labs()}
-        words = titles.get(self.name, words.replace("-", " ").capitalize())
-        return f"Lab {number} · {words}" if number.isdigit() else self.name
+        titles = {entry.lab: f"Lab {entry.number} · {entry.title}" for entry in course.labs()}
+        return titles.get(self.name, self.name)
 
     def name_for(self, word: str) -> str:
         """A name that only this session uses: ``web`` becomes ``web-1a2b3c4d``."""
@@ -89,8 +96,8 @@ class Lab:
             show: print command and output; otherwise return the output.
             check: raise where the command fails, instead of showing its words.
         """
-        with working(self.context) as busy:
-            self.engine.cli_path(busy.say)  # here: fetching it, once, takes a while
+        with Busy():
+            self.engine.cli_path(say)  # here: fetching it, once, takes a while
         output = run_cli(self.engine, command, self.docker.lab_labels, check=check)
         if not show:
             return output
@@ -114,39 +121,39 @@ class Lab:
         if self._owned is None:
             status = card.Status()
             engine = engines.owned(progress=status.say, images=images.archives)
-            self._owned = Lab(self.name, engine, progress=status.say)
-            self._owned.context.progress = None  # its images are on it
+            with listening(status.say):
+                self._owned = Lab(self.name, engine)
             status.card(f"{self.title()}: an engine of its own", self._owned.facts, engine, [])
         return self._owned
 
     def _answers(self) -> bool:
         try:
             with explained(self.engine.endpoint):
-                return self.docker.ping()
+                return bool(self.docker.ping())
         except LabError:
             return False
 
     # Learning: each shows a widget, or prints what is the same on every run.
 
-    def predict(self, key: str):
+    def predict(self, key: str) -> PredictionWidget:
         """Ask for a prediction before the experiment."""
         from .course.widget_questions import PredictionWidget
 
         return PredictionWidget(self.name, self.content.find("predictions", key), self.progress)
 
-    def quiz(self):
+    def quiz(self) -> QuizWidget:
         """The lab's quiz."""
         from .course.widget_questions import QuizWidget
 
         return QuizWidget(self.name, self.content.quiz, self.progress)
 
-    def map(self):
+    def map(self) -> Picture:
         """The course as a picture, with what this learner has done."""
         from .course.figures_map import course_map
 
         return course_map(list(course.labs()), self.progress.standings(), self.progress.next_lab())
 
-    def glossary(self, word: str | None = None):
+    def glossary(self, word: str | None = None) -> GlossaryWidget | None:
         """The searchable glossary; with a word, print the terms that match it."""
         from .course.widget_glossary import GlossaryWidget
 
@@ -163,7 +170,7 @@ class Lab:
         """
         exercise = self.content.find("exercises", key)
         earlier = self.progress.passed_on(self.name, key)
-        with working(self.context):
+        with Busy():
             outcome = self._check(exercise)
         if outcome.passed:
             print(f"✓ {exercise.title}: {outcome.message}")
@@ -202,7 +209,7 @@ class Lab:
     def __enter__(self) -> Lab:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -225,19 +232,14 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
         close_quietly(earlier)
     status = card.Status()
     status.say("Looking for a container engine")
-    found = engines.find(engine, progress=status.say, images=images.archives)
-    try:
-        lab = Lab(name, found, progress=status.say)
-    except BaseException:
-        found.close()
-        raise
-    _open_labs[lab._session.id] = lab
-    _prepare_notebook(found.endpoint)
-    for image in images.RECIPES:
-        lab.context.image(image)  # now, with progress in sight: later cells show their own output only
-    lab.context.progress = None
+    with listening(status.say):
+        lab = Lab(name, engines.find(engine, progress=say, images=images.archives))
+        _open_labs[lab._session.id] = lab
+        _prepare_notebook(lab.engine.endpoint)
+        for image in images.RECIPES:
+            lab.context.image(image)  # now, with progress in sight: later cells show their own output only
     notes = [f"Removed what an earlier session had left behind: {lab.swept}."] if lab.swept else []
-    status.card(lab.title(), lab.facts, found, notes)
+    status.card(lab.title(), lab.facts, lab.engine, notes)
     return lab
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ..course import benchmark
 from ..course.context import Context
@@ -19,7 +19,10 @@ from ..labs.engine_architecture import xray
 from ..labs.isolation_models import isolation_disk
 from ..labs.out_of_memory import oom
 from ..labs.start_here import first
-from .common import add_engine, add_json, opened, say
+from .common import add_engine, add_json, opened, say, tell
+
+#: What a benchmark found: a row of numbers, or rows by name.
+Rows = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def import_time(on: Context, n: int) -> dict:
+def import_time(on: Context, n: int) -> Rows:
     """Seconds that ``import labkit`` adds to a fresh interpreter, pair by pair against an empty one."""
 
     def wall(code: str) -> float:
@@ -41,7 +44,7 @@ def import_time(on: Context, n: int) -> dict:
     return _row([a - b for a, b in pairs], unit="s")
 
 
-def run_against_cli(on: Context, n: int) -> dict:
+def run_against_cli(on: Context, n: int) -> Rows:
     """One warm ``docker run`` through labkit and through the CLI, in turn; the ratio pair by pair.
 
     Timed from the call to the container's removal, no network, same image and command.
@@ -66,7 +69,7 @@ def run_against_cli(on: Context, n: int) -> dict:
     }
 
 
-def oom_sampler(on: Context, n: int) -> dict:
+def oom_sampler(on: Context, n: int) -> Rows:
     """Samples a second, and the sampled peak against the kernel's own, over growing runs."""
     runs = [oom.grow(on, "32m") for _ in range(max(3, n // 2))]
     return {
@@ -75,7 +78,7 @@ def oom_sampler(on: Context, n: int) -> dict:
     }
 
 
-def xray_cost(on: Context, n: int) -> dict:
+def xray_cost(on: Context, n: int) -> Rows:
     """What the X-ray costs a ``docker run``, and whether it saw the whole chain each time.
 
     Five pairs a round (50 by default), two on an emulated machine (20); see :func:`xray.overhead`.
@@ -95,7 +98,7 @@ def xray_cost(on: Context, n: int) -> dict:
     }
 
 
-BENCHMARKS: dict[str, Callable[[Context, int], dict]] = {
+BENCHMARKS: dict[str, Callable[[Context, int], Rows]] = {
     "import": import_time,
     "run-against-cli": run_against_cli,
     "oom-sampler": oom_sampler,
@@ -103,13 +106,13 @@ BENCHMARKS: dict[str, Callable[[Context, int], dict]] = {
 }
 
 
-def _isolation(name: str) -> Callable[[Context, int], dict]:
+def _isolation(name: str) -> Callable[[Context, int], Rows]:
     """A comparison of the isolation lab: its summary, within a budget that grows with the rounds."""
 
-    def run(on: Context, n: int) -> dict:
+    def run(on: Context, n: int) -> Rows:
         emulated = 4 if on.facts.emulated else 1
         # Density: four containers to a virtual machine, so at least five machines where there is the room.
-        more = {"most": 2 * n, "space": "1g"} if name == "density" else {"n": n}
+        more: dict[str, Any] = {"most": 2 * n, "space": "1g"} if name == "density" else {"n": n}
         result = isolation_disk.BENCHMARKS[name](on, 30.0 * n * emulated, **more)
         say(f"  kept in {benchmark.record(result)}")
         say(f"  {result}")
@@ -122,7 +125,7 @@ def _isolation(name: str) -> Callable[[Context, int], dict]:
 BENCHMARKS |= {name: _isolation(name) for name in isolation_disk.BENCHMARKS}
 
 
-def embedded_engine(on: Context, n: int) -> dict:
+def embedded_engine(on: Context, n: int) -> Rows:
     """What labkit's own engine costs: cold boot, resume and a container run in one session, memory, idle.
 
     Method: :func:`labkit.engine.embedded.measure.measure`. The engine that the other benchmarks use is
@@ -145,7 +148,7 @@ def embedded_engine(on: Context, n: int) -> dict:
 BENCHMARKS["embedded-engine"] = embedded_engine
 
 
-def _row(values: list[float], unit: str) -> dict:
+def _row(values: list[float], unit: str) -> Rows:
     ordered = sorted(values)
     return {"unit": unit, "n": len(values), "min": ordered[0], "median": statistics.median(ordered), "max": ordered[-1]}
 
@@ -160,17 +163,13 @@ def main(options: argparse.Namespace) -> int:
             say(f"Measuring {name}")
             results[name] = BENCHMARKS[name](lab.context, options.n)
         report = {"engine": dataclasses.asdict(lab.facts), "results": results}
-    if options.json:
-        print(json.dumps(report, indent=1))
-        return 0
+    lines = []
     for name, result in results.items():
-        rows = (
-            {name: result}
-            if "median" in result
-            else {f"{name} {key}": row for key, row in result.items() if isinstance(row, dict) and "median" in row}
-        )
-        print(*(f"{key.replace('_', ' ')}: {value}" for key, value in result.get("other", {}).items()), sep="\n")
-        for label, row in rows.items():
-            spread = f"{row['min']:.4g} to {row['max']:.4g}, n={row['n']}"
-            print(f"{label:<34} median {row['median']:.4g} {row['unit']}  ({spread})")
+        found = {name: result} if "median" in result else {f"{name} {key}": row for key, row in result.items()}
+        lines += [f"{key.replace('_', ' ')}: {value}" for key, value in result.get("other", {}).items()]
+        for label, row in found.items():
+            if isinstance(row, dict) and "median" in row:
+                spread = f"{row['min']:.4g} to {row['max']:.4g}, n={row['n']}"
+                lines.append(f"{label:<34} median {row['median']:.4g} {row['unit']}  ({spread})")
+    tell(options, report, "\n".join(lines))
     return 0

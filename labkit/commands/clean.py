@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 
 from .. import engine as engines
 from .common import add_engine, say
@@ -14,13 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    engine = engines.find(options.engine, progress=say)
-    session = engines.Session(engine, "clean")
-    try:
+    with engines.find(options.engine, progress=say) as engine, closing(engines.Session(engine, "clean")) as session:
         done = engines.clean(session.docker, everything=options.all)
-    finally:
-        session.close()
-        engine.close()
     print(f"Removed {done} from {engine.endpoint}.")
     for line in done.kept:
         print(f"Not removed: {line}")

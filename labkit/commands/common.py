@@ -3,12 +3,54 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..lab import Lab
 
 ENGINE_HELP = "host, embedded or an address; default: $LABKIT_ENGINE, or the first that works"
+
+
+class Ended(KeyboardInterrupt):
+    """TERM or HUP: somebody else ends this program, as ``timeout`` does, or the terminal is closed."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """For the length of the block, TERM and HUP end what runs as Ctrl-C does: everything is tidied up.
+
+    What is ignored from the start, as HUP under ``nohup``, stays ignored.
+    """
+
+    def end(number: int, frame: object) -> None:
+        raise Ended
+
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGHUP)}
+    for sign in before:
+        if before[sign] != signal.SIG_IGN:
+            signal.signal(sign, end)
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def interrupt(process: subprocess.Popen[Any], patience: float) -> None:
+    """Interrupt a program and wait until it has tidied up; it is killed after ``patience`` seconds."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +63,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 
 
-def say(line: str) -> None:
+def tell(options: argparse.Namespace, data: object, text: str) -> None:
+    """What a command found: one JSON document with ``--json``, else text."""
+    print(json.dumps(data, indent=1, default=str) if options.json else text)
+
+
+def say(line: str, done: float | None = None) -> None:
     """Progress for a person: on standard error, so that ``--json`` output stays clean."""
     print(line, file=sys.stderr, flush=True)
 
@@ -35,27 +82,17 @@ def sweep(choice: str | None) -> None:
         return
     found, _ = engines.find_host(None if choice == "host" else choice)
     if found is not None:
-        session = engines.Session(found, "sweep")
-        try:
+        with closing(engines.Session(found, "sweep")) as session:
             session.sweep()
-        finally:
-            session.close()
 
 
 @contextmanager
-def opened(name: str, engine: str | None) -> Iterator:
+def opened(name: str, engine: str | None) -> Iterator[Lab]:
     """A lab's session without a notebook: closed, and its things removed, at the end."""
     from .. import engine as engines
     from .. import images
+    from ..course.busy import listening
     from ..lab import Lab
 
-    found = engines.find(engine, progress=say, images=images.archives)
-    try:
-        lab = Lab(name, found, progress=say)
-    except BaseException:
-        found.close()
-        raise
-    try:
+    with listening(say), Lab(name, engines.find(engine, progress=say, images=images.archives)) as lab:
         yield lab
-    finally:
-        lab.close()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.metadata
-import json
 import shlex
 import shutil
+from typing import Any
+
+from packaging.requirements import Requirement
 
 from ..errors import LabError
 from ..labs.start_here.preflight import Check, preflight
-from .common import add_engine, add_json, opened
+from .common import add_engine, add_json, opened, tell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,14 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     report = examine(options.engine, fix=options.fix)
-    if options.json:
-        print(json.dumps(report, indent=1))
-    else:
-        _print(report)
+    tell(options, report, _as_text(report))
     return 0 if report["ok"] else 1
 
 
-def examine(engine: str | None = None, *, fix: bool = False) -> dict:
+def examine(engine: str | None = None, *, fix: bool = False) -> dict[str, Any]:
     """All checks as plain data: ``ok``, ``engine`` (its facts, or None) and ``checks``.
 
     ``ok`` is True when a live engine did a full round trip and nothing that is needed is missing.
@@ -56,33 +55,28 @@ def _where(fault: LabError) -> str:
 
 def _packages() -> Check:
     missing = {}
-    for requirement in importlib.metadata.requires("labkit") or []:
-        if ";" in requirement:
+    for wanted in map(Requirement, importlib.metadata.requires("labkit") or []):
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
             continue
-        name, _, floor = requirement.partition(">=")
-        try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            missing[requirement] = requirement
-            continue
-        if _number(version) < _number(floor):
-            missing[requirement] = f"{requirement} (here: {version})"
+        here = _version(wanted.name)
+        if here is None or not wanted.specifier.contains(here, prereleases=True):
+            missing[str(wanted)] = f"{wanted} (here: {here})" if here else str(wanted)
     words = f"missing: {', '.join(missing.values())}." if missing else ""
-    detail = words or f"docker {importlib.metadata.version('docker')} and the rest"
+    detail = words or f"docker {_version('docker')} and the rest"
     remedy = f"Install them: pip install {shlex.join(missing)}"
     return Check("the Python packages are installed", not missing, detail, remedy)
 
 
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+def _version(name: str) -> str | None:
+    """An installed package's version."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _jupyterlab() -> Check:
-    path = shutil.which("jupyter-lab")
-    try:
-        version = importlib.metadata.version("jupyterlab")
-    except importlib.metadata.PackageNotFoundError:
-        version = None
+    path, version = shutil.which("jupyter-lab"), _version("jupyterlab")
     return Check("JupyterLab is installed", version is not None, f"version {version}" if version else "not found.",
                  "Install it: pip install jupyterlab", needed=path is None and version is None)  # fmt: skip
 
@@ -96,13 +90,14 @@ def _embedded() -> list[Check]:
     ]
 
 
-def _print(report: dict) -> None:
+def _as_text(report: dict[str, Any]) -> str:
+    lines = []
     for check in report["checks"]:
         sign = "✓" if check["ok"] else "✗" if check["needed"] else "–"
-        print(f"{sign} {check['name']}: {check['detail']}")
+        lines.append(f"{sign} {check['name']}: {check['detail']}")
         if not check["ok"] and check["remedy"]:
-            print(f"    → {check['remedy']}")
+            lines.append(f"    → {check['remedy']}")
     engine = report["engine"]
     if engine:
-        print(f"\n{engine['kind']} engine, version {engine['version']}, at {engine['endpoint']}")
-    print("Everything is ready." if report["ok"] else "Not ready yet: see the lines marked ✗.")
+        lines.append(f"\n{engine['kind']} engine, version {engine['version']}, at {engine['endpoint']}")
+    return "\n".join([*lines, "Everything is ready." if report["ok"] else "Not ready yet: see the lines marked ✗."])

@@ -6,10 +6,11 @@ import argparse
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from ..paths import data_file
 from ..units import show_size
-from .common import add_json, say
+from .common import add_json, say, tell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,37 +47,33 @@ def main(options: argparse.Namespace) -> int:
     if options.action == "build":
         place = embedded.build(progress=say, force=options.force, variant=chosen, images=images.archives)
         clients.typing(say)  # what is built where there is a network is often used where there is none
-        print(json.dumps({"path": str(place)}) if options.json else f"Built: {place}")
+        tell(options, {"path": str(place)}, f"Built: {place}")
     elif options.action == "up":
         engine = embedded.up(progress=say, images=images.archives, port=options.port)
         if options.port and not engine.endpoint.endswith(f":{options.port}"):
             say(f"It runs already, at {engine.endpoint}. For another port: labkit engine down first.")
         environment = {**engine.environment(), **clients.typing(say)}
-        if options.json:
-            print(json.dumps(environment))
-        else:
-            for key, value in environment.items():
-                print(f"export {key}={shlex.quote(value)}")
-    elif options.action == "down":
-        stopped = embedded.down()
-        print(
-            json.dumps({"stopped": bool(stopped)}) if options.json else ("Stopped." if stopped else "Nothing was up.")
+        tell(
+            options, environment, "\n".join(f"export {key}={shlex.quote(value)}" for key, value in environment.items())
         )
+    elif options.action == "down":
+        stopped = bool(embedded.down())
+        tell(options, {"stopped": stopped}, "Stopped." if stopped else "Nothing was up.")
     elif options.action == "export":
         clients.typing(say)  # so that they travel along
         table = embedded.export(options.file, progress=say, variant=chosen, images=images.archives)
         facts = {"path": str(options.file.resolve()), "bytes": options.file.stat().st_size, **table}
-        print(json.dumps(facts) if options.json else f"Exported: {facts['path']}, {show_size(facts['bytes'])}")
+        tell(options, facts, f"Exported: {facts['path']}, {show_size(facts['bytes'])}")
     elif options.action == "import":
         place = embedded.import_and_prepare(options.source, progress=say)
-        print(json.dumps({"path": str(place)}) if options.json else f"Imported: {place}")
+        tell(options, {"path": str(place)}, f"Imported: {place}")
     else:
         status = embedded.status()
-        print(json.dumps(status, indent=1, default=str) if options.json else _lines(status))
+        tell(options, status, _lines(status))
     return 0
 
 
-def _made_of(versions: dict) -> str:
+def _made_of(versions: dict[str, str]) -> str:
     """What the machine is made of, and whether the course was verified with just that."""
     verified = json.loads(data_file("verified.json").read_text())
     names = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -86,7 +83,7 @@ def _made_of(versions: dict) -> str:
     return f"Made of: {names}\nVerified: on {verified['date']}, with {other}"
 
 
-def _lines(status: dict) -> str:
+def _lines(status: dict[str, Any]) -> str:
     if not status["build"]:
         return "Not built yet. The first start does it, or: labkit engine build"
     images = ", ".join(name.removesuffix(".tar") for name in status["images"]) or "none"

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadInput, LabError, NoEngine, NotPossibleHere
-from .common import say
-from .table import as_markdown, as_text
+from .common import interrupt, say, tell
+from .report import Report
+from .table import Entry, as_markdown, as_text
 
 #: Seconds that a row's last labs get to tidy up after an interrupt.
 PATIENCE = 60
@@ -87,37 +87,34 @@ def main(options: argparse.Namespace, labs: Sequence[str]) -> int:
             "--matrix runs on engines of its own choice, and compares.",
             next_step="Leave out --save, --engine and --report; --table FILE writes the table.",
         )
-    found, interrupted = [], False
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    found: list[Entry] = []
+    interrupted = False
     try:
         for row in rows(options.matrix):
             say(f"— {row.name}")
-            try:
-                found.append(run(row, labs, jobs=options.jobs))
-            except KeyboardInterrupt:
-                interrupted = True
-                break
-            interrupted = (found[-1]["report"] or {}).get("interrupted", False)
+            found.append(run(row, labs, jobs=options.jobs))
+            report = found[-1]["report"]
+            interrupted = report is not None and report.get("interrupted", False)
             if interrupted:
                 break
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    if options.table:
-        Path(options.table).write_text(as_markdown(found, labs), encoding="utf-8")
-        say(f"Table: {options.table}")
-    print(json.dumps(found, indent=1) if options.json else as_text(found, labs))
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:  # hours of work stand in it, whatever became of the last row
+        if options.table:
+            Path(options.table).write_text(as_markdown(found, labs), encoding="utf-8")
+            say(f"Table: {options.table}")
+        tell(options, found, as_text(found, labs))
     return 130 if interrupted else int(any(entry["failed"] for entry in found))
 
 
-def run(row: Row, labs: Sequence[str], *, jobs: int | None = None) -> dict:
-    """One row: ``row`` (its name), ``how`` the engine came to be, ``report`` as ``labkit run --json`` prints it, and
-    where there is none, ``why``; ``failed`` says whether that, or a lab, is a failure."""
-    entry = {"row": row.name, "how": "", "report": None, "why": "", "failed": False}
+def run(row: Row, labs: Sequence[str], *, jobs: int | None = None) -> Entry:
+    """Run the labs on one row's engine."""
+    entry: Entry = {"row": row.name, "how": "", "report": None, "why": "", "failed": False}
     try:
         with _ready(row, labs) as ready:
             entry["how"] = ready.how
-            entry["report"] = _run(ready, labs, jobs)
-            entry["failed"] = not entry["report"]["ok"]
+            report = entry["report"] = _run(ready, labs, jobs)
+            entry["failed"] = not report["ok"]
     except LabError as fault:
         say(f"  {fault}")
         absent = isinstance(fault, NotPossibleHere) or (row.kind == "host" and isinstance(fault, NoEngine))
@@ -170,9 +167,10 @@ def _prepare() -> None:
     from ..observe import workshop
 
     arch = debian.architecture()
-    programs = [("tools", None), ("ioping", IOPING), *((name, {name: files}) for name, files in workshop.EXTRA.items())]
+    programs: dict[str, dict[str, tuple[str, ...]] | None] = {"tools": None, "ioping": IOPING}
+    programs |= {name: {name: files} for name, files in workshop.EXTRA.items()}
     try:
-        for name, wanted in programs:
+        for name, wanted in programs.items():
             workshop.tools(arch, wanted, name=name, progress=say)
         embedded.build(images=images.archives, progress=say)
     except LabError as reason:
@@ -187,19 +185,19 @@ def _podman() -> str:
     for candidate in candidates():
         if "Podman" not in candidate.found_by:
             continue
-        with contextlib.suppress(LabError), engines.find(candidate.endpoint) as engine:
-            session = engines.Session(engine, "matrix")
-            try:
-                version = engines.read_facts(session.docker, engine).version
-            finally:
-                session.close()
+        with (
+            contextlib.suppress(LabError),
+            engines.find(candidate.endpoint) as engine,
+            contextlib.closing(engines.Session(engine, "matrix")) as session,
+        ):
+            version = engines.read_facts(session.docker, engine).version
             if int(version.split(".")[0]) >= 5:
                 return candidate.endpoint
             say(f"  The Podman at {candidate.endpoint} is {version}: older than 5.")
     return ""
 
 
-def _run(ready: Ready, labs: Sequence[str], jobs: int | None) -> dict:
+def _run(ready: Ready, labs: Sequence[str], jobs: int | None) -> Report:
     """``labkit run`` as a process of its own: its report. An interrupt is passed on, and waited for."""
     command = [*ready.prefix, sys.executable, "-m", "labkit", "run", *labs, "--json", "--engine", ready.engine]
     command += ["--jobs", str(jobs)] if jobs else []
@@ -213,16 +211,12 @@ def _run(ready: Ready, labs: Sequence[str], jobs: int | None) -> dict:
             process.wait()
         except KeyboardInterrupt:
             interrupted = True
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            interrupt(process, PATIENCE)
         output.seek(0)
         text = output.read()
     try:
-        return json.loads(text) | ({"interrupted": True} if interrupted else {})
+        found: Report = json.loads(text)
+        return {**found, "interrupted": True} if interrupted else found
     except ValueError:
         if interrupted:
             raise KeyboardInterrupt from None

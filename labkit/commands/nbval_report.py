@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 
 import pytest
 
 from .outputs import as_text, plain
+from .rerun import Cell
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--labkit-report", help="file for one JSON line per cell")
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--labkit-report")
     if path:
         config.pluginmanager.register(_Reporter(path), "labkit-reporter")
@@ -23,31 +25,36 @@ class _Reporter:
     def __init__(self, path: str):
         self._path = path
 
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, item, call):
-        outcome = yield
-        report = outcome.get_result()
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
         if call.when == "call" or not report.passed:
             with open(self._path, "a") as handle:
                 handle.write(json.dumps(row(item, report)) + "\n")
+        return report
 
 
-def row(item, report) -> dict:
+def row(item: pytest.Item, report: pytest.TestReport) -> Cell:
     """What is told of one cell: its place, what became of it, and expected and got in words."""
     detail = plain(report.longreprtext or "").strip()
     cell = getattr(item, "cell", None)
-    found = {
+    found: Cell = {
         "cell": getattr(item, "cell_num", -1) + 1,
         "id": cell.get("id", "") if cell else "",
         "outcome": report.outcome,
         "what": "",
         "seconds": round(report.duration, 2),
     }
-    if report.outcome == "passed" or cell is None:
-        return found | ({} if report.outcome == "passed" else {"what": "raised", "detail": detail})
+    if report.outcome == "passed":
+        return found
+    if cell is None:
+        return {**found, "what": "raised", "detail": detail}
     # nbval says which of the two it was; anything else (a time-out, say) counts as a failure.
     drift = "Cell outputs differ" in detail
-    return found | {
+    return {
+        **found,
         "what": "drift" if drift else "raised" if detail else report.outcome,
         "source": cell.source,
         "expected": as_text(cell.get("outputs", [])),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -12,7 +14,7 @@ def plain(text: str) -> str:
     return _COLOUR.sub("", text)
 
 
-def as_text(outputs) -> str:
+def as_text(outputs: Iterable[dict[str, Any]]) -> str:
     """What a reader of these outputs sees, as plain text; a picture is its text alternative."""
     parts = []
     for output in outputs:

@@ -6,11 +6,12 @@ import argparse
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from ..course import labs
 from ..course.progress import Progress
 from ..errors import BadInput
-from .common import add_json
+from .common import add_json, tell
 
 #: How many of the hardest exercises and predictions are named.
 HARDEST = 5
@@ -27,11 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     if options.files:
         found = of_class([_handed_in(Path(file)) for file in options.files])
-        print(json.dumps(found, indent=1) if options.json else _class_as_text(found))
-    elif options.json:
-        print(json.dumps(Progress().hand_in(options.name), indent=1))
+        tell(options, found, _class_as_text(found))
     else:
-        print(_as_text(Progress()))
+        tell(options, Progress().hand_in(options.name), _as_text(Progress()))
     return 0
 
 
@@ -49,14 +48,14 @@ def _as_text(progress: Progress) -> str:
     return "\n".join([*lines, f"Kept in {progress.path}"])
 
 
-def _handed_in(path: Path) -> dict:
+def _handed_in(path: Path) -> dict[str, Any]:
     """One learner's report.
 
     Raises:
         BadInput: the file can't be read, or is no such report.
     """
     try:
-        found = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text())
         if all({"state", "exercises", "predictions"} <= set(lab) for lab in found["labs"].values()):
             return found
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
@@ -64,7 +63,7 @@ def _handed_in(path: Path) -> dict:
     raise BadInput(f"{path} is no learner's report.", next_step="labkit progress --json > FILE.json")
 
 
-def of_class(reports: list[dict]) -> dict:
+def of_class(reports: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts over a class: per lab who has begun and done, and what was hard. No name is in it.
 
     ``exercises`` and ``predictions`` count, per ``lab/key``, those who tried and those who succeeded.
@@ -79,7 +78,7 @@ def of_class(reports: list[dict]) -> dict:
     }
 
 
-def _successes(reports: list[dict], kind: str, success: str) -> dict[str, dict[str, int]]:
+def _successes(reports: list[dict[str, Any]], kind: str, success: str) -> dict[str, dict[str, int]]:
     tried: Counter[str] = Counter()
     done: Counter[str] = Counter()
     for report in reports:
@@ -90,7 +89,7 @@ def _successes(reports: list[dict], kind: str, success: str) -> dict[str, dict[s
     return {key: {"tried": tried[key], success: done[key]} for key in tried}
 
 
-def _class_as_text(found: dict) -> str:
+def _class_as_text(found: dict[str, Any]) -> str:
     lines = [f"{found['learners']} learners"]
     for entry in labs():
         counts = found["labs"][entry.lab]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import difflib
 import html
-import importlib.metadata
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from string import Template
+from typing import Any, NotRequired, TypedDict, cast
 
-from ..course import labs
+from .. import __version__
+from ..course import card, labs
 from ..engine import EngineFacts
 from ..paths import data_file
-from ..units import show_size
-from .rerun import LabReport
+from .rerun import Cell, LabReport
 
 #: How an outcome is said; the sign stands beside the colour, which is never the only cue.
 SIGNS = {"pass": "✓", "drift": "≠", "fail": "✗"}
@@ -22,9 +22,35 @@ SIGNS = {"pass": "✓", "drift": "≠", "fail": "✗"}
 LINES = 60
 
 
+class LabRow(TypedDict):
+    """A :class:`LabReport` as plain data."""
+
+    lab: str
+    outcome: str
+    began: float
+    seconds: float
+    cells: int
+    problems: list[Cell]
+    slowest: list[Cell]
+
+
+class Report(TypedDict):
+    """A run as ``--json`` prints it; ``interrupted`` is the matrix's."""
+
+    ok: bool
+    ended: str
+    seconds: float
+    jobs: int
+    labkit: str
+    engine: dict[str, Any]
+    labs: list[LabRow]
+    not_run: list[str]
+    interrupted: NotRequired[bool]
+
+
 def as_dict(
     reports: list[LabReport], facts: EngineFacts, *, seconds: float, jobs: int, not_run: Sequence[str] = ()
-) -> dict:
+) -> Report:
     """The report as plain data, as ``--json`` prints it.
 
     Args:
@@ -39,14 +65,14 @@ def as_dict(
         "ended": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "seconds": round(seconds, 1),
         "jobs": jobs,
-        "labkit": importlib.metadata.version("labkit"),
+        "labkit": __version__,
         "engine": {**asdict(facts), "name": facts.name},
-        "labs": [asdict(report) for report in reports],
+        "labs": [cast(LabRow, asdict(report)) for report in reports],
         "not_run": list(not_run),
     }
 
 
-def as_text(found: dict) -> str:
+def as_text(found: Report) -> str:
     """What a person reads at the end of a run: a line per lab, and each difference."""
     width = max((len(lab["lab"]) for lab in found["labs"]), default=0)
     lines = []
@@ -63,15 +89,16 @@ def as_text(found: dict) -> str:
     return "\n".join(lines)
 
 
-def difference(problem: dict) -> list[str]:
+def difference(problem: Cell) -> list[str]:
     """Expected against got, line by line; what nbval or Python said where there's no difference in words."""
     if problem["what"] == "drift" and problem["expected"] != problem["got"]:
         pair = problem["expected"].splitlines(), problem["got"].splitlines()
         return [line for line in difflib.ndiff(*pair) if not line.startswith("?")][:LINES]
-    return (problem.get("got") or problem["detail"]).splitlines()[:LINES]
+    said = problem.get("got") or problem["detail"]
+    return said.splitlines()[:LINES]
 
 
-def _headline(found: dict) -> str:
+def _headline(found: Report) -> str:
     good = sum(lab["outcome"] == "pass" for lab in found["labs"])
     missing = len(found["not_run"])
     return f"{good} of {len(found['labs'])} labs pass" + (f", {missing} not run" if missing else "")
@@ -82,7 +109,7 @@ def minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{int(seconds) // 60} min {int(seconds) % 60:02} s"
 
 
-def as_html(found: dict) -> str:
+def as_html(found: Report) -> str:
     """The report as one HTML file that needs nothing beside it; it follows the reader's light or dark setting."""
     page = Template(data_file("report.html").read_text(encoding="utf-8"))
     return page.substitute(
@@ -96,20 +123,12 @@ def as_html(found: dict) -> str:
     )
 
 
-def _engine(engine: dict) -> str:
-    facts = [
-        ("Engine", f"{engine['name']} {engine['version']}, API {engine['api_version']} ({engine['kind']})"),
-        ("Endpoint", engine["endpoint"]),
-        ("Machine", f"{engine['cpus']} CPU, {show_size(engine['memory'])}, {engine['architecture']}"
-                    + (", emulated in software" if engine["emulated"] else "")),
-        ("System", f"{engine['operating_system']}, Linux {engine['kernel']}"),
-        ("Control groups", f"version {engine['cgroup_version']}, driver {engine['cgroup_driver']}"),
-        ("Image store", engine["image_store"]),
-    ]  # fmt: skip
-    return "\n".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in facts)
+def _engine(engine: dict[str, Any]) -> str:
+    facts = EngineFacts(**{key: value for key, value in engine.items() if key != "name"})
+    return "\n".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in card.rows(facts))
 
 
-def _row(lab: dict, whole: float) -> str:
+def _row(lab: LabRow, whole: float) -> str:
     """One lab as a row: its outcome, and a bar from its start to its end."""
     title = {entry.lab: entry.title for entry in labs()}.get(lab["lab"], lab["lab"])
     left = 100 * lab["began"] / max(whole, 0.1)
@@ -126,7 +145,7 @@ def _row(lab: dict, whole: float) -> str:
     )
 
 
-def _problems(lab: dict) -> str:
+def _problems(lab: LabRow) -> str:
     parts = [f'<h2 id="{html.escape(lab["lab"])}">{html.escape(lab["lab"])}</h2>']
     for problem in lab["problems"]:
         where = f"Cell [{problem['cell']}] <code>{html.escape(problem['id'])}</code>" if problem["cell"] else "The run"

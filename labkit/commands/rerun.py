@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -12,9 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from ..paths import COURSE, data_file
 from ..workingcopy import notebook_file
+from .common import interrupt
 
 #: Seconds that one cell may take, on the slowest engine.
 CELL_TIMEOUT = 600
@@ -26,13 +27,26 @@ PATIENCE = 20
 SLOWEST = 3
 
 
+class Cell(TypedDict, total=False):
+    """One cell of a run: its number on screen, what became of it, and what it should have said."""
+
+    cell: int
+    id: str
+    outcome: str
+    what: str
+    seconds: float
+    source: str
+    expected: str
+    got: str
+    detail: str
+
+
 @dataclass
 class LabReport:
     """How one lab went: ``pass``, ``fail`` (a cell raised) or ``drift`` (an output differs).
 
     ``began`` is in seconds since the first lab's start, ``seconds`` is this lab's own time.
-    ``problems`` has one entry per cell that is not as committed: ``cell`` (its number on screen),
-    ``id``, ``what``, ``source``, ``expected``, ``got``, ``detail``. ``slowest`` names cells and seconds.
+    ``problems`` has one entry per cell that is not as committed; ``slowest`` names cells and seconds.
     """
 
     lab: str
@@ -40,8 +54,8 @@ class LabReport:
     began: float = 0.0
     seconds: float = 0.0
     cells: int = 0
-    problems: list[dict] = field(default_factory=list)
-    slowest: list[dict] = field(default_factory=list)
+    problems: list[Cell] = field(default_factory=list)
+    slowest: list[Cell] = field(default_factory=list)
 
 
 def run_environment(engine: str | None, state: str) -> dict[str, str]:
@@ -56,7 +70,7 @@ def execute(
     lab: str,
     *,
     engine: str | None = None,
-    watch: Callable[[list[dict]], None] = lambda cells: None,
+    watch: Callable[[list[Cell]], None] = lambda cells: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> LabReport:
     """Run one lab under nbval and report each cell that raised or differs.
@@ -92,7 +106,7 @@ def execute(
     report.cells = len(cells)
     report.problems = [cell for cell in cells if cell["outcome"] != "passed"]
     ranked = sorted(cells, key=lambda cell: -cell["seconds"])
-    report.slowest = [{key: cell[key] for key in ("cell", "id", "seconds")} for cell in ranked[:SLOWEST]]
+    report.slowest = [{"cell": one["cell"], "id": one["id"], "seconds": one["seconds"]} for one in ranked[:SLOWEST]]
     if report.problems:
         raised = any(problem["what"] != "drift" for problem in report.problems)
         report.outcome = "fail" if raised else "drift"
@@ -103,23 +117,18 @@ def execute(
     return report
 
 
-def _wait(process: subprocess.Popen, look: Callable[[], None], stop: Callable[[], bool]) -> bool:
+def _wait(process: subprocess.Popen[bytes], look: Callable[[], None], stop: Callable[[], bool]) -> bool:
     """Look now and then until the process ends; returns whether it was stopped."""
     while process.poll() is None:
         if stop():
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            interrupt(process, PATIENCE)
             return True
         look()
         time.sleep(POLL)
     return False
 
 
-def _read(lines: Path) -> list[dict]:
+def _read(lines: Path) -> list[Cell]:
     """The cells reported so far; a line that is still being written counts next time."""
     if not lines.exists():
         return []

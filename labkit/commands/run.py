@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from ..course import labs, resolve
 from ..engine import EngineFacts
-from ..errors import BadInput, NotPossibleHere
+from ..errors import BadInput, LabError, NotPossibleHere
 from ..paths import COURSE, INSTALLED
 from ..workingcopy import home, notebook_file
 from . import matrix
 from .board import Board
-from .common import add_engine, add_json, opened, say, sweep
+from .common import add_engine, add_json, opened, say, sweep, tell
 from .report import as_dict, as_html, as_text
 from .rerun import LabReport, execute
 from .save import save
@@ -105,7 +104,7 @@ def main(options: argparse.Namespace) -> int:
     if options.report:
         Path(options.report).write_text(as_html(found), encoding="utf-8")
         say(f"Report: {options.report}")
-    print(json.dumps(found, indent=1) if options.json else as_text(found))
+    tell(options, found, as_text(found))
     return 130 if interrupted else 0 if found["ok"] else 1
 
 
@@ -124,7 +123,7 @@ def run_labs(
 ) -> tuple[list[LabReport], bool]:
     """Run labs, ``jobs`` at a time; the reports come in the order of the course.
 
-    An interrupt (Ctrl-C, or SIGTERM as ``timeout`` sends it) reaches every running lab, and waits until each
+    An interrupt reaches every running lab, and waits until each
     has tidied up.
 
     Returns:
@@ -141,22 +140,31 @@ def run_labs(
         report = work(lab, engine=engine, watch=lambda cells: board.cells(lab, cells), stop=stopped.is_set)
         report.began = round(start, 1)
         with tidying:
-            sweep(engine)  # a kernel that was not given the time to tidy up itself
+            try:
+                sweep(engine)  # a kernel that was not given the time to tidy up itself
+            except LabError as fault:
+                say(f"Not tidied up after {lab}: {fault}")
         board.end(report)
         return report
 
     pool = ThreadPoolExecutor(jobs)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     started: dict[str, Future[LabReport]] = {}
     interrupted = False
     try:
         for lab in longest_first(names) if jobs > 1 else names:
             started[lab] = pool.submit(one, lab)
-        wait(started.values(), return_when=FIRST_EXCEPTION)
+        wait(started.values())
     except KeyboardInterrupt:
         interrupted = True
     finally:
         stopped.set()
         pool.shutdown(wait=True, cancel_futures=True)
-        signal.signal(signal.SIGTERM, before)
-    return [started[lab].result() for lab in names if lab in started and not started[lab].cancelled()], interrupted
+    begun = {lab: started[lab] for lab in names if lab in started and not started[lab].cancelled()}
+    faults = {lab: future.exception() for lab, future in begun.items()}
+    return [_failed(lab, fault) if (fault := faults[lab]) else begun[lab].result() for lab in begun], interrupted
+
+
+def _failed(lab: str, fault: BaseException) -> LabReport:
+    """The report of a lab whose run itself went wrong: the others' count all the same."""
+    detail = "".join(traceback.format_exception(fault))
+    return LabReport(lab, "fail", problems=[{"cell": 0, "id": "", "what": "the run itself failed", "detail": detail}])

@@ -6,11 +6,15 @@ import re
 import tempfile
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..errors import LabError
 from ..workingcopy import notebook_file
 from .outputs import as_text, plain
-from .rerun import CELL_TIMEOUT, LabReport, run_environment
+from .rerun import CELL_TIMEOUT, Cell, LabReport, run_environment
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 #: Cell metadata that only tell when a cell ran.
@@ -23,7 +27,7 @@ def save(
     lab: str,
     *,
     engine: str | None = None,
-    watch: Callable[[list[dict]], None] = lambda cells: None,
+    watch: Callable[[list[Cell]], None] = lambda cells: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> LabReport:
     """Execute a notebook and keep its outputs: all figures of this one run, and words only where they changed.
@@ -46,13 +50,13 @@ def save(
     notebook = nbformat.read(path, as_version=4)
     before = {cell.id: (cell.source, cell.get("outputs", [])) for cell in notebook.cells if cell.cell_type == "code"}
     report, began = LabReport(lab), time.monotonic()
-    ended: list[dict] = []
+    ended: list[Cell] = []
 
-    def starts(cell, cell_index) -> None:
+    def starts(cell: NotebookNode, cell_index: int) -> None:
         if stop():
             raise LabError("Interrupted.")
 
-    def has_ended(cell, cell_index, execute_reply) -> None:
+    def has_ended(cell: NotebookNode, cell_index: int, execute_reply: object) -> None:
         ended.append({"cell": len(ended) + 1, "id": cell.id, "outcome": "passed"})
         watch(ended)
 
@@ -76,7 +80,7 @@ def save(
     return report
 
 
-def _problem(notebook, ended: int, fault: Exception) -> dict:
+def _problem(notebook: NotebookNode, ended: int, fault: Exception) -> Cell:
     """The cell that raised, as ``labkit run`` tells of it."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     # nbclient calls a cell that raised executed, too; one that timed out is the next.
@@ -89,7 +93,7 @@ def _problem(notebook, ended: int, fault: Exception) -> dict:
     }  # fmt: skip
 
 
-def tidy(notebook, before: dict) -> None:
+def tidy(notebook: NotebookNode, before: dict[str, tuple[str, list[NotebookNode]]]) -> None:
     """Take out what is noise, and keep the words that say the same as before.
 
     Args:
@@ -116,7 +120,7 @@ def tidy(notebook, before: dict) -> None:
                 output.execution_count = number
 
 
-def keep(old: list, new: list, *, loose: bool) -> list:
+def keep(old: list[NotebookNode], new: list[NotebookNode], *, loose: bool) -> list[NotebookNode]:
     """A cell's new outputs, with the old one in place of each that says the same; pictures are always the new ones.
 
     Args:
@@ -136,23 +140,23 @@ def keep(old: list, new: list, *, loose: bool) -> list:
     return [now if _has_picture(now) else earlier for earlier, now in zip(old, new)]
 
 
-def _has_picture(output) -> bool:
+def _has_picture(output: NotebookNode) -> bool:
     return "image/png" in output.get("data", {})
 
 
-def _empty(output) -> bool:
+def _empty(output: NotebookNode) -> bool:
     """A display that shows nothing any more, as the line of a busy cell."""
-    return output.output_type == "display_data" and not output.data
+    return bool(output.output_type == "display_data" and not output.data)
 
 
-def _tidy_output(output):
+def _tidy_output(output: NotebookNode) -> NotebookNode:
     if "data" in output:
         output.data.pop(_WIDGET, None)
     output.pop("transient", None)
     return output
 
 
-def _words(output) -> tuple:
+def _words(output: NotebookNode) -> tuple[object, ...]:
     """What a reader reads, without pictures, HTML and the session's id."""
     if output.output_type == "stream":
         return "stream", output.name, _without_session(output.text)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..course import resolve
 from ..errors import NotPossibleHere
 from ..workingcopy import prepare
-from .common import add_engine, opened, say
+from .common import Ended, add_engine, opened, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,5 +66,26 @@ def main(options: argparse.Namespace) -> int:
         say(f"Live: {lab.facts.name} {lab.facts.version} ({lab.facts.kind}, {lab.facts.endpoint})")
     browser = not options.no_browser
     line = command(folder, entry.lab, port=options.port, ip=options.ip, browser=browser)
+    return serve(line, folder, options.engine)
+
+
+def serve(line: list[str], folder: Path, engine: str | None) -> int:
+    """Run JupyterLab until it has ended and tidied up; returns its exit status.
+
+    Ctrl-C at a terminal reaches it, too: it asks back, and whoever answers no goes on. TERM, HUP, and an interrupt where
+    there is no terminal to ask at, are passed on as TERM.
+
+    Args:
+        line: its command line.
+        folder: where it runs.
+        engine: as for ``--engine``.
+    """
     with tempfile.TemporaryDirectory(prefix="labkit-jupyter-") as workspaces:
-        return subprocess.call(line, env=environment(workspaces, options.engine), cwd=folder)
+        jupyter = subprocess.Popen(line, env=environment(workspaces, engine), cwd=folder)
+        while True:
+            try:
+                status = jupyter.wait()
+                return status if status >= 0 else 128 - status
+            except KeyboardInterrupt as sign:
+                if isinstance(sign, Ended) or not sys.stdin.isatty():
+                    jupyter.terminate()

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import time
 from collections.abc import Sequence
+from typing import TypedDict
 
+from .. import __version__
 from ..units import show_size
-from .report import SIGNS, difference, minutes
+from .report import SIGNS, LabRow, Report, difference, minutes
+from .rerun import Cell
 
 #: Lines of a difference that the page shows at most.
 LINES = 12
 
 
-def as_text(found: Sequence[dict], labs: Sequence[str]) -> str:
+class Entry(TypedDict):
+    """One row of the matrix: ``how`` its engine came to be, ``report`` of its labs, and where there is none, ``why``;
+    ``failed`` says whether that, or a lab, is a failure."""
+
+    row: str
+    how: str
+    report: Report | None
+    why: str
+    failed: bool
+
+
+def as_text(found: Sequence[Entry], labs: Sequence[str]) -> str:
     """A line per engine with a sign per lab, and each cell that differs below it."""
     width = max((len(entry["row"]) for entry in found), default=0)
     lines = [f"  {'':<{width}}  {'  '.join(lab[:2] for lab in labs)}"]
@@ -28,7 +41,7 @@ def as_text(found: Sequence[dict], labs: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def as_markdown(found: Sequence[dict], labs: Sequence[str]) -> str:
+def as_markdown(found: Sequence[Entry], labs: Sequence[str]) -> str:
     """A page: the table, engine by lab, then the engines' facts, then the cells that differ and how.
 
     Args:
@@ -37,7 +50,7 @@ def as_markdown(found: Sequence[dict], labs: Sequence[str]) -> str:
     """
     parts = [
         "# The labs on other engines",
-        f"Run on {time.strftime('%Y-%m-%d %H:%M')} by `labkit run --matrix` (labkit {importlib.metadata.version('labkit')}), "
+        f"Run on {time.strftime('%Y-%m-%d %H:%M')} by `labkit run --matrix` (labkit {__version__}), "
         f"on {_system()}. {SIGNS['pass']} all outputs are those in the notebook; {SIGNS['drift']} it ran and says "
         f"something else in these cells; {SIGNS['fail']} these cells raised an error.",
         _table(["engine", *(lab[:2] for lab in labs)], [_row(entry, labs) for entry in found]),
@@ -64,7 +77,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     )
 
 
-def _row(entry: dict, labs: Sequence[str]) -> list[str]:
+def _row(entry: Entry, labs: Sequence[str]) -> list[str]:
     if not entry["report"]:
         return [entry["row"], *["–"] * len(labs)]
     cells = []
@@ -76,7 +89,7 @@ def _row(entry: dict, labs: Sequence[str]) -> list[str]:
     return [entry["row"], *cells]
 
 
-def _facts(entry: dict) -> list[str]:
+def _facts(entry: Entry) -> list[str]:
     if not entry["report"]:
         return [entry["row"], f"not run: {entry['why']}", *[""] * 5]
     engine = entry["report"]["engine"]
@@ -92,19 +105,20 @@ def _facts(entry: dict) -> list[str]:
     ]
 
 
-def _problems(entry: dict) -> list[tuple[dict, dict]]:
-    return [(lab, problem) for lab in (entry["report"] or {"labs": ()})["labs"] for problem in lab["problems"]]
+def _problems(entry: Entry) -> list[tuple[LabRow, Cell]]:
+    labs = entry["report"]["labs"] if entry["report"] else []
+    return [(lab, problem) for lab in labs for problem in lab["problems"]]
 
 
-def _cell(problem: dict) -> str:
+def _cell(problem: Cell) -> str:
     return f"[{problem['cell']}] {problem['id']}: {problem['what']}" if problem["cell"] else problem["what"]
 
 
-def _sign(report: dict, lab: str) -> str:
+def _sign(report: Report, lab: str) -> str:
     return next((SIGNS[found["outcome"]] for found in report["labs"] if found["lab"] == lab), "–")
 
 
-def _whole(entry: dict) -> str:
+def _whole(entry: Entry) -> str:
     return SIGNS["fail"] if entry["failed"] else SIGNS["pass"] if entry["report"] else "–"
 
 

@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import BadInput
-from ..paths import state_dir
+from ..paths import data_file, state_dir
 from ..units import show_time
+from .busy import say
 from .result import Result
 
 
@@ -135,7 +137,7 @@ class Benchmark(Result):
             text = f"{self.title}, measured: {' · '.join(row.label for row in self.series)}"
         return text + (" (interrupted: partial)" if self.interrupted else "")
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
         """n, median, quartiles and the machine's facts: what is recorded and what ``--json`` prints."""
         rows = [
             {
@@ -169,18 +171,12 @@ def check_budget(budget: float) -> float:
     return seconds
 
 
-def measure(
-    subjects: Sequence[Subject],
-    budget: float,
-    *,
-    progress: Callable[[float, str], None] | None = None,
-) -> tuple[list[Series], float, bool]:
-    """Measure all subjects in turn within a budget.
+def measure(subjects: Sequence[Subject], budget: float) -> tuple[list[Series], float, bool]:
+    """Measure all subjects in turn within a budget, and say before each run which one it is.
 
     Args:
         subjects: what to measure; each is run once before, uncounted, where ``warm``.
         budget: seconds for everything, the uncounted runs included.
-        progress: called before each run with the share done (0 to 1) and which run is next.
 
     Returns:
         The series, the seconds it took, and whether it was interrupted.
@@ -208,8 +204,7 @@ def measure(
     try:
         for subject in subjects:
             if subject.warm:
-                if progress:
-                    progress(0.0, f"{subject.label}: once to warm up")
+                say(f"{subject.label}: once to warm up", 0.0)
                 one(subject)
         for number in range(max(subject.n for subject in subjects)):
             for subject in subjects:
@@ -218,9 +213,8 @@ def measure(
                 # A run that would overshoot is not begun; the first of each only when time is left at all.
                 if left() <= (costs.get(subject.label, 0.0) if number else 0.0):
                     continue
-                if progress:
-                    done = sum(len(rows) for rows in values.values())
-                    progress(done / total, f"{subject.label}: {len(values[subject.label]) + 1} of {subject.n}")
+                done = sum(len(rows) for rows in values.values())
+                say(f"{subject.label}: {len(values[subject.label]) + 1} of {subject.n}", done / total)
                 values[subject.label].append(one(subject))
     except KeyboardInterrupt:
         if not any(values.values()):
@@ -251,7 +245,7 @@ def record(result: Benchmark, folder: Path | None = None) -> Path:
     """
     target = (folder or state_dir("measured")) / f"{result.name}-{result.engine.kind}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    kept = {"measured": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **result.summary()}
+    kept = {"measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **result.summary()}
     target.write_text(json.dumps(kept, indent=1) + "\n")
     return target
 
@@ -271,8 +265,6 @@ class Published:
 
 def published(name: str) -> list[Published]:
     """What ``data/published.json`` has for a benchmark."""
-    from ..paths import data_file
-
     table = json.loads(data_file("published.json").read_text())
     sources = table["sources"]
     return [

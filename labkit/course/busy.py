@@ -1,4 +1,4 @@
-"""A line below a cell that works for long: what it does, and for how long already. It leaves nothing behind."""
+"""What is being done just now: one channel for it, and the line below a cell that shows what takes long."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import contextvars
 import html
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
 from .card import in_notebook
 
@@ -15,38 +18,67 @@ PATIENCE = 2.0
 EVERY = 1.0
 
 
+class Listener(Protocol):
+    """Hears what is being done, and which part of the whole is done (0 to 1) where that is known."""
+
+    def __call__(self, line: str, done: float | None = None, /) -> None: ...
+
+
+# Each thread has its own: a widget's work and a cell that runs at the same time don't hear each other.
+_listener: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("listener", default=None)
+
+
+def listener() -> Listener | None:
+    """Who listens now; None while nobody looks."""
+    return _listener.get()
+
+
+def say(line: str, done: float | None = None) -> None:
+    """Tell whoever listens what is being done now, such as ``layered: building logic``, and its share (0 to 1)."""
+    hears = _listener.get()
+    if hears is not None:
+        hears(line, done)
+
+
+@contextmanager
+def listening(hears: Listener) -> Iterator[None]:
+    """For the length of the block, what is said in this thread is heard by this one alone."""
+    before = _listener.set(hears)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
+
+
 class Busy:
-    """Shown while its ``with`` block runs in a notebook's cell. Elsewhere it does nothing.
+    """Shows what is being said while its ``with`` block runs in a notebook's cell. Elsewhere it does nothing.
 
     The line is a display that begins empty and ends empty, and is filled by updates in between. So it neither
     stays in a notebook that is saved, nor counts as an output where nbval compares.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._line = ""
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._stack = ExitStack()
 
-    def say(self, line: str) -> None:
-        """What is being done now."""
-        self._line = line
-
-    def share(self, done: float, line: str) -> None:
-        """What is being done now, and which part of the whole is done (0 to 1)."""
-        self._line = f"{done * 100:.0f} % · {line}"
+    def hear(self, line: str, done: float | None = None) -> None:
+        """As a :class:`Listener`."""
+        self._line = line if done is None else f"{done * 100:.0f} % · {line}"
 
     def __enter__(self) -> Busy:
         if in_notebook():
             # The thread speaks for the cell that runs now, and no later one.
             work = contextvars.copy_context().run
-            self._thread = threading.Thread(target=work, args=(self._show, time.monotonic()), daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=work, args=(self._show, time.monotonic()), daemon=True)
+            thread.start()
+            self._stack.callback(thread.join)
+            self._stack.callback(self._ended.set)
+            self._stack.enter_context(listening(self.hear))
         return self
 
-    def __exit__(self, *_) -> None:
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     def _show(self, began: float) -> None:
         from IPython.display import display

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import html
 import sys
+from typing import TYPE_CHECKING
 
 from ..engine import Engine, EngineFacts
 from ..units import show_size
+
+if TYPE_CHECKING:
+    from IPython.display import DisplayHandle
 
 _STYLE = (
     "border:1px solid var(--jp-border-color2,#d0d7de);border-left:4px solid #009E73;border-radius:6px;"
@@ -14,35 +18,28 @@ _STYLE = (
 )
 
 
-def rows(facts: EngineFacts, engine: Engine) -> list[tuple[str, str]]:
-    """What the card says, as (name, value)."""
-    owner = (
-        "this lab: it may be stopped and broken"
-        if facts.owned
-        else "yours: the lab touches only what carries its label"
-    )
+def rows(facts: EngineFacts, found_by: str = "") -> list[tuple[str, str]]:
+    """What an engine is, as (name, value); ``found_by`` says who chose it."""
+    yours = "yours: the lab touches only what carries its label"
     machine = f"{facts.cpus} CPU, {show_size(facts.memory)}, {facts.architecture}"
+    how = found_by if facts.owned or not found_by else f"found by {found_by}"
     return [
         ("Engine", f"{facts.name} {facts.version}, API {facts.api_version}" + (", rootless" if facts.rootless else "")),
-        ("Kind", f"{facts.kind}, {_how(engine)}" if engine.found_by else facts.kind),
+        ("Kind", f"{facts.kind}, {how}" if how else facts.kind),
         ("Endpoint", facts.endpoint),
         ("Its machine", machine + (", emulated in software: timings are slow" if facts.emulated else "")),
         ("System", f"{facts.operating_system}, Linux {facts.kernel}"),
         ("Control groups", f"version {facts.cgroup_version}, driver {facts.cgroup_driver}"),
         ("Image store", facts.image_store),
-        ("Owner", owner),
+        ("Owner", "this lab: it may be stopped and broken" if facts.owned else yours),
     ]
-
-
-def _how(engine: Engine) -> str:
-    return engine.found_by if engine.owned else f"found by {engine.found_by}"
 
 
 def as_html(title: str, facts: EngineFacts, engine: Engine, notes: list[str]) -> str:
     """The card as HTML for a notebook."""
     cells = "".join(
         f'<div style="opacity:.7">{html.escape(name)}</div><div>{html.escape(value)}</div>'
-        for name, value in rows(facts, engine)
+        for name, value in rows(facts, engine.found_by)
     )
     extra = "".join(f'<div style="margin-top:6px">{html.escape(note)}</div>' for note in notes)
     return (
@@ -54,18 +51,18 @@ def as_html(title: str, facts: EngineFacts, engine: Engine, notes: list[str]) ->
 
 def as_text(title: str, facts: EngineFacts, engine: Engine, notes: list[str]) -> str:
     """The card as text for a terminal."""
-    body = [f"  {name:<15} {value}" for name, value in rows(facts, engine)]
+    body = [f"  {name:<15} {value}" for name, value in rows(facts, engine.found_by)]
     return "\n".join([f"{title} · live", *body, *notes])
 
 
 class Status:
     """A line that says what is going on, and gives way to the card."""
 
-    def __init__(self):
-        self._handle = None
+    def __init__(self) -> None:
+        self._handle: DisplayHandle | None = None
 
-    def say(self, line: str) -> None:
-        """Show a line of progress in place of the one before."""
+    def say(self, line: str, done: float | None = None) -> None:
+        """Show a line of progress in place of the one before, as a listener of :mod:`labkit.course.busy`."""
         if not in_notebook():
             print(line, file=sys.stderr)
             return

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from docker.models.containers import Container
 
@@ -16,6 +17,7 @@ from ..engine.faults import explained
 from ..observe import Observer
 from ..observe.visitor import Visitor
 from ..observe.workshop import Workshop
+from .busy import Listener, listener, say
 
 
 @dataclass
@@ -25,23 +27,25 @@ class Context:
     session: Session
     observer: Observer
     facts: EngineFacts
-    #: Called with a line of text when something takes long; ``None`` while nobody looks.
-    progress: Callable[[str], None] | None = field(default=None)
     _visitor: Visitor | None = field(default=None, repr=False)
 
     @property
     def docker(self) -> LabelledClient:
         return self.session.docker
 
-    def say(self, line: str) -> None:
-        """Tell whoever looks what is being done now, such as ``layered: building logic``."""
-        if self.progress:
-            self.progress(line)
+    def say(self, line: str, done: float | None = None) -> None:
+        """As :func:`labkit.course.busy.say`: the one way in which an experiment tells where it is."""
+        say(line, done)
+
+    @property
+    def progress(self) -> Listener | None:
+        """Who hears what is said now: for what takes a ``progress`` of its own."""
+        return listener()
 
     @functools.cached_property
     def workshop(self) -> Workshop:
         """A helper with root's rights in a container of its own; started when first used, ends with the session."""
-        return Workshop(self.session, self.facts.architecture, progress=self.progress)
+        return Workshop(self.session, self.facts.architecture, progress=self.say)
 
     def image(self, name: str = images.BUSYBOX) -> str:
         """A lab image's reference; made and loaded first where the engine lacks it."""
@@ -55,7 +59,9 @@ class Context:
         return self._visitor
 
     @contextlib.contextmanager
-    def container(self, image: str, command, *, start: bool = True, **options) -> Iterator[Container]:
+    def container(
+        self, image: str, command: str | Sequence[str] | None, *, start: bool = True, **options: Any
+    ) -> Iterator[Container]:
         """A container for the length of a ``with`` block: removed at its end, also on an interrupt."""
         with explained(self.session.engine.endpoint):
             container = self.docker.containers.create(self.image(image), command, **options)

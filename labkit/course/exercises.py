@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, overload
 
-from ..errors import BadInput
-from . import labs
+from docker.errors import APIError
+
+from ..errors import BadInput, LabError
+from . import labs, resolve
 from .context import Context
+
+#: How often a check looks, where containers vanish under its eyes.
+LOOKS = 5
 
 
 @dataclass(frozen=True)
 class Question:
     """A question with one right answer, for predictions and for the quiz.
 
-    ``answer`` is the index of the right choice; ``why`` explains it in a sentence or two.
+    ``right`` is one of ``choices``; ``why`` explains it in a sentence or two.
     """
 
     key: str
-    prompt: str
+    asks: str
     choices: tuple[str, ...]
-    answer: int
+    right: str
     why: str
 
-    def __post_init__(self):
-        if not 0 <= self.answer < len(self.choices):
-            raise ValueError(f"{self.key}: answer {self.answer} is not one of {len(self.choices)} choices")
+    def __post_init__(self) -> None:
+        if self.choices.count(self.right) != 1 or len(set(self.choices)) < len(self.choices):
+            raise ValueError(f"{self.key}: one of its choices must be {self.right!r}, and no two alike: {self.choices}")
 
     def as_text(self) -> str:
-        """Prompt and lettered choices, as plain text."""
+        """The question and its lettered choices, in the file's order: the same for everybody."""
         lines = [f"  {letter}) {choice}" for letter, choice in zip("ABCDEF", self.choices)]
-        return "\n".join([self.prompt, *lines])
+        return "\n".join([self.asks, *lines])
+
+    def shuffled(self, seed: str) -> list[str]:
+        """The choices in the order that a learner sees, whose ``seed`` it is; every time the same."""
+        return sorted(self.choices, key=lambda choice: hashlib.sha256(f"{seed} {self.key} {choice}".encode()).digest())
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,23 @@ class Exercise:
     check: Callable[[Context], Outcome]
 
 
+def _steady(check: Callable[[Context], Outcome]) -> Callable[[Context], Outcome]:
+    """A check that looks again where a container has vanished (``--rm``) or ended since it was listed."""
+
+    @functools.wraps(check)
+    def look(on: Context) -> Outcome:
+        for _ in range(LOOKS - 1):
+            try:
+                return check(on)
+            except (APIError, LabError) as fault:
+                said = fault.__cause__ if isinstance(fault, LabError) else fault
+                if not isinstance(said, APIError) or said.status_code not in (404, 409):
+                    raise
+        return check(on)
+
+    return look
+
+
 @dataclass
 class LabContent:
     """All questions and exercises of one lab."""
@@ -75,31 +106,43 @@ class LabContent:
     quiz: list[Question] = field(default_factory=list)
     exercises: dict[str, Exercise] = field(default_factory=dict)
 
-    def prediction(self, *question) -> None:
-        """Add a prediction; arguments as for :class:`Question`."""
-        made = Question(*question)
-        self.predictions[made.key] = made
+    @classmethod
+    def beside(cls, checks: str) -> LabContent:
+        """A lab's content with the questions from ``questions.toml`` in the folder of its ``checks.py``.
 
-    def ask(self, *question) -> None:
-        """Add a quiz question; arguments as for :class:`Question`."""
-        self.quiz.append(Question(*question))
+        Raises:
+            ValueError: a question whose right answer isn't exactly one of its choices.
+        """
+        folder = Path(checks).parent
+        found = tomllib.loads((folder / "questions.toml").read_text(encoding="utf-8"))
+        asked = {
+            kind: {key: Question(key, **{**row, "choices": tuple(row["choices"])}) for key, row in found[kind].items()}
+            for kind in ("predictions", "quiz")
+        }
+        return cls(resolve(folder.name).lab, asked["predictions"], list(asked["quiz"].values()))
 
-    def exercise(self, key: str, title: str, *hints: str):
+    def exercise(
+        self, key: str, title: str, *hints: str
+    ) -> Callable[[Callable[[Context], Outcome]], Callable[[Context], Outcome]]:
         """Decorator: the function below is this exercise's check."""
 
-        def register(check: Callable[[Context], Outcome]):
-            self.exercises[key] = Exercise(key, title, hints, check)
-            return check
+        def register(check: Callable[[Context], Outcome]) -> Callable[[Context], Outcome]:
+            self.exercises[key] = Exercise(key, title, hints, _steady(check))
+            return self.exercises[key].check
 
         return register
 
-    def find(self, kind: str, key: str):
+    @overload
+    def find(self, kind: Literal["predictions"], key: str) -> Question: ...
+    @overload
+    def find(self, kind: Literal["exercises"], key: str) -> Exercise: ...
+    def find(self, kind: Literal["predictions", "exercises"], key: str) -> Question | Exercise:
         """One entry by its key.
 
         Raises:
             BadInput: this lab has none of that name.
         """
-        entries = getattr(self, kind)
+        entries: dict[str, Question] | dict[str, Exercise] = getattr(self, kind)
         if key not in entries:
             raise BadInput(
                 f"This lab has no {kind[:-1]} {key!r}.", next_step=f"It has: {', '.join(entries) or 'none'}."
@@ -111,5 +154,6 @@ def load(lab: str) -> LabContent:
     """The content of a lab, from the ``checks.py`` in its folder; an empty one for what is no lab of the course."""
     for entry in labs():
         if entry.lab == lab:
-            return importlib.import_module(f"..labs.{entry.folder}.checks", __package__).CONTENT
+            content: LabContent = importlib.import_module(f"..labs.{entry.folder}.checks", __package__).CONTENT
+            return content
     return LabContent(lab)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
+from matplotlib.axes import Axes
+
 from ..units import show_time
 from .benchmark import Benchmark, Published, Series, published
 from .result import draws, machine_line
@@ -100,7 +102,7 @@ def plot_ecdf(result: Benchmark, *, others: bool = True) -> Picture:
         return picture(figure, alt, caption=caption_of(result))
 
 
-def draw_rows(axes, rows: list[Series], unit: str) -> list[str]:
+def draw_rows(axes: Axes, rows: list[Series], unit: str) -> list[str]:
     """One row of marks for each series, its median as a line with its value; returns the rows' names."""
     for number, row in enumerate(rows):
         colour, marker, _ = LOOK[row.model]

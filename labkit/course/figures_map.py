@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from . import LabEntry
@@ -45,7 +46,7 @@ def _words(standing: Standing, follows: bool) -> str:
     return STATES[standing.state][2] + count + (" → next" if follows else "")
 
 
-def _box(axes, column: int, row: int, entry: LabEntry, standing: Standing, follows: bool) -> None:
+def _box(axes: Axes, column: int, row: int, entry: LabEntry, standing: Standing, follows: bool) -> None:
     colour, line, _ = STATES[standing.state]
     box = FancyBboxPatch(
         (column + 0.05, row + 0.1), 0.9, 0.8, boxstyle="round,pad=0,rounding_size=0.05", linewidth=3 if follows else 2,
@@ -63,7 +64,7 @@ def _box(axes, column: int, row: int, entry: LabEntry, standing: Standing, follo
               ha="right", va="bottom")  # fmt: skip
 
 
-def _arrow(axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     (x0, y0), (x1, y1) = start, end
     if y0 == y1:
         step = 0.455 if x1 > x0 else -0.455

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ..engine.faults import explain
 from ..errors import LabError
@@ -18,7 +19,9 @@ def prepare(endpoint: str = "") -> None:
     import requests.exceptions
     from IPython import get_ipython
 
-    def show(shell, kind, fault, trace, tb_offset=None):
+    def show(
+        shell: Any, kind: type[BaseException], fault: BaseException, trace: object, tb_offset: object = None
+    ) -> list[str]:
         # The whole traceback stays reachable with %tb; a learner needs the sentence.
         told = explain(fault, endpoint)
         lines = [f"{kind.__name__}: {told.what}"]

@@ -6,18 +6,35 @@ import dataclasses
 import fcntl
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypedDict
 
 from ..paths import state_dir
 from . import labs
-from .exercises import load
+from .exercises import Question, load
 
 
-def _folders(found, depth: int) -> dict:
+class Entry(TypedDict, total=False):
+    """What is kept of one prediction, quiz answer or exercise."""
+
+    choice: str | int
+    right: bool
+    tries: int
+    failed: int
+    passed: str
+    seed: str
+
+
+#: Entries by lab, kind and key.
+Content = dict[str, dict[str, dict[str, Entry]]]
+
+
+def _folders(found: Any, depth: int) -> dict[str, Any]:
     """Dicts within dicts, ``depth`` levels down; what a hand or a fault put between is left out."""
     if not isinstance(found, dict):
         return {}
@@ -34,10 +51,10 @@ class Progress:
             Several kernels may write to it at once.
     """
 
-    def __init__(self, path: Path | None = None):
+    def __init__(self, path: Path | None = None) -> None:
         self.path = path or state_dir() / "progress.json"
 
-    def read(self) -> dict:
+    def read(self) -> Content:
         """All of it; without what can't be understood; empty where there's none yet."""
         try:
             return _folders(json.loads(self.path.read_text()), 3)
@@ -45,7 +62,7 @@ class Progress:
             return {}
 
     @contextmanager
-    def _changing(self) -> Iterator[dict]:
+    def _changing(self) -> Iterator[Content]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -55,10 +72,10 @@ class Progress:
             part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
             part.replace(self.path)
 
-    def _entry(self, content: dict, lab: str, kind: str, key: str) -> dict:
+    def _entry(self, content: Content, lab: str, kind: str, key: str) -> Entry:
         return content.setdefault(lab, {}).setdefault(kind, {}).setdefault(key, {})
 
-    def predicted(self, lab: str, key: str, choice: int, right: bool) -> None:
+    def predicted(self, lab: str, key: str, choice: str, right: bool) -> None:
         """Keep a prediction; the first one counts."""
         with self._changing() as content:
             entry = self._entry(content, lab, "predictions", key)
@@ -82,9 +99,21 @@ class Progress:
                 entry["failed"] = entry.get("failed", 0) + 1
             return entry.get("failed", 0)
 
-    def prediction(self, lab: str, key: str) -> int | None:
-        """The committed choice, or None."""
-        return self.read().get(lab, {}).get("predictions", {}).get(key, {}).get("choice")
+    def seed(self) -> str:
+        """What orders this learner's choices: random, made when first asked for."""
+        made = self.read().get("learner", {}).get("choices", {}).get("order", {})
+        if "seed" not in made:
+            with self._changing() as content:
+                made = self._entry(content, "learner", "choices", "order")
+                made.setdefault("seed", secrets.token_hex(4))
+        return str(made["seed"])
+
+    def prediction(self, lab: str, question: Question) -> str | None:
+        """The committed choice; None where there's none, or where the question has no such choice any more."""
+        choice = self.read().get(lab, {}).get("predictions", {}).get(question.key, {}).get("choice")
+        if isinstance(choice, int):  # labkit 0.1 kept its place
+            return question.choices[choice] if choice < len(question.choices) else None
+        return choice if choice in question.choices else None
 
     def passed_on(self, lab: str, key: str) -> str:
         """The day on which an exercise first passed, as ``2026-05-14``; empty where it has not."""
@@ -99,7 +128,7 @@ class Progress:
         """The first lab, in the course's order, that is not done; None when all are."""
         return next((lab for lab, found in self.standings().items() if found.state != "done"), None)
 
-    def hand_in(self, name: str = "") -> dict:
+    def hand_in(self, name: str = "") -> dict[str, Any]:
         """What a learner may hand in to an instructor: counts and keys, no date, no path, no machine.
 
         Args:
@@ -124,7 +153,7 @@ class Standing:
     quiz: dict[str, str | None]
 
     @classmethod
-    def of(cls, lab: str, kinds: dict) -> Standing:
+    def of(cls, lab: str, kinds: dict[str, dict[str, Entry]]) -> Standing:
         """From what the file says of a lab; what the lab no longer asks is left out."""
         content = load(lab)
         tried = {kind: kinds.get(kind, {}) for kind in ("exercises", "predictions", "quiz")}
@@ -147,13 +176,13 @@ class Standing:
         return sum(found == "right" for found in getattr(self, kind).values())
 
 
-def _exercise(entry: dict | None) -> str | int | None:
+def _exercise(entry: Entry | None) -> str | int | None:
     if entry is None:
         return None
     return "passed" if "passed" in entry else entry.get("failed", 0)
 
 
-def _answer(entry: dict | None) -> str | None:
+def _answer(entry: Entry | None) -> str | None:
     if entry is None:
         return None
     return "right" if entry.get("right") else "wrong"

@@ -13,14 +13,17 @@ import json
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..engine import EngineFacts
 from ..errors import LabError
 
-_drawers: dict[tuple[type, str], Callable] = {}
+if TYPE_CHECKING:
+    from .style import Picture
 
-D = TypeVar("D", bound=Callable)
+_drawers: dict[tuple[type, str], Callable[..., Picture]] = {}
+
+D = TypeVar("D", bound="Callable[..., Picture]")
 
 
 def draws(kind: type, name: str = "plot") -> Callable[[D], D]:
@@ -53,11 +56,11 @@ class Result:
 
     engine: EngineFacts
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         # @dataclass would write a repr with every measured number in it; a class's own one it leaves alone.
         super().__init_subclass__(**options)
         if "__repr__" not in vars(cls):
-            cls.__repr__ = Result.__repr__
+            cls.__repr__ = Result.__repr__  # type: ignore[method-assign]  # it is what is meant
 
     def facts(self) -> str:
         """The facts of this run, one line or a few."""
@@ -69,7 +72,7 @@ class Result:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.facts().splitlines()[0]}>"
 
-    def plot(self, figure: str = "plot", **options) -> Any:
+    def plot(self, figure: str = "plot", **options: Any) -> Picture:
         """The figure of this result, as a picture with a text alternative.
 
         Raises:

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import datetime
+from typing import Any
+
+from docker.errors import NotFound
 
 from ..engine.faults import explained
 from ..engine.session import ROLE, SESSION
 from .context import Context
 
 
-def containers(on: Context) -> list[dict]:
+def containers(on: Context) -> list[dict[str, Any]]:
     """All containers that the learner made in this session, inspected, newest first.
 
     labkit's own helpers are left out.
     """
     with explained(on.session.engine.endpoint):
         rows = on.docker.api.containers(all=True, filters={"label": f"{SESSION}={on.session.id}"})
-        made = [row["Id"] for row in rows if ROLE not in row["Labels"]]
-        return [on.docker.api.inspect_container(identifier) for identifier in made]
+        found = []
+        for row in rows:
+            with contextlib.suppress(NotFound):  # one with --rm goes by itself
+                if ROLE not in row["Labels"]:
+                    found.append(on.docker.api.inspect_container(row["Id"]))
+        return found
 
 
-def running(on: Context) -> list[dict]:
+def running(on: Context) -> list[dict[str, Any]]:
     """Those of :func:`containers` that run."""
     return [row for row in containers(on) if row["State"]["Status"] == "running"]
 
 
-def namespaces_of(on: Context, rows: list[dict]) -> dict[str, dict[str, str]]:
+def namespaces_of(on: Context, rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
     """Namespaces of each container's main process, as the engine's machine has them."""
     found = {row["pid"]: row["namespaces"] for row in on.observer.processes([row["State"]["Pid"] for row in rows])}
     return {row["Id"]: found.get(row["State"]["Pid"], {}) for row in rows}
@@ -38,7 +46,7 @@ def machine_namespaces(on: Context) -> dict[str, str]:
     return dict(line.split() for line in done["output"].splitlines() if len(line.split()) == 2)
 
 
-def oom_killed(on: Context, container: dict) -> bool:
+def oom_killed(on: Context, container: dict[str, Any]) -> bool:
     """Whether the OOM killer struck in a container: by the engine's own event, or its flag.
 
     The flag alone misses a kill on some engine versions.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,7 +39,7 @@ DPI = 100
 #: Inches left free above a figure's title.
 ABOVE = 0.12
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.facecolor": COLOURS["paper"],
     "axes.facecolor": COLOURS["paper"],
     "savefig.facecolor": COLOURS["paper"],
@@ -80,7 +82,7 @@ class Picture:
         self.width = width
         self.state = state
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    def _repr_mimebundle_(self, **options: object) -> tuple[dict[str, str], dict[str, dict[str, str | int]]]:
         data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
         spoken = f"{self.alt} {self.state}".strip()
         return data, {"image/png": {"alt": spoken, "width": self.width}}
@@ -88,7 +90,7 @@ class Picture:
     def __repr__(self) -> str:
         return self.alt
 
-    def save(self, path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the PNG to a file."""
         with open(path, "wb") as handle:
             handle.write(self.png)
@@ -101,7 +103,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float = 4.6, width: float = WIDTH, **options):
+def new_figure(height: float = 4.6, width: float = WIDTH, **options: Any) -> tuple[Figure, Any]:
     """A figure and its axes in the course's style, outside pyplot (so nothing shows twice or leaks).
 
     Args:

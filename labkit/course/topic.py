@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from .busy import Busy
@@ -28,24 +26,10 @@ class Topic:
 
 def experiment(function: Callable[Concatenate[Context, P], R]) -> Callable[Concatenate[Topic, P], R]:
     """An experiment as a method of a topic, which knows the context and shows what takes long."""
-    told = "progress" in inspect.signature(function).parameters
 
     @functools.wraps(function)
-    def method(topic: Topic, *values: P.args, **named: P.kwargs) -> R:
-        with working(topic._on) as busy:
-            if told:
-                named.setdefault("progress", busy.share)
+    def method(topic: Topic, /, *values: P.args, **named: P.kwargs) -> R:
+        with Busy():
             return function(topic._on, *values, **named)
 
     return method
-
-
-@contextlib.contextmanager
-def working(on: Context) -> Iterator[Busy]:
-    """What takes long shows what it does, below its cell, as long as it takes."""
-    with Busy() as busy:
-        on.progress = busy.say
-        try:
-            yield busy
-        finally:
-            on.progress = None

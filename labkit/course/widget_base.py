@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import ipywidgets as w
+from docker.errors import DockerException
+from requests import RequestException
 from traitlets import Unicode
 
+from ..engine.faults import explain
 from ..errors import LabError
 from .style import Picture
 
@@ -33,7 +38,7 @@ CSS = """
 """
 
 
-class LabWidget(w.VBox):
+class LabWidget(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Base of the course's widgets.
 
     Args:
@@ -42,16 +47,16 @@ class LabWidget(w.VBox):
             on every run, no live value.
     """
 
-    def __init__(self, children, text: str, **options):
+    def __init__(self, children: Sequence[w.Widget], text: str, **options: Any) -> None:
         super().__init__([w.HTML(CSS), *children], **options)
         self.add_class("labkit-widget")
         self._text = text
 
-    def beside(self, work: Callable[[], None], starter: w.Button, says: w.HTML) -> None:
+    def beside(self, work: Callable[[], object], starter: w.Button, says: w.HTML) -> None:
         """Do what a press asks for in a thread of its own, so that the page stays alive.
 
         Args:
-            work: what to do; a :class:`LabError` in it becomes a sentence in ``says``.
+            work: what to do; whatever goes wrong in it is told in ``says``.
             starter: the pressed button; it can't be pressed again until the work has ended.
             says: the widget's line of words.
         """
@@ -59,9 +64,8 @@ class LabWidget(w.VBox):
 
         def guarded() -> None:
             try:
-                work()
-            except LabError as fault:
-                says.value = words(str(fault), "bad")
+                with told(says):
+                    work()
             finally:
                 starter.disabled = False
 
@@ -70,18 +74,29 @@ class LabWidget(w.VBox):
     def __repr__(self) -> str:
         return self._text
 
-    def _repr_mimebundle_(self, **options):
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         # The text beside the widget must be the same on every run, and whole: ipywidgets cuts its own.
         return {**super()._repr_mimebundle_(**options), "text/plain": self._text}
 
 
-class FigureView(w.Image):
+@contextmanager
+def told(says: w.HTML) -> Iterator[None]:
+    """Whatever goes wrong in the block stands in ``says`` as a sentence; a fault of labkit's own is raised on as well."""
+    try:
+        yield
+    except BaseException as fault:
+        says.value = words(str(explain(fault)), "bad")
+        if not isinstance(fault, (LabError, DockerException, RequestException)):
+            raise
+
+
+class FigureView(w.Image):  # type: ignore[misc]  # ipywidgets has no types
     """Where a widget shows figures: takes no room before the first one, and says each one in words, too."""
 
     #: ipywidgets 8.1 looks at the length of this before it shows any tooltip; its own Image has none.
     description = Unicode("").tag(sync=True)
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
 
     def show(self, picture: Picture) -> None:
@@ -98,7 +113,7 @@ def words(text: str, kind: str = "") -> str:
     return f'<span class="labkit-{kind}">{marked}</span>' if kind else marked
 
 
-def button(text: str, hint: str, **options) -> w.Button:
+def button(text: str, hint: str, **options: Any) -> w.Button:
     """A button with a tooltip; as wide as its text needs."""
     return w.Button(
         description=text, tooltip=hint, layout=w.Layout(width="auto", min_width="96px", flex="0 0 auto"), **options

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from docker.errors import APIError, DockerException, NotFound
 
@@ -170,7 +170,7 @@ def dead_sessions(client, *, but: str = "") -> list[str]:
     alive = {but}
     for row in client.api.containers(all=True, filters={"label": f"{ROLE}=keeper"}):
         session = row["Labels"].get(SESSION, "")
-        young = datetime.now(timezone.utc).timestamp() - row["Created"] < STARTING
+        young = datetime.now(UTC).timestamp() - row["Created"] < STARTING
         # A paused keeper can't end, so it says nothing; sparing the living comes first.
         if row["State"] in ("running", "paused") or (row["State"] == "created" and young):
             alive.add(session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labkit.course.exercises import load
+from labkit.course.state import containers
 
 CONTENT = load("00-start-here")
 
@@ -78,3 +79,20 @@ def test_another_sessions_containers_do_not_count(engine, lab_context):
         other.docker.containers.run(other.image(), ["echo", "hello"])
         assert outcome(other, "hello").passed
         assert hint(lab_context, "hello") == 0
+
+
+def test_a_container_that_vanishes_by_itself_is_passed_over(lab_context, monkeypatch):
+    """One with ``--rm`` may go between the engine's list of containers and a look at each."""
+    on = lab_context
+    going = run(on, "sleep", "600")
+    run(on, "sleep", "600", name=on.session.name("clock"))
+    listed = on.docker.api.containers
+
+    def gone_after_it(*values, **options):
+        rows = listed(*values, **options)
+        going.remove(force=True)
+        monkeypatch.undo()
+        return rows
+
+    monkeypatch.setattr(on.docker.api, "containers", gone_after_it)
+    assert [row["Name"] for row in containers(on)] == ["/" + on.session.name("clock")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from labkit.course.busy import listening
 from labkit.errors import BadInput
 from labkit.labs.isolation_models import gvisor, isolation, isolation_disk, isolation_work, visibility
 from labkit.labs.isolation_models.checks import CONTENT
@@ -77,9 +78,8 @@ def test_density_names_what_does_not_fit(lab_context, space, what):
 
 def test_density_is_in_order_and_stops_at_its_space(lab_context):
     seen = []
-    result = isolation.density(
-        lab_context, budget=240, space="256m", most=4, progress=lambda share, text: seen.append(share)
-    )
+    with listening(lambda text, share=None: seen.extend([] if share is None else [share])):
+        result = isolation.density(lab_context, budget=240, space="256m", most=4)
     assert [row.label for row in result.ordered()] == ["virtual machine", "docker run", "plain process"]
     assert result.find("docker run").n == 4 and seen == sorted(seen) and seen[-1] <= 1
     # More than its space was never in use.
@@ -88,15 +88,15 @@ def test_density_is_in_order_and_stops_at_its_space(lab_context):
 
 
 def interrupting(after: int):
-    """Progress that interrupts at its ``after``-th call, as Stop does."""
+    """A listener that interrupts at the ``after``-th share, as Stop does."""
     calls = []
 
-    def progress(share, text):
+    def hears(text, share=None):
         calls.extend([text] if share else [])
         if len(calls) == after:
             raise KeyboardInterrupt
 
-    return progress
+    return hears
 
 
 @pytest.mark.parametrize("measure, labels", [
@@ -105,7 +105,8 @@ def interrupting(after: int):
     (isolation.start_latency, ["plain process", "runc alone"]),
 ])  # fmt: skip
 def test_an_interrupt_keeps_what_was_measured(lab_context, measure, labels):
-    result = measure(lab_context, 240, progress=interrupting(2))
+    with listening(interrupting(2)):
+        result = measure(lab_context, 240)
     assert [row.label for row in result.series] == labels and result.partial
     assert "partial" in result.facts() and result.plot().png
 

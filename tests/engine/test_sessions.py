@@ -7,7 +7,9 @@ import time
 
 import pytest
 
-from labkit.engine.session import Session, dead_sessions
+from labkit import engine as engines
+from labkit.engine.session import SESSION, Session, dead_sessions
+from labkit.lab import Lab
 
 from ..helpers import left_behind
 
@@ -158,3 +160,20 @@ def test_a_session_that_lost_its_keeper_starts_another(lab_context):
     on.docker.volumes.create(on.session.name("vol"))
     [keeper] = on.docker.containers.list(filters={"label": ["labkit.role=keeper", f"labkit.session={on.session.id}"]})
     assert keeper.id == on.session._keeper
+
+
+def test_a_lab_that_can_not_be_made_leaves_neither_session_nor_engine(engine, monkeypatch):
+    """An interrupt while it is made: the engine that it was given is closed, whoever opened it."""
+    closed, made = [], []
+    found = engines.find(engine.endpoint)
+    monkeypatch.setattr(found, "close", lambda: closed.append(True))
+
+    def interrupted(client, _):
+        made.append(client.lab_labels[SESSION])
+        client.containers.create("labkit/busybox:1", ["true"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engines, "read_facts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Lab("tests", found)
+    assert closed == [True] and left_behind(engine, made[0]) == []

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from labkit.course.benchmark import Benchmark, Series, Subject, measure, published, record
+from labkit.course.busy import listening
 from labkit.errors import BadInput
 from labkit.labs.isolation_models.isolation_disk import BENCHMARKS
 from labkit.paths import data_file
@@ -62,22 +63,23 @@ def test_a_budget_must_be_seconds_above_zero(budget):
 
 
 def test_an_interrupt_keeps_what_was_measured():
-    def progress(share, text):
+    def hears(text, share):
         if share > 0.5:
             raise KeyboardInterrupt
 
-    series, _, interrupted = measure([steady("a", 1.0), steady("b", 2.0)], 10, progress=progress)
+    with listening(hears):
+        series, _, interrupted = measure([steady("a", 1.0), steady("b", 2.0)], 10)
     assert interrupted and sum(row.n for row in series) == 5
     assert "partial" in result(series, interrupted=True).facts()
 
 
 def test_the_warm_run_can_be_stopped_too():
-    def progress(share, text):
+    def hears(text, share):
         assert text == "a: once to warm up"
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        measure([steady("a", 1.0)], 10, progress=progress)
+    with pytest.raises(KeyboardInterrupt), listening(hears):
+        measure([steady("a", 1.0)], 10)
 
 
 def test_an_interrupt_before_the_first_value_stays_an_interrupt():

@@ -5,19 +5,19 @@ from __future__ import annotations
 import inspect
 import re
 import threading
-from types import SimpleNamespace
 
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from labkit.course.busy import Busy
+from labkit.course.busy import Busy, listening, say
+from labkit.course.context import Context
 from labkit.course.topic import Topic, experiment
 
 CELL = """
 import time
-from labkit.course.busy import Busy
-with Busy() as busy:
-    busy.share(0.4, "docker run: 4 of 10 & more")
+from labkit.course.busy import Busy, say
+with Busy():
+    say("docker run: 4 of 10 & more", 0.4)
     time.sleep(SECONDS)
 print("done")
 """
@@ -56,32 +56,61 @@ def test_it_appears_counts_and_goes():
 
 
 def test_outside_a_notebook_it_does_nothing():
-    before = threading.active_count()
-    with Busy() as busy:
-        busy.say("anything")
+    heard, before = [], threading.active_count()
+    with listening(lambda line, done=None: heard.append((line, done))), Busy():
+        say("anything")
         assert threading.active_count() == before
+    assert heard == [("anything", None)], "a command's own listener goes on hearing"
 
 
-def test_an_experiment_tells_what_it_does_only_while_it_runs():
-    on = SimpleNamespace(progress=None)
+class Trial(Topic):
+    """An experiment that says what it does."""
 
-    def count(on, n=1, *, progress=None):
-        on.progress("one of two")
-        progress(0.5, "half")
+    def count(on, n=1):
+        on.say("one of two")
+        on.say("half", 0.5)
         return n
 
-    def fail(on):
-        assert on.progress
-        raise ValueError
+    counts = experiment(count)
 
-    class Trial(Topic):
-        counts = experiment(count)
-        fails = experiment(fail)
 
-    trial = Trial(on)
-    assert trial.counts(n=3) == 3 and on.progress is None
-    assert list(inspect.signature(trial.counts).parameters) == ["n", "progress"]
-    assert repr(trial) == "<experiments on trial: counts, fails>"
-    with pytest.raises(ValueError):
-        trial.fails()
-    assert on.progress is None
+def heard_by(heard: list):
+    return listening(lambda line, done=None: heard.append((line, done)))
+
+
+def test_an_experiment_tells_what_it_does_to_whoever_listens():
+    trial = Trial(Context(None, None, None))
+    heard: list = []
+    with heard_by(heard):
+        assert trial.counts(n=3) == 3
+    trial.counts()
+    assert heard == [("one of two", None), ("half", 0.5)]
+    assert list(inspect.signature(trial.counts).parameters) == ["n"]
+
+
+def test_two_that_work_at_once_on_one_lab_do_not_hear_each_other():
+    """A widget's thread ends while a cell still works: neither speaks for the other, nor silences it."""
+    on = Context(None, None, None)
+    widget, cell = [], []
+
+    def press():
+        with heard_by(widget):
+            Trial(on).counts()
+
+    with heard_by(cell):
+        thread = threading.Thread(target=press)
+        thread.start()
+        thread.join()
+        on.say("still here")
+    assert cell == [("still here", None)] and [line for line, _ in widget] == ["one of two", "half"]
+
+
+def test_who_listens_within_is_heard_and_then_the_one_before_again():
+    outer, inner = [], []
+    with heard_by(outer):
+        with pytest.raises(ValueError), heard_by(inner):
+            say("inner")
+            raise ValueError
+        say("outer")
+    say("nobody")
+    assert (outer, inner) == ([("outer", None)], [("inner", None)])

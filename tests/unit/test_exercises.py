@@ -6,39 +6,88 @@ import json
 import multiprocessing
 
 import pytest
+import requests
+from docker.errors import APIError
 
 from labkit import course
 from labkit.course.exercises import LabContent, Question, load, not_yet, passed
 from labkit.course.progress import Progress
-from labkit.errors import BadInput
+from labkit.course.widget_questions import PredictionWidget, QuizWidget
+from labkit.errors import BadInput, LabError
 
 OOM = "08-out-of-memory"
 WRITTEN = [entry.lab for entry in course.labs() if load(entry.lab).exercises]
 
 
-def test_a_question_needs_a_right_answer():
-    with pytest.raises(ValueError, match="answer 2 is not one of 2 choices"):
-        Question("k", "?", ("a", "b"), 2, "why")
-    assert Question("k", "Which?", ("this", "that"), 1, "why").as_text() == "Which?\n  A) this\n  B) that"
+def asked(lab: str) -> list[Question]:
+    content = load(lab)
+    return [*content.predictions.values(), *content.quiz]
+
+
+@pytest.mark.parametrize("choices", [("a", "b"), ("a", "right", "right"), ("a", "a", "right")])
+def test_a_question_has_one_right_answer_and_no_two_choices_alike(choices):
+    with pytest.raises(ValueError, match="one of its choices must be 'right', and no two alike"):
+        Question("k", "?", choices, "right", "why")
+    assert Question("k", "Which?", ("this", "that"), "that", "why").as_text() == "Which?\n  A) this\n  B) that"
+
+
+def test_a_lab_whose_questions_are_wrong_does_not_load(tmp_path):
+    folder = tmp_path / "start_here"
+    folder.mkdir()
+    row = 'asks = "?"\nchoices = ["a", "b"]\nright = "c"\nwhy = "why"\n'
+    (folder / "questions.toml").write_text(f"[predictions]\n[quiz.touch]\n{row}")
+    with pytest.raises(ValueError, match="touch: one of its choices must be 'c'"):
+        LabContent.beside(str(folder / "checks.py"))
 
 
 def test_content_is_found_by_its_key():
-    content = LabContent("99-test")
-    content.prediction("p", "?", ("a",), 0, "why")
-    content.ask("q", "?", ("a",), 0, "why")
+    content = LabContent("99-test", {"p": Question("p", "?", ("a",), "a", "why")})
 
     @content.exercise("e", "Title", "hint one", "hint two")
     def check(on):
         return passed("well done") if on else not_yet("no", 1)
 
-    assert content.find("predictions", "p").answer == 0
-    assert [question.key for question in content.quiz] == ["q"]
+    assert content.find("predictions", "p").right == "a"
     exercise = content.find("exercises", "e")
     assert (exercise.title, exercise.hints) == ("Title", ("hint one", "hint two"))
     assert exercise.check(True).passed and exercise.check(False).hint == 1
     with pytest.raises(BadInput, match="no prediction 'x'") as caught:
         content.find("predictions", "x")
     assert "It has: p" in caught.value.next_step
+
+
+class Vanishing:
+    """An engine whose containers vanish after they were listed, so many times."""
+
+    def __init__(self, times: int, status: int, told: bool):
+        self.times, self.status, self.told = times, status, told
+
+    def look(self):
+        self.times -= 1
+        if self.times >= 0:
+            response = requests.Response()
+            response.status_code = self.status
+            fault = APIError("no such container", response)
+            if self.told:
+                raise LabError("The engine answered.") from fault
+            raise fault
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("status", [404, 409])
+def test_a_container_that_vanishes_under_a_check_is_no_fault(status, told):
+    content = LabContent("99-test")
+
+    @content.exercise("e", "Title", "hint one", "hint two")
+    def check(on):
+        on.look()
+        return passed("seen")
+
+    assert content.exercises["e"].check(Vanishing(2, status, told)).passed
+    with pytest.raises((APIError, LabError)):
+        check(Vanishing(99, status, told))
+    with pytest.raises((APIError, LabError)):
+        check(Vanishing(1, 500, told))
 
 
 def test_a_lab_without_content_has_an_empty_one():
@@ -56,9 +105,9 @@ def test_content_is_whole(lab):
     assert content.lab == lab
     keys = [*content.predictions, *(question.key for question in content.quiz)]
     assert len(set(keys)) == len(keys), "a key is used twice"
-    for question in [*content.predictions.values(), *content.quiz]:
-        assert 2 <= len(question.choices) <= 6 and len(set(question.choices)) == len(question.choices)
-        assert question.prompt.strip() and len(question.why) > 20
+    for question in asked(lab):
+        assert 2 <= len(question.choices) <= 6 and all(question.choices)
+        assert question.asks.strip() and len(question.why) > 20
     for exercise in content.exercises.values():
         assert 2 <= len(exercise.hints) <= 4 and all(exercise.hints)
     assert len(content.quiz) >= 3 and content.exercises
@@ -66,9 +115,69 @@ def test_content_is_whole(lab):
 
 @pytest.mark.parametrize("lab", WRITTEN)
 def test_answers_are_not_always_in_the_same_place(lab):
-    content = load(lab)
-    answers = [question.answer for question in [*content.predictions.values(), *content.quiz]]
-    assert len(set(answers)) > 1
+    assert len({question.choices.index(question.right) for question in asked(lab)}) > 1
+
+
+@pytest.mark.parametrize("lab", WRITTEN)
+def test_each_learner_has_an_order_of_choices_that_stays(lab, tmp_path):
+    mine, other = Progress(tmp_path / "mine" / "progress.json"), Progress(tmp_path / "other" / "progress.json")
+    orders = [question.shuffled(mine.seed()) for question in asked(lab)]
+    assert [sorted(order) for order in orders] == [sorted(question.choices) for question in asked(lab)]
+    again = Progress(mine.path)
+    again.answered(lab, "any", True)
+    assert [question.shuffled(again.seed()) for question in asked(lab)] == orders
+    assert [question.shuffled(other.seed()) for question in asked(lab)] != orders
+
+
+@pytest.mark.parametrize("lab", WRITTEN)
+def test_every_choice_is_somebodys_first(lab):
+    for question in asked(lab):
+        assert {question.shuffled(str(seed))[0] for seed in range(100)} == set(question.choices)
+
+
+def test_an_order_is_the_same_on_every_machine_and_python():
+    question = Question("key", "?", ("a", "b", "c", "d"), "a", "why")
+    assert question.shuffled("1a2b3c4d") == ["a", "d", "c", "b"]
+
+
+def test_the_saved_text_has_the_files_order_whoever_learns(progress):
+    """What nbval compares and GitHub shows; a widget's own order is in the page only."""
+    question = asked(OOM)[0]
+    made = PredictionWidget(OOM, question, progress)
+    assert repr(made) == "Prediction\n" + question.as_text()
+    assert list(made.choices.options) == question.shuffled(progress.seed())
+
+
+def test_a_prediction_is_kept_by_its_text(progress):
+    question = asked(OOM)[0]
+    made = PredictionWidget(OOM, question, progress)
+    made.choices.value = question.right
+    made.commit.click()
+    made.compare.click()
+    assert "As predicted." in made.says.value
+    again = PredictionWidget(OOM, question, progress)
+    assert again.choices.value == question.right and again.commit.disabled and not again.compare.disabled
+    assert progress.read()[OOM]["predictions"][question.key] == {"choice": question.right, "right": True}
+
+
+def test_a_prediction_of_labkit_0_1_was_kept_by_its_place(progress):
+    question = Question("full", "?", ("a", "b"), "a", "why")
+    for kept, means in ((1, "b"), (2, None), ("a", "a"), ("gone", None)):
+        progress.path.parent.mkdir(parents=True, exist_ok=True)
+        progress.path.write_text(json.dumps({OOM: {"predictions": {"full": {"choice": kept, "right": False}}}}))
+        assert progress.prediction(OOM, question) == means
+        assert PredictionWidget(OOM, question, progress).choices.value == means
+
+
+def test_a_quiz_answer_is_right_by_its_text(progress):
+    question = Question("k", "?", ("a", "b", "c"), "b", "because")
+    [row] = QuizWidget("08", [question], progress).rows
+    choices, says = row.children[1:]
+    choices.value = "a"
+    assert "Not quite." in says.value
+    choices.value = "b"
+    assert "Right." in says.value and "because" in says.value
+    assert progress.read()["08"]["quiz"]["k"] == {"tries": 2, "right": True}
 
 
 @pytest.fixture
@@ -89,11 +198,12 @@ def test_the_state_folder_decides_where(tmp_path, monkeypatch):
 
 
 def test_the_first_prediction_counts(progress):
-    progress.predicted(OOM, "full", 0, False)
-    progress.predicted(OOM, "full", 1, True)
-    assert progress.prediction(OOM, "full") == 0
-    assert progress.read()[OOM]["predictions"]["full"]["right"] is False
-    assert progress.prediction(OOM, "other") is None
+    full, other = asked(OOM)[:2]
+    progress.predicted(OOM, full.key, full.choices[0], False)
+    progress.predicted(OOM, full.key, full.choices[1], True)
+    assert progress.prediction(OOM, full) == full.choices[0]
+    assert progress.read()[OOM]["predictions"][full.key]["right"] is False
+    assert progress.prediction(OOM, other) is None
 
 
 def test_a_right_quiz_answer_stays_right(progress):

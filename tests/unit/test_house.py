@@ -8,13 +8,13 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import tomllib
 
 from labkit import course
 from labkit.commands.new import named_in

@@ -130,6 +130,22 @@ def test_labs_that_drift_make_the_matrix_fail(monkeypatch, capsys, found):
     assert "≠" in capsys.readouterr().out
 
 
+def test_a_row_that_goes_wrong_loses_none_of_those_before(monkeypatch, capsys, tmp_path, found):
+    """Whatever it is: the table of hours of work is printed and written."""
+    entries = iter(found)
+
+    def run_row(row, labs, jobs):
+        if row.name == "26.1":
+            raise KeyError("engine")
+        return next(entries)
+
+    monkeypatch.setattr(matrix, "run", run_row)
+    page = tmp_path / "table.md"
+    with pytest.raises(KeyError):
+        matrix.main(options("--matrix", "20.10,26.1,host", "--table", str(page)), LABS)
+    assert "| good | ✓ | ✓ |" in page.read_text() and "good" in capsys.readouterr().out
+
+
 def on(tmp_path, program: str) -> matrix.Ready:
     """An engine whose `labkit run` is this program."""
     (tmp_path / "program").write_text(program)

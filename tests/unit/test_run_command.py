@@ -15,9 +15,9 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from rich.console import Console
 
 from labkit import workingcopy
-from labkit.commands import board, report, rerun, run, save
+from labkit.commands import board, common, report, rerun, run, save
 from labkit.engine import EngineFacts
-from labkit.errors import BadInput
+from labkit.errors import BadInput, LabError
 
 LAB = "00-start-here"
 
@@ -98,7 +98,7 @@ def test_an_interrupt_tells_what_was_done(monkeypatch, sent):
     # A shell's background jobs ignore SIGINT, and so would these tests there.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with board.Board(names, Console(file=io.StringIO())) as shown:
+        with board.Board(names, Console(file=io.StringIO())) as shown, common.interruptible():
             reports, interrupted = run.run_labs(names, shown, jobs=1, engine=None, saves=False)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -106,6 +106,37 @@ def test_an_interrupt_tells_what_was_done(monkeypatch, sent):
     found = report.as_dict(reports, FACTS, seconds=1, jobs=1, not_run=names[2:])
     assert not found["ok"] and found["not_run"] == [names[2]]
     assert report.as_text(found).endswith("1 of 2 labs pass, 1 not run in 1 s, 1 at a time.")
+
+
+def test_a_sweep_that_fails_loses_no_report(monkeypatch, capsys):
+    def sweep(engine):
+        raise LabError("The engine stopped answering.")
+
+    monkeypatch.setattr(run, "execute", lambda lab, **_: rerun.LabReport(lab))
+    monkeypatch.setattr(run, "sweep", sweep)
+    names = ["00-start-here", "08-out-of-memory"]
+    with board.Board(names, Console(file=io.StringIO())) as shown:
+        reports, interrupted = run.run_labs(names, shown, jobs=2, engine=None, saves=False)
+    assert [(one.lab, one.outcome) for one in reports] == [(name, "pass") for name in names] and not interrupted
+    assert "Not tidied up after 00-start-here: The engine stopped answering." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_goes_wrong_itself_is_one_report_among_others(monkeypatch, jobs):
+    """A fault of labkit's own in one lab: the others run, and all are told of."""
+
+    def execute(lab, **_):
+        if lab == "00-start-here":
+            raise KeyError("cells")
+        return rerun.LabReport(lab)
+
+    monkeypatch.setattr(run, "execute", execute)
+    monkeypatch.setattr(run, "sweep", lambda engine: None)
+    names = ["00-start-here", "08-out-of-memory"]
+    with board.Board(names, Console(file=io.StringIO())) as shown:
+        reports, _ = run.run_labs(names, shown, jobs=jobs, engine=None, saves=False)
+    assert [(one.lab, one.outcome) for one in reports] == [(names[0], "fail"), (names[1], "pass")]
+    assert "KeyError: 'cells'" in report.as_text(report.as_dict(reports, FACTS, seconds=1, jobs=jobs))
 
 
 FIGURE = """
@@ -133,10 +164,10 @@ def test_saving_twice_changes_figures_only(course):
 
 BUSY = """
 import time
-from labkit.course.busy import Busy
+from labkit.course.busy import Busy, say
 print("before")
-with Busy() as busy:
-    busy.say("counting")
+with Busy():
+    say("counting")
     time.sleep(2.8)
 print("after")
 """.strip()
@@ -237,7 +268,7 @@ def test_the_board_shows_each_lab(terminal):
         shown.start(LAB)
         shown.cells(LAB, [{"outcome": "passed"}, {"outcome": "failed"}])
         if terminal:
-            console.print(shown._table())
+            console.print(shown._rows)
         problem = {"cell": 2, "what": "drift"}
         shown.end(rerun.LabReport(LAB, "drift", 0, 3, 21, [problem]))
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())

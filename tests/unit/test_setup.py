@@ -35,8 +35,8 @@ def machine(tmp_path):
 
 
 def test_an_old_python_is_a_sentence(machine):
-    done = machine('[ "$1" = -V ] && echo Python 3.9.2; exit 1')
-    assert done.returncode == 1 and "Python 3.10 or newer; python3 is Python 3.9.2 here" in done.stderr
+    done = machine('[ "$1" = -V ] && echo Python 3.10.12; exit 1')
+    assert done.returncode == 1 and "Python 3.11 or newer; python3 is Python 3.10.12 here" in done.stderr
 
 
 def test_only_tests_ask_for_other_programs():

@@ -1,4 +1,4 @@
-"""Lab 05: predictions, exercises and quiz."""
+"""Lab 05: what its exercises ask of the engine."""
 
 from __future__ import annotations
 
@@ -6,71 +6,7 @@ from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import machine_namespaces, namespaces_of, running
 
-CONTENT = LabContent("05-container-history")
-
-CONTENT.prediction(
-    "chroot",
-    "A program runs behind chroot, as in 1979. What else does it no longer see, besides the machine's files?",
-    ("Other processes", "Other processes and the network", "Nothing else: everything but files is as before"),
-    2,
-    "chroot changes where paths begin. Processes, network, host name, memory and processor stay the machine's.",
-)
-CONTENT.prediction(
-    "walk",
-    "That program is root behind its chroot. Can it get out?",
-    ("No, that is what chroot is for", "Yes, with a few system calls", "Only with an exploit of a kernel bug"),
-    1,
-    "chroot moves the root directory but not the working directory: whoever is outside of the new root can walk up.",
-)
-CONTENT.prediction(
-    "group",
-    "A control group allows 20 processes. A program in it starts 60. What happens?",
-    ("The kernel kills the program", "fork fails for the surplus ones", "All 60 run, but slower"),
-    1,
-    "The pids controller refuses: fork returns an error. Memory above its limit is what ends in a kill, and processor time above it in waiting.",
-)
-CONTENT.prediction(
-    "lxc",
-    "An LXC system container and a Docker container serve the same web page. Which processes run in them?",
-    ("One in each", "An init with services in LXC's, only the web server in Docker's", "An init with services in both"),
-    1,
-    "LXC starts a system: init first, then what init starts. Docker starts one application, which is process 1 itself.",
-)
-CONTENT.ask(
-    "first",
-    "“Containers started in the early 2000s.” When did chroot appear?",
-    ("1979, in Unix V7", "2000, with FreeBSD 4", "2008, with cgroups"),
-    0,
-    "BSD had it in 1982. FreeBSD's jails of 2000 were built because chroot alone does not isolate.",
-)
-CONTENT.ask(
-    "which",
-    "Which of the two limits how much memory a process may use?",
-    ("A namespace", "A control group", "Both"),
-    1,
-    "Namespaces isolate what a process can see; control groups limit what it can use.",
-)
-CONTENT.ask(
-    "invent",
-    "What did Docker add to what LXC could already do?",
-    ("Isolation of processes", "Images, layers and registries, and one simple command", "Limits for memory"),
-    1,
-    "Docker did not invent containers: it made them portable and easy to use.",
-)
-CONTENT.ask(
-    "below",
-    "dockerd is stopped. What can still start a container?",
-    ("Nothing", "containerd (with ctr), and runc by itself", "Only Kubernetes"),
-    1,
-    "dockerd asks containerd, containerd asks runc, runc asks the kernel. Each can be asked directly.",
-)
-CONTENT.ask(
-    "term",
-    "“OS-level isolation, not virtualization.” What is the established term?",
-    ("OS-level virtualization", "Hardware virtualization", "Emulation"),
-    0,
-    "The kernel is shared, and each container gets a virtual instance of the system above it.",
-)
+CONTENT = LabContent.beside(__file__)
 
 
 @CONTENT.exercise(
@@ -148,7 +84,10 @@ def limits(on: Context) -> Outcome:
 
 
 def _wrong_limits(on: Context, container: str) -> list[str]:
-    read = lambda controller, *names: on.observer.cgroup_files(container, list(names), controller=controller)["files"]  # noqa: E731
+    def read(controller: str, *names: str) -> dict[str, str]:
+        found: dict[str, str] = on.observer.cgroup_files(container, list(names), controller=controller)["files"]
+        return found
+
     if on.facts.cgroup_version == 2:
         files = read("memory", "memory.max", "pids.max", "cpu.max")
         memory, pids = files.get("memory.max"), files.get("pids.max")

@@ -1,101 +1,17 @@
-"""Lab 07: predictions, exercises and quiz."""
+"""Lab 07: what its exercises ask of the engine."""
 
 from __future__ import annotations
 
 import time
 from datetime import datetime
+from typing import Any
 
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import containers
 from ...engine.faults import explained
 
-CONTENT = LabContent("07-container-lifetime")
-
-CONTENT.prediction(
-    "paused",
-    "A running container is paused. What does the engine say about it?",
-    ("Running=false, Paused=true", "Running=true, Paused=true", "Status=stopped"),
-    1,
-    "Its processes are frozen, not gone. The engine calls the state paused, and it still counts as running.",
-)
-CONTENT.prediction(
-    "life",
-    "A container's main process ends after one second. What is left?",
-    (
-        "Nothing: the container is gone",
-        "The container, exited, and it can be started again",
-        "Its other processes run on",
-    ),
-    1,
-    "The run is over, and every process in it. The container itself stays until somebody removes it.",
-)
-CONTENT.prediction(
-    "stop",
-    "The main process is `sh`, which starts your program and waits. How long does `docker stop` take?",
-    ("An instant: the shell passes the signal on", "Ten seconds, then the engine kills it", "For ever"),
-    1,
-    "The kernel hands process 1 no signal it has no handler for, and a shell doesn't pass it on. "
-    "After the grace period of ten seconds comes SIGKILL.",
-)
-CONTENT.prediction(
-    "zombies",
-    "Five orphans end in a container whose process 1 is `sleep`. What becomes of them?",
-    ("They vanish", "They stay in the process table as zombies", "The container is restarted"),
-    1,
-    "Orphans are handed to process 1, which should ask how they ended. `sleep` never asks. An init does.",
-)
-CONTENT.prediction(
-    "layer",
-    "A file was written inside a container. In which case is it lost?",
-    ("stop, then start", "restart", "remove, then create one of the same name"),
-    2,
-    "The writable layer belongs to the container object, not to its run: it goes when the container is removed.",
-)
-
-CONTENT.ask(
-    "code-125",
-    "`docker run` ends with 125. What happened inside the container?",
-    ("Its program failed", "Nothing: it never ran", "It ran out of memory"),
-    1,
-    "125 is docker's own: the engine refused before there was anything to run.",
-)
-CONTENT.ask(
-    "126-127",
-    "Which code says that the program does not exist in the image?",
-    ("125", "126", "127"),
-    2,
-    "127: not found. 126: found, but it can't be executed. Both as in a shell.",
-)
-CONTENT.ask(
-    "stopped",
-    "What does the engine call the state after `docker stop`?",
-    ("stopped", "exited", "removed"),
-    1,
-    "There is no state named stopped. The notes' word for it is `exited` in the API.",
-)
-CONTENT.ask(
-    "init",
-    "What does `--init` add?",
-    (
-        "A process 1 that passes signals on and clears away zombies",
-        "A restart policy",
-        "systemd, with services",
-    ),
-    0,
-    "A tiny program as process 1, with yours as its child: signals arrive, orphans are asked after.",
-)
-CONTENT.ask(
-    "backoff",
-    "Why does the engine wait longer before each further restart?",
-    (
-        "So that a container that fails at once doesn't keep the machine busy",
-        "Because its image is loaded anew",
-        "It only seems so",
-    ),
-    0,
-    "100 ms, doubled each time up to a minute; a run of ten seconds or more sets it back.",
-)
+CONTENT = LabContent.beside(__file__)
 
 
 @CONTENT.exercise(
@@ -183,7 +99,7 @@ def persistent(on: Context) -> Outcome:
     return passed("the engine has restarted it three times or more.")
 
 
-def _events(on: Context, container: dict) -> list[dict]:
+def _events(on: Context, container: dict[str, Any]) -> list[dict[str, Any]]:
     created = datetime.fromisoformat(container["Created"][:19] + "+00:00").timestamp()
     with explained(on.session.engine.endpoint):
         return list(on.docker.api.events(
@@ -192,9 +108,9 @@ def _events(on: Context, container: dict) -> list[dict]:
         ))  # fmt: skip
 
 
-def _signals(on: Context, container: dict) -> list[str]:
+def _signals(on: Context, container: dict[str, Any]) -> list[str]:
     return [row["Actor"]["Attributes"].get("signal", "") for row in _events(on, container) if row["Action"] == "kill"]
 
 
-def _count(on: Context, container: dict, action: str) -> int:
+def _count(on: Context, container: dict[str, Any], action: str) -> int:
     return sum(row["Action"] == action for row in _events(on, container))

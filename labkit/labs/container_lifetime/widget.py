@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipywidgets as w
 
 from ...course.context import Context
-from ...course.widget_base import FigureView, LabWidget, button, words
+from ...course.widget_base import FigureView, LabWidget, button, told, words
 from ...errors import LabError
 from ...units import show_time
 from .figures import state_machine, timeline
@@ -49,15 +49,14 @@ class LifeWidget(LabWidget):
         for one in self.buttons.values():
             one.disabled = True
         try:
-            moment = self._life.press(action)
-            flags = f"Running={str(moment.running).lower()}, Paused={str(moment.paused).lower()}"
-            code = f", ExitCode={moment.exit_code}" if moment.status == "exited" else ""
-            self.says.value = words(
-                f"{action}: {show_time(moment.took)}. The engine says: {moment.status} ({flags}{code})."
-            )
-            self._show(moment.status)
-        except LabError as fault:
-            self.says.value = words(str(fault), "bad")
+            with told(self.says):
+                moment = self._life.press(action)
+                flags = f"Running={str(moment.running).lower()}, Paused={str(moment.paused).lower()}"
+                code = f", ExitCode={moment.exit_code}" if moment.status == "exited" else ""
+                self.says.value = words(
+                    f"{action}: {show_time(moment.took)}. The engine says: {moment.status} ({flags}{code})."
+                )
+        finally:
             self._show(self._status())
 
     def _status(self) -> str:

@@ -1,8 +1,9 @@
-"""Lab 01: predictions, exercises and quiz."""
+"""Lab 01: what its exercises ask of the engine."""
 
 from __future__ import annotations
 
 from docker.errors import NotFound
+from docker.models.images import Image
 
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
@@ -11,84 +12,7 @@ from ...engine.faults import explained
 from ..images_and_registries import registry as registries
 from . import pipeline
 
-CONTENT = LabContent("01-devops-and-delivery")
-
-CONTENT.prediction(
-    "broken",
-    "A test fails. How far does the change get?",
-    (
-        "To staging, where people look at it",
-        "Nowhere: nothing is pushed to the registry",
-        "To production, with a warning",
-    ),
-    1,
-    "The test stage stands before the push. What fails there never becomes an artifact that anybody could deploy.",
-)
-CONTENT.prediction(
-    "rebuild",
-    "The same source is built a second time. Is the result the artifact that was tested?",
-    ("Yes: same source, same digest", "No: another digest", "Yes, if the Dockerfile pins its base"),
-    1,
-    "Time stamps differ, so the digest does. What was tested is one digest; promoting means moving that one.",
-)
-CONTENT.prediction(
-    "hops",
-    "The same checkout as a monolith, in layers and as microservices. Which answers fastest?",
-    ("The monolith", "The microservices: they share the work", "All the same: it is the same code"),
-    0,
-    "A function call costs a fraction of a microsecond, an HTTP request a good part of a millisecond.",
-)
-CONTENT.prediction(
-    "blast",
-    "In the microservices, the cart is stopped. Which endpoints still answer?",
-    ("None", "Only the catalogue", "The catalogue and the checkout"),
-    1,
-    "The checkout needs the cart. A service is only as available as everything it asks.",
-)
-
-CONTENT.ask(
-    "ci-cd",
-    "What is the difference between continuous delivery and continuous deployment?",
-    (
-        "Delivery is for images, deployment for packages",
-        "With delivery a person decides on the release; with deployment it happens by itself",
-        "There is none",
-    ),
-    1,
-    "Both keep the software releasable at any time. The gate is a person, or it is not.",
-)
-CONTENT.ask(
-    "artifact",
-    "What is the artifact in this lab's pipeline?",
-    ("The source's digest", "The image, known by its digest", "The container in staging"),
-    1,
-    "It is made once, tested, stored, and used later: in staging and in production.",
-)
-CONTENT.ask(
-    "ci",
-    "Which stages are continuous integration?",
-    ("Build and test", "Staging and smoke test", "Gate and production"),
-    0,
-    "CI checks that the merged code works. What comes after sends it to the users.",
-)
-CONTENT.ask(
-    "staging",
-    "What makes staging worth having?",
-    (
-        "It is faster than production",
-        "It is as similar to production as can be, and runs the very same digest",
-        "It has no users, so tests are not needed",
-    ),
-    1,
-    "The last check says something about production only if both run the same thing in the same way.",
-)
-CONTENT.ask(
-    "micro",
-    "What did the microservices cost, in what you measured?",
-    ("More HTTP requests, so more time for each answer", "Larger blast radius", "More to rebuild for one change"),
-    0,
-    "They pay with requests over the network for smaller rebuilds, smaller blast radius and scaling one by one.",
-)
+CONTENT = LabContent.beside(__file__)
 
 
 def _digests(on: Context) -> dict[str, str]:
@@ -163,7 +87,7 @@ def _tested(on: Context, image: str) -> tuple[str, bool]:
     return version.partition("=")[2].strip(" \"'"), end.startswith("FAILED")
 
 
-def _pushed(on: Context, image) -> bool:
+def _pushed(on: Context, image: Image) -> bool:
     """Whether an image has a digest in this session's registry."""
     address = registries.start(on).address
     return any(name.startswith(address + "/") for name in image.attrs.get("RepoDigests") or [])

@@ -1,4 +1,4 @@
-"""Lab 06: predictions, exercises and quiz."""
+"""Lab 06: what its exercises ask of the engine."""
 
 from __future__ import annotations
 
@@ -8,92 +8,7 @@ from ...course.state import containers
 from ...engine.faults import explained
 from ...units import MIB
 
-CONTENT = LabContent("06-engine-architecture")
-
-CONTENT.prediction(
-    "parent",
-    "A container runs `sleep`. Whose child is that process on the engine's machine?",
-    ("dockerd's", "containerd's", "a shim's", "runc's"),
-    2,
-    "One shim for each container. runc made the process and was gone before you could look.",
-)
-CONTENT.prediction(
-    "requests",
-    "`docker run --rm IMAGE true`: what does the `docker` command itself do?",
-    (
-        "It makes namespaces and starts the program",
-        "It sends a handful of HTTP requests and waits",
-        "It starts runc, which does the rest",
-    ),
-    1,
-    "Create, attach, wait, start: all of it HTTP. The client runs nothing itself.",
-)
-CONTENT.prediction(
-    "time",
-    "A `docker run` of `true` takes some hundred milliseconds. How much of that is the program itself?",
-    ("Nearly all of it", "About half", "A few thousandths"),
-    2,
-    "The program is there for about a millisecond. The rest is preparing its surroundings, and clearing them away.",
-)
-CONTENT.prediction(
-    "dockerd",
-    "dockerd's setting live-restore is on, and dockerd is stopped while a container runs. What becomes of the container?",
-    ("It stops too", "It goes on, but what it prints meanwhile is lost", "It goes on, and nothing is lost"),
-    2,
-    "The shim is its parent and holds its output. dockerd finds it again when it comes back. "
-    "(Lost is only what a container says that ends before then. Without the setting it would have stopped too.)",
-)
-CONTENT.prediction(
-    "group",
-    "An ordinary user is in the docker group, and nothing else. Can that user read a file that only root may read?",
-    ("No", "Yes, through a container"),
-    1,
-    "Whoever may talk to dockerd may mount the machine's root directory into a container and be root there.",
-)
-
-CONTENT.ask(
-    "delegates",
-    "Which part creates namespaces and applies cgroups?",
-    ("dockerd", "containerd", "runc"),
-    2,
-    "runc does it by asking the kernel, then starts the program and exits.",
-)
-CONTENT.ask(
-    "api",
-    "The notes call the Docker API one of three ways to reach dockerd. What is it really?",
-    ("A third kind of socket", "What is spoken over the Unix socket and over TCP alike", "A program beside dockerd"),
-    1,
-    "The API runs over the sockets. Clients and tools all speak it.",
-)
-CONTENT.ask(
-    "shim",
-    "What is the shim for?",
-    (
-        "It downloads images",
-        "It is the container's parent, so the daemons can go and come back",
-        "It checks certificates",
-    ),
-    1,
-    "It holds the container's input and output and keeps its exit status until somebody asks.",
-)
-CONTENT.ask(
-    "old",
-    "What was different before Docker 1.11?",
-    (
-        "There were no images",
-        "The daemon did everything itself and was the parent of every container",
-        "containerd ran without dockerd",
-    ),
-    1,
-    "If the daemon ended, its containers ended with it. containerd and runc came with 1.11, in April 2016.",
-)
-CONTENT.ask(
-    "socket",
-    "What protects /var/run/docker.sock?",
-    ("A password", "File permissions: owner root, group docker", "TLS"),
-    1,
-    "Nothing but the file's mode. So membership in the docker group equals root.",
-)
+CONTENT = LabContent.beside(__file__)
 
 
 @CONTENT.exercise(

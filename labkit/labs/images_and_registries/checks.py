@@ -1,4 +1,4 @@
-"""Lab 03: predictions, exercises and quiz."""
+"""Lab 03: what its exercises ask of the engine."""
 
 from __future__ import annotations
 
@@ -12,91 +12,7 @@ from ...errors import LabError
 from ...images import BUSYBOX
 from . import registry as registries
 
-CONTENT = LabContent("03-images-and-registries")
-
-CONTENT.prediction(
-    "layers",
-    "The Dockerfile above has seven instructions. How many layers will the image have?",
-    ("Seven: one for each instruction", "Four: the base, and each step that changed files", "One: all in one file"),
-    1,
-    "Only what works on the file system makes a layer. ENV, LABEL and CMD go into the configuration.",
-)
-CONTENT.prediction(
-    "writable",
-    "Two containers run from one image. The first deletes `/app/app.sh`. What does the second see?",
-    ("The file is gone there, too", "The file as it was", "An error: the image is damaged"),
-    1,
-    "The image is read-only. The deletion is a mark in the first container's own writable layer, and nowhere else.",
-)
-CONTENT.prediction(
-    "cache",
-    "Steps: ENV, COPY packages.txt, COPY app.sh, RUN install, CMD. Only `app.sh` changes. What is built again?",
-    ("COPY app.sh alone", "COPY app.sh and the installation after it", "Everything"),
-    1,
-    "Each step stands on the one before. Once one differs, no later result can be trusted, the slow installation included. "
-    "(CMD is only an entry in the configuration.)",
-)
-CONTENT.prediction(
-    "times",
-    "`RUN echo hello > /hello.txt` is built twice without the cache, a second apart. Is it the same layer?",
-    ("Yes: the content is the same", "No: the layer's hash differs", "Only on the same machine"),
-    1,
-    "A layer is a tar archive, and a tar holds time stamps. Same bytes in the file, other time, other hash.",
-)
-CONTENT.prediction(
-    "push",
-    "Version 2 differs from version 1 in the app's own code. What does pushing version 2 send?",
-    ("The whole image once more", "Only the blobs that the registry lacks", "A list of changed lines"),
-    1,
-    "Blobs are named by their digest. The engine asks for each: have you got this one?",
-)
-CONTENT.prediction(
-    "platform",
-    "One tag stands for an image for amd64 and one for arm64. You force the one that is not this machine's. What happens?",
-    ("It runs, only slower", "It runs: containers run anywhere", "The kernel refuses to execute it"),
-    2,
-    "Machine code is for one kind of processor. Without an emulator the kernel answers: exec format error.",
-)
-
-CONTENT.ask(
-    "three-names",
-    "A layer was compressed before it was pushed. Which of its names changed?",
-    ("Its diffID", "Its digest", "Both"),
-    1,
-    "The digest names the blob as it is stored or sent. The diffID names the tar inside, and stays.",
-)
-CONTENT.ask(
-    "tag",
-    "What does the tag `1` guarantee?",
-    (
-        "Always the same image",
-        "Nothing: whoever may push can move it. A digest is what stays",
-        "The first image that was ever pushed",
-    ),
-    1,
-    "A tag is a label on a digest, and labels can be moved.",
-)
-CONTENT.ask(
-    "manifest",
-    "An image for two platforms: which document lists the platforms?",
-    ("The manifest", "The index (manifest list)", "The configuration"),
-    1,
-    "A manifest describes one platform's configuration and layers. The index points to several manifests.",
-)
-CONTENT.ask(
-    "container",
-    "Is a container always a running instance of an image?",
-    ("Yes", "No: it may also be created, paused, exited or dead", "Only with --rm"),
-    1,
-    "A container is there from creation to removal, with its writable layer, running or not.",
-)
-CONTENT.ask(
-    "copy-up",
-    "A container changes one byte in a file of 1 GiB from its image. How much does its writable layer grow?",
-    ("One byte", "One block of 4 KiB", "About 1 GiB"),
-    2,
-    "With overlay file systems the whole file is copied up before the first write.",
-)
+CONTENT = LabContent.beside(__file__)
 
 
 @CONTENT.exercise(

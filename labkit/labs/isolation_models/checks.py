@@ -1,4 +1,4 @@
-"""Lab 02: predictions, exercises and quiz."""
+"""Lab 02: what its exercises ask of the engine."""
 
 from __future__ import annotations
 
@@ -7,71 +7,7 @@ from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import machine_namespaces, namespaces_of, running
 from .visibility import NAMESPACES
 
-CONTENT = LabContent("02-isolation-models")
-
-CONTENT.prediction(
-    "kernel",
-    "Each time a kernel starts, it makes a new boot id. The same script asks for it: as a plain process, in a container, in a virtual machine. How many different answers?",
-    ("One", "Two: the virtual machine has its own", "Three"),
-    1,
-    "A container shares the machine's kernel; only the virtual machine boots one of its own.",
-)
-CONTENT.prediction(
-    "share",
-    "A container is started with `--pid=host --network=host`. Which of mnt, uts, ipc, pid and net are still its own?",
-    ("None: host means no isolation", "mnt, uts and ipc", "All of them"),
-    1,
-    "Each namespace is a choice of its own. The two flags give up two of them.",
-)
-CONTENT.prediction(
-    "start",
-    "Starting something that ends at once: by what factor is `docker run` slower than a plain process?",
-    ("About 2", "About 10", "More than 100"),
-    2,
-    "A millisecond against a few hundred: client, daemon, containerd, shim, runc and the network all have a part in it. Lab 06 takes it apart.",
-)
-CONTENT.prediction(
-    "speed",
-    "Once it runs: how much slower does a container calculate than a plain process?",
-    ("Not measurably", "About 20 %", "About half as fast"),
-    0,
-    "Its instructions run on the same processor under the same kernel; nothing stands between. System calls pass a filter (seccomp).",
-)
-CONTENT.ask(
-    "os",
-    "“Containers share the same OS.” What exactly do they share?",
-    ("The kernel; files and libraries come from the image", "Everything, /etc included", "Nothing"),
-    0,
-    "`uname -r` is the machine's, `/etc/os-release` the image's.",
-)
-CONTENT.ask(
-    "own",
-    "Which isolates best against a kernel bug?",
-    ("A container with all namespaces", "A virtual machine", "A plain process of another user"),
-    1,
-    "A container's neighbours use the same kernel. A virtual machine brings its own, behind the hypervisor's much smaller surface.",
-)
-CONTENT.ask(
-    "double",
-    "A container in a virtual machine is started with `--pid=host`. Whose processes does it see?",
-    ("The physical machine's", "The virtual machine's", "Only its own"),
-    1,
-    "“host” is the machine of its engine, and that is the virtual one: double isolation.",
-)
-CONTENT.ask(
-    "numbers",
-    "A container's and a virtual machine's pid namespace show the same number 4026531836. Are they the same namespace?",
-    ("Yes", "No: the number names a namespace within one kernel"),
-    1,
-    "Each kernel numbers its first namespaces alike. Compare boot ids first.",
-)
-CONTENT.ask(
-    "slow",
-    "“A VM slightly reduces performance.” When is that wrong?",
-    ("Never", "For work with much input and output, or where the processor is emulated", "Only on Mondays"),
-    1,
-    "Published: 1–2 % for tuned Linpack, but about 45 % fewer random disk accesses a second. Emulated, a program is slower by an order.",
-)
+CONTENT = LabContent.beside(__file__)
 
 
 @CONTENT.exercise(

@@ -52,7 +52,7 @@ class Sandbox(Benchmark):
         )
 
 
-def gvisor(on: Context, budget: float = 30.0, *, n: int = 10, progress=None) -> Sandbox:
+def gvisor(on: Context, budget: float = 30.0, *, n: int = 10) -> Sandbox:
     """Run the same bundle with runc and with gVisor.
 
     Method: start is timed from asking until the end of ``true`` is known, no network set up, warm. A system
@@ -84,10 +84,8 @@ def gvisor(on: Context, budget: float = 30.0, *, n: int = 10, progress=None) -> 
         return timed(functools.partial(_inside, on, tool), copy) / often / 2 * 1e6
 
     _command(on, "true")
-    starts, _, stopped = measure(_subjects(start, n, emulated), budget / 2, progress=progress)
-    calls, _, halted = (
-        ([], 0, True) if stopped else measure(_subjects(call, -(-n // 2), emulated), budget / 2, progress=progress)
-    )
+    starts, _, stopped = measure(_subjects(start, n, emulated), budget / 2)
+    calls, _, halted = ([], 0, True) if stopped else measure(_subjects(call, -(-n // 2), emulated), budget / 2)
     method = (
         "One bundle, run in the workshop: start from asking until the end of `true` is known; call: dd copies single bytes, "
         "two system calls each, timed inside. gVisor on ptrace, neither with a seccomp filter. Warm, in turn."

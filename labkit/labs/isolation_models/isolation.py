@@ -25,8 +25,6 @@ from ...engine.faults import explained
 from ...errors import BadInput, LabError
 from ...units import MIB, show_size, size
 
-Progress = Callable[[float, str], None]
-
 PLAIN, RUNC, DOCKER, VM = "plain process", "runc alone", "docker run", "virtual machine"
 
 _numbers = itertools.count(1)
@@ -80,7 +78,7 @@ def _vm_once(on: Context) -> float:
         return vm.boot_seconds
 
 
-def start_latency(on: Context, budget: float = 30.0, *, n: int = 10, progress: Progress | None = None) -> Benchmark:
+def start_latency(on: Context, budget: float = 30.0, *, n: int = 10) -> Benchmark:
     """How long it takes to start something that ends at once.
 
     Method: timed is from asking until the end of ``true`` is known. Plain process: posix_spawn and
@@ -101,7 +99,7 @@ def start_latency(on: Context, budget: float = 30.0, *, n: int = 10, progress: P
             Subject(DOCKER, "container", lambda: _docker_once(on, image, network), n=n, emulated=emulated),
             Subject(VM, "virtual machine", lambda: _vm_once(on), n=max(1, n // 2), emulated=accelerator() == "tcg"),
         ]  # fmt: skip
-        series, seconds, interrupted = measure(subjects, budget, progress=progress)
+        series, seconds, interrupted = measure(subjects, budget)
     method = (
         "From asking until the end of `true` is known; docker run over the API on a bridge network, without the "
         "removal; VM from starting QEMU to its first program's first line. Warm, in turn."
@@ -143,7 +141,7 @@ def _share_of(on: Context, container: Container) -> float:
     return sum(on.observer.call("memory_of", pids=pids).values()) / MIB
 
 
-def memory(on: Context, budget: float = 20.0, *, n: int = 3, progress: Progress | None = None) -> Benchmark:
+def memory(on: Context, budget: float = 20.0, *, n: int = 3) -> Benchmark:
     """How much memory one idle instance takes.
 
     Method: an instance that only sleeps is started; its proportional set size (pages, shared ones
@@ -176,7 +174,7 @@ def memory(on: Context, budget: float = 20.0, *, n: int = 3, progress: Progress 
         Subject(VM, "virtual machine", machine, n=n, emulated=accelerator() == "tcg", warm=False),
     ]
     with explained(on.session.engine.endpoint):
-        series, seconds, interrupted = measure(subjects, budget, progress=progress)
+        series, seconds, interrupted = measure(subjects, budget)
     method = (
         "Proportional set size of one idle instance: the process; the process and its shim; the QEMU process with a "
         "guest of 96 MiB. The kernel's own memory is not in it."
@@ -186,9 +184,7 @@ def memory(on: Context, budget: float = 20.0, *, n: int = 3, progress: Progress 
                      note=note, clear_order=True)  # fmt: skip
 
 
-def density(
-    on: Context, budget: float = 30.0, *, space: str | int = "256m", most: int = 12, progress: Progress | None = None
-) -> Benchmark:
+def density(on: Context, budget: float = 30.0, *, space: str | int = "256m", most: int = 12) -> Benchmark:
     """How many idle instances fit into an amount of memory.
 
     Method: instances are started one after the other and their shares of memory added up, as in
@@ -226,8 +222,7 @@ def density(
                 if found[0] * MIB > room:
                     raise BadInput(f"One {label} takes {show_size(int(found[0] * MIB))}: more than the {show_size(room)} there are.",
                                    next_step=f"Ask for space='{round(found[0] * 2) + 1}m'.")  # fmt: skip
-                if progress:
-                    progress((len(shares) - 1 + len(found) / wanted) / 3, f"{label}: {len(found)} started")
+                on.say(f"{label}: {len(found)} started", (len(shares) - 1 + len(found) / wanted) / 3)
 
     def container(stack: contextlib.ExitStack) -> float:
         return _share_of(on, stack.enter_context(on.container(on.image(), ["sleep", "600"], network_mode="none")))

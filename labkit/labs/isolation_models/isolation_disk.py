@@ -24,7 +24,7 @@ from ...errors import LabError
 from ...observe.workshop import DEBIAN_ARCH, tools
 from ...paths import cache_dir
 from ...units import MIB
-from .isolation import VM, Progress, density, memory, start_latency
+from .isolation import VM, density, memory, start_latency
 from .isolation_work import cpu, network, shell_in, system_calls, timed
 
 #: The reader and the C library that it is linked with.
@@ -66,9 +66,7 @@ def _places(on: Context, mib: int, **machine) -> Iterator[dict[str, tuple[str, C
         }
 
 
-def disk(
-    on: Context, budget: float = 30.0, *, n: int = 3, size_mib: int = 96, progress: Progress | None = None
-) -> Benchmark:
+def disk(on: Context, budget: float = 30.0, *, n: int = 3, size_mib: int = 96) -> Benchmark:
     """Writing a file, forced to the disk.
 
     Method: ``dd`` writes 96 MiB and waits until they are on the disk (fsync). Container: into its
@@ -83,16 +81,14 @@ def disk(
             Subject(label, model, lambda run=run, path=path: size_mib / timed(run, write % path), n=n, emulated=emulated)
             for label, (model, run, path, emulated) in places.items()
         ]  # fmt: skip
-        series, seconds, interrupted = measure(subjects, budget, progress=progress)
+        series, seconds, interrupted = measure(subjects, budget)
     method = f"dd writes {size_mib} MiB and waits for the disk (fsync); timed inside, start to end. Warm, in turn."
     return Benchmark(
         on.facts, "disk", "Writing to disk", "MiB/s", method, series, budget, seconds, interrupted, less_is_better=False
     )  # fmt: skip
 
 
-def random_read(
-    on: Context, budget: float = 30.0, *, n: int = 5, size_mib: int = 48, progress: Progress | None = None
-) -> Benchmark:
+def random_read(on: Context, budget: float = 30.0, *, n: int = 5, size_mib: int = 48) -> Benchmark:
     """Reading 4 KiB from random places of a file.
 
     Method: ``ioping`` reads 400 times (emulated: 100), one after the other, past the page cache (O_DIRECT), from
@@ -115,7 +111,7 @@ def random_read(
                     emulated=emulated)
             for label, (model, run, path, emulated) in places.items()
         ]  # fmt: skip
-        series, seconds, interrupted = measure(subjects, budget, progress=progress)
+        series, seconds, interrupted = measure(subjects, budget)
     method = (
         "ioping reads 4 KiB at random places, one after the other, past the page cache; timed inside. Warm, in turn."
     )

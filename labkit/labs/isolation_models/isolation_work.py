@@ -19,7 +19,7 @@ from ...course.context import Context
 from ...engine.embedded.small import accelerator, borrowed
 from ...engine.faults import explained
 from ...errors import LabError
-from .isolation import VM, Progress, bridge
+from .isolation import VM, bridge
 
 # Timed where it runs, by the clock of that kernel: getting there costs more than the work itself, and
 # varies more. The clock ticks 100 times a second, so the work takes some tenths of one.
@@ -51,7 +51,6 @@ def _three_places(
     value: Callable[[float], float],
     *,
     n: int,
-    progress: Progress | None,
     more: dict[str, dict] | None = None,
 ) -> Benchmark:
     """The same script as a plain process, in a container and in a virtual machine.
@@ -72,7 +71,7 @@ def _three_places(
             box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], network_mode="none", **options))
             places.append(subject(label, "container", functools.partial(shell_in, box), on.facts.emulated))
         places.append(subject(VM, "virtual machine", functools.partial(vm.run, timeout=120), vm.emulated))
-        series, seconds, interrupted = measure(places, benchmark.budget, progress=progress)
+        series, seconds, interrupted = measure(places, benchmark.budget)
     return dataclasses.replace(benchmark, series=series, seconds=seconds, interrupted=interrupted)
 
 
@@ -85,7 +84,7 @@ def shell_in(box: Container, script: str) -> str:
     return box.exec_run(["sh", "-c", script]).output.decode()
 
 
-def cpu(on: Context, budget: float = 20.0, *, n: int = 5, progress: Progress | None = None) -> Benchmark:
+def cpu(on: Context, budget: float = 20.0, *, n: int = 5) -> Benchmark:
     """The same calculation in each model.
 
     Method: busybox awk adds numbers, 800,000 of them (an eighth where the processor is
@@ -97,10 +96,10 @@ def cpu(on: Context, budget: float = 20.0, *, n: int = 5, progress: Progress | N
         "busybox awk adds 800,000 numbers (an eighth of it where emulated); timed inside, start to end. Warm, in turn."
     )
     empty = Benchmark(on.facts, "cpu", "Time for one addition", "ns", method, [], check_budget(budget), 0.0)
-    return _three_places(on, empty, script, 800_000, lambda s: s * 1e9, n=n, progress=progress)
+    return _three_places(on, empty, script, 800_000, lambda s: s * 1e9, n=n)
 
 
-def system_calls(on: Context, budget: float = 20.0, *, n: int = 5, progress: Progress | None = None) -> Benchmark:
+def system_calls(on: Context, budget: float = 20.0, *, n: int = 5) -> Benchmark:
     """What one system call costs in each model.
 
     Method: ``dd`` copies 400,000 single bytes (an eighth where the processor is emulated) from /dev/zero
@@ -115,7 +114,7 @@ def system_calls(on: Context, budget: float = 20.0, *, n: int = 5, progress: Pro
     )
     empty = Benchmark(on.facts, "system-calls", "Time per system call", "µs", method, [], check_budget(budget), 0.0)
     more = {"container, no filter": {"security_opt": ["seccomp=unconfined"]}}
-    return _three_places(on, empty, script, 400_000, lambda s: s / 2 * 1e6, n=n, progress=progress, more=more)
+    return _three_places(on, empty, script, 400_000, lambda s: s / 2 * 1e6, n=n, more=more)
 
 
 def _pings(text: str) -> list[float]:
@@ -128,7 +127,7 @@ def _pings(text: str) -> list[float]:
     ]
 
 
-def network(on: Context, budget: float = 20.0, *, n: int = 20, progress: Progress | None = None) -> Benchmark:
+def network(on: Context, budget: float = 20.0, *, n: int = 20) -> Benchmark:
     """A round trip from each model to its nearest neighbour.
 
     Method: busybox ping, 56 bytes. Plain process: over the loopback interface. Container: to another
@@ -160,8 +159,7 @@ def network(on: Context, budget: float = 20.0, *, n: int = 20, progress: Progres
               ("virtual machine to its gateway", "virtual machine", machine, there)]  # fmt: skip
     try:
         for label, model, pinged, emulated in places:
-            if progress:
-                progress(len(rows) / 3, label)
+            on.say(label, len(rows) / 3)
             text = pinged()
             values = _pings(text)[1:]
             if not values:

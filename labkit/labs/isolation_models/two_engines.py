@@ -57,7 +57,7 @@ def _once(on: Context, image: str) -> float:
         remove_container(container)
 
 
-def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5, progress=None) -> TwoEngines:
+def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5) -> TwoEngines:
     """Run the same container on both engines and compare.
 
     Method: timed is create, start and wait of ``true`` over the API, without a network; warm,
@@ -69,7 +69,6 @@ def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5
         other: a lab on an owned engine, such as ``lab.own()``, or its context.
         budget: seconds.
         n: rounds.
-        progress: as for :func:`labkit.course.benchmark.measure`.
 
     Raises:
         BadInput: the other engine isn't one in a virtual machine of the lab's own.
@@ -93,7 +92,7 @@ def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5
             )
         )
     with explained(other.session.engine.endpoint):
-        series, seconds, interrupted = measure(subjects, budget, progress=progress)
+        series, seconds, interrupted = measure(subjects, budget)
         with other.container(other.image(), ["sh", "-c", _LOOK], **_ALL_SHARED) as container:
             container.wait(timeout=60)
             boot, kernel, *_ = container.logs().decode().split()

@@ -6,6 +6,7 @@ import threading
 
 import ipywidgets as w
 
+from ...course.busy import listening
 from ...course.context import Context
 from ...course.widget_base import FigureView, LabWidget, button, words
 from . import isolation_disk, visibility
@@ -84,8 +85,8 @@ class StopwatchWidget(LabWidget):
         self.says.value = words("Getting ready …", "note")
         self.beside(self._run, self.start, self.says)
 
-    def _progress(self, share: float, text: str) -> None:
-        self.bar.value = share
+    def _hear(self, text: str, share: float | None = None) -> None:
+        self.bar.value = self.bar.value if share is None else share
         self.says.value = words(text, "note")
         if self._stopped.is_set():
             raise KeyboardInterrupt
@@ -93,7 +94,8 @@ class StopwatchWidget(LabWidget):
     def _run(self) -> None:
         try:
             name = self.which.value
-            result = isolation_disk.BENCHMARKS[name](self._on, self.budget.value, progress=self._progress)
+            with listening(self._hear):
+                result = isolation_disk.BENCHMARKS[name](self._on, self.budget.value)
             self.bar.value = 1
             self.picture.show(result.plot("ecdf" if name == "start-latency" else "plot"))
             self.says.value = words(result.facts())

@@ -1,4 +1,4 @@
-"""Lab 08: predictions, exercises and quiz."""
+"""Lab 08: what its exercises ask of the engine."""
 
 from __future__ import annotations
 
@@ -9,96 +9,7 @@ from ...engine.faults import explained
 from ...units import MIB
 from . import oom_cases
 
-CONTENT = LabContent("08-out-of-memory")
-
-CONTENT.prediction(
-    "full",
-    "A process keeps growing inside a limit of 32 MiB, on a machine with plenty of free memory. "
-    "What happens at 32 MiB?",
-    (
-        "Its next allocation fails and the program can react",
-        "The kernel kills a process in the container",
-        "The machine slows down until everything is full",
-    ),
-    1,
-    "The limit is the cgroup's, so the cgroup runs out of memory while the machine is nearly idle. "
-    "Linux hands out memory when it is touched, so no allocation is left that could fail: the OOM killer ends it.",
-)
-CONTENT.prediction(
-    "child",
-    "Now a child of the main process grows. What becomes of the container when the child is killed?",
-    (
-        "It ends at once with exit code 137",
-        "It goes on, and ends when its main process ends",
-        "The engine restarts it",
-    ),
-    1,
-    "A container lives as long as its main process. The kernel chose the child, the biggest one; process 1 lives on.",
-)
-CONTENT.prediction(
-    "code",
-    "A container ended with exit code 137. What do you know for sure?",
-    (
-        "It ran out of memory",
-        "Its main process got SIGKILL, from whomever",
-        "It used 137 MiB",
-    ),
-    1,
-    "137 is 128 + 9, and 9 is SIGKILL. `docker kill` sends it just as well as the OOM killer does.",
-)
-CONTENT.prediction(
-    "parent",
-    "Three containers have no limit of their own, but share a parent with one. "
-    "`greedy` fills it; `small` was offered to the killer with a high `--oom-score-adj`. Who is killed?",
-    ("greedy, it is the biggest", "small, it was offered", "all three, the limit is theirs together"),
-    1,
-    "The kernel compares scores: memory in use plus the adjustment. "
-    "800 of 1000 adds four fifths of the limit to small's score.",
-)
-
-CONTENT.ask(
-    "flag",
-    "A container's State.OOMKilled is true and its exit code is 0. Is that possible?",
-    (
-        "No, a killed container has exit code 137",
-        "Yes: a child was killed, the main process ended well",
-        "Only on cgroup v1",
-    ),
-    1,
-    "The flag says that a process in the container was killed since its last start, not which one.",
-)
-CONTENT.ask(
-    "swap",
-    "What does `--memory 64m --memory-swap 64m` mean?",
-    ("64 MiB of memory and 64 MiB of swap", "64 MiB of memory and no swap", "128 MiB of memory"),
-    1,
-    "--memory-swap is the sum of both. The same number for both leaves nothing for swap.",
-)
-CONTENT.ask(
-    "trust",
-    "Flag, exit code, event, cgroup counter, kernel log: two of them disagree. Which one decides?",
-    ("State.OOMKilled", "The exit code", "The cgroup's oom_kill counter"),
-    2,
-    "The kernel itself counts there. The engine's flag has been wrong on some versions, and 137 has many senders.",
-)
-CONTENT.ask(
-    "stats",
-    "Why can a container be OOM-killed while `docker stats` never showed it near its limit?",
-    (
-        "docker stats leaves out the page cache",
-        "docker stats looks once a second; a process can grow and die in between",
-        "docker stats shows the machine's memory",
-    ),
-    1,
-    "One look a second: a run of a few hundred milliseconds may get none at all.",
-)
-CONTENT.ask(
-    "inspect",
-    "`docker inspect busybox -f '{{.State.OOMKilled}}'` — what must busybox be for this to work?",
-    ("An image", "A container", "Either"),
-    1,
-    "Only a container has a State; an image is a template and never ran.",
-)
+CONTENT = LabContent.beside(__file__)
 
 
 @CONTENT.exercise(

@@ -1,4 +1,4 @@
-"""Lab 00: predictions, exercises and quiz."""
+"""Lab 00: what its exercises ask of the engine."""
 
 from __future__ import annotations
 
@@ -6,51 +6,7 @@ from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import containers
 
-CONTENT = LabContent("00-start-here")
-
-CONTENT.prediction(
-    "clients",
-    "The same container is started by the Python SDK, by the docker command, and by plain HTTP requests. Who runs it?",
-    ("Each client runs it itself", "The engine, whoever asks", "The docker command, the other two call it"),
-    1,
-    "All three only send HTTP requests to the same engine. No client ever runs a container.",
-)
-CONTENT.prediction(
-    "speed",
-    "Which client is done first, when each has the engine run the same container?",
-    ("The docker command by far", "Plain HTTP by far", "They hardly differ"),
-    2,
-    "The engine does the work, and it is the same work. The command also has to start a process of its own.",
-)
-CONTENT.ask(
-    "talk",
-    "What does `docker run` do?",
-    (
-        "It starts a container itself",
-        "It sends requests to the engine, which starts the container",
-        "It starts a virtual machine",
-    ),
-    1,
-    "The command line is a client: lab 06 shows each of its requests.",
-)
-CONTENT.ask(
-    "touch",
-    "Your engine also runs containers that aren't the lab's. What does a lab do with them?",
-    (
-        "It stops them, to measure well",
-        "Nothing: it touches only what carries its own label",
-        "It removes the stopped ones",
-    ),
-    1,
-    "Whatever a lab makes carries the labels labkit.lab and labkit.session, and only that is ever removed.",
-)
-CONTENT.ask(
-    "where",
-    "Where does a container's process run?",
-    ("On the engine's machine", "In the notebook's kernel", "In the browser"),
-    0,
-    "Often that is another machine than the notebook's: a virtual machine, or a server.",
-)
+CONTENT = LabContent.beside(__file__)
 
 
 @CONTENT.exercise(

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ... import images
 from ...course.context import Context
@@ -23,7 +24,8 @@ COMMAND = ["echo", "Hello from a container"]
 def by_sdk(on: Context) -> str:
     """Run it with docker-py; returns what it printed."""
     with explained(on.session.engine.endpoint):
-        return on.docker.containers.run(on.image(), COMMAND, remove=True, network_mode="none").decode().strip()
+        said: bytes = on.docker.containers.run(on.image(), COMMAND, remove=True, network_mode="none")
+        return said.decode().strip()
 
 
 def by_cli(on: Context) -> str:
@@ -38,7 +40,7 @@ def by_http(on: Context) -> tuple[str, list[Exchange]]:
     engine = on.session.engine
     steps: list[Exchange] = []
 
-    def step(method: str, path: str, body: dict | None = None) -> Exchange:
+    def step(method: str, path: str, body: dict[str, Any] | None = None) -> Exchange:
         steps.append(request(engine, method, path, body))
         return steps[-1]
 

@@ -44,18 +44,21 @@ class Preflight(Result):
         return "\n".join([*lines, *missing, f"ready: {'yes' if self.ok else 'no'}"])
 
 
-def _round_trip(on: Context) -> Check:
+#: Whether it is so, what was seen, and the remedy.
+Seen = tuple[bool, str, str]
+
+
+def _round_trip(on: Context) -> Seen:
     began = time.perf_counter()
     on.docker.ping()
-    return Check("the daemon answers", True, f"{(time.perf_counter() - began) * 1000:.1f} ms for a round trip")
+    return True, f"{(time.perf_counter() - began) * 1000:.1f} ms for a round trip", ""
 
 
-def _api(on: Context) -> Check:
-    ours, theirs = on.facts.api_version, on.facts.minimum_api_version
-    return Check("client and engine agree on an API version", True, f"{ours}, the engine takes {theirs} and newer")
+def _api(on: Context) -> Seen:
+    return True, f"{on.facts.api_version}, the engine takes {on.facts.minimum_api_version} and newer", ""
 
 
-def _images(on: Context) -> Check:
+def _images(on: Context) -> Seen:
     missing = []
     for name in images.RECIPES:
         try:
@@ -63,50 +66,48 @@ def _images(on: Context) -> Check:
         except ImageNotFound:
             missing.append(name)
     detail = f"missing: {', '.join(missing)}." if missing else ", ".join(images.RECIPES)
-    return Check("the lab's images are in place", not missing, detail, "Make them: labkit doctor --fix")
+    return not missing, detail, "Make them: labkit doctor --fix"
 
 
-def _container(on: Context) -> Check:
+def _container(on: Context) -> Seen:
     with on.container(images.BUSYBOX, ["true"], network_mode="none") as container:
         status = container.wait()["StatusCode"]
-    return Check("a container runs", status == 0, f"exit status {status}")
+    return status == 0, f"exit status {status}", ""
 
 
-def _observer(on: Context) -> Check:
+def _observer(on: Context) -> Seen:
     machine = on.observer.machine()
-    return Check("the engine's machine can be observed", True, f"Linux {machine['kernel']}, {machine['cpus']} CPU")
+    return True, f"Linux {machine['kernel']}, {machine['cpus']} CPU", ""
 
 
-def _memory(on: Context) -> Check:
+def _memory(on: Context) -> Seen:
     free = on.observer.machine()["available"]
-    return Check("enough memory is free", free > 200 * MIB, f"{show_size(free)} available.",
-                 "Stop what runs beside the labs.")  # fmt: skip
+    return free > 200 * MIB, f"{show_size(free)} available.", "Stop what runs beside the labs."
 
 
-def _disk(on: Context) -> Check:
+def _disk(on: Context) -> Seen:
     root = on.docker.info().get("DockerRootDir") or "its storage"
     free = on.observer.call("disk")["free"]
-    enough = free > (0.25 if on.facts.owned else 1) * GIB
-    return Check("enough disk is free", enough, f"{show_size(free)} under {root}.", "See: docker system df")
+    return free > (0.25 if on.facts.owned else 1) * GIB, f"{show_size(free)} under {root}.", "See: docker system df"
 
 
-def _tracing(on: Context) -> Check:
+def _tracing(on: Context) -> Seen:
     stream = on.observer.stream("trace", events=["sched/sched_process_exec"], size_kb=64)
     stream.next(10)
     stream.stop()
     stream.result()
-    return Check("the kernel's tracepoints can be read", True, "tracefs, in an instance of its own", needed=False)
+    return True, "tracefs, in an instance of its own", ""
 
 
-def _cli(on: Context) -> Check:
+def _cli(on: Context) -> Seen:
     try:
-        path, remedy = clients.ensure(on.say), ""
+        return True, str(clients.ensure(on.say)), ""
     except LabError as reason:
-        path, remedy = on.session.engine.cli_path(), f"labkit's own can't be had: {reason}"
-    return Check("the docker command line is here", path is not None, str(path or "not found."), remedy, needed=False)
+        path = on.session.engine.cli_path()
+        return path is not None, path or "not found.", f"labkit's own can't be had: {reason}"
 
 
-_CHECKS: tuple[tuple[str, bool, Callable[[Context], Check]], ...] = (
+_CHECKS: tuple[tuple[str, bool, Callable[[Context], Seen]], ...] = (
     ("the daemon answers", True, _round_trip),
     ("client and engine agree on an API version", True, _api),
     ("the lab's images are in place", True, _images),
@@ -135,7 +136,7 @@ def preflight(on: Context, *, fix: bool = True) -> Preflight:
                 found.append(Check(f"the image {name} can be made", False, fault.what, fault.next_step))
     for name, needed, check in _CHECKS:
         try:
-            found.append(check(on))
+            found.append(Check(name, *check(on), needed))
         except LabError as fault:
             found.append(Check(name, False, f"{fault.what} {fault.cause}".strip(), fault.next_step, needed))
     return Preflight(on.facts, found)

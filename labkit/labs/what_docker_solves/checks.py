@@ -1,4 +1,4 @@
-"""Lab 04: predictions, exercises and quiz."""
+"""Lab 04: what its exercises ask of the engine."""
 
 from __future__ import annotations
 
@@ -10,78 +10,7 @@ from ...course.state import containers
 from ...engine.faults import explained
 from . import promises
 
-CONTENT = LabContent("04-what-docker-solves")
-
-CONTENT.prediction(
-    "conflict",
-    "The old app needs version 1 of a library, the new app version 2, at the same path. "
-    "Both are installed on one system, the new app last. Who works?",
-    ("Both", "The old app only", "The new app only"),
-    2,
-    "A path holds one file. Whoever installs last wins, and the other app breaks.",
-)
-CONTENT.prediction(
-    "memory",
-    "A small web server in a container, a small Debian in a virtual machine. How far apart is their memory?",
-    ("About the same", "About twice", "Ten times and more"),
-    2,
-    "The container's memory is its program's. The virtual machine has a kernel, its services and its own caches on top.",
-)
-CONTENT.prediction(
-    "setup",
-    "The handbook has twelve steps. You forget one of the first eleven. What happens?",
-    (
-        "The app always breaks",
-        "It breaks for some steps; for others nobody notices, today",
-        "Nothing: steps are there for safety",
-    ),
-    1,
-    "Both are bad: a step that is missed at once, and one that is missed in half a year.",
-)
-
-CONTENT.ask(
-    "works-on-my-machine",
-    "What exactly makes a packed script answer the same everywhere?",
-    ("The engine's version", "Its userland comes with it: tools, libraries, configuration", "The same processor speed"),
-    1,
-    "What differed between Ann and Bob was the userland. The image brings one, and both run that.",
-)
-CONTENT.ask(
-    "not-solved",
-    "Which difference does an image NOT remove?",
-    ("The time zone", "The version of Python", "The kernel and the processor's architecture"),
-    2,
-    "Containers share the kernel of the machine that they run on, and machine code stays machine code.",
-)
-CONTENT.ask(
-    "rollback",
-    "Why is rolling back as quick as rolling out?",
-    (
-        "The old image is still there: it is only started again",
-        "Docker remembers the old memory",
-        "The new version is undone file by file",
-    ),
-    0,
-    "Nothing is uninstalled. One container goes, one made from the other image comes.",
-)
-CONTENT.ask(
-    "scale",
-    "Four replicas, eight clients, and less than four times the answers. What else sets the limit?",
-    (
-        "The number of images",
-        "Whatever is shared: processors, network, and how evenly requests spread",
-        "Docker allows three replicas",
-    ),
-    1,
-    "Replicas are easy to start. What they share does not grow with them.",
-)
-CONTENT.ask(
-    "waste",
-    "What do five containers on one machine have only once?",
-    ("Their memory limits", "The kernel, and the image's files", "Their processes"),
-    1,
-    "One kernel runs them all, and read-only layers lie on the disk once.",
-)
+CONTENT = LabContent.beside(__file__)
 
 
 @CONTENT.exercise(

@@ -36,7 +36,7 @@ def second_engine(on: Context) -> Iterator[Context]:
         session = Session(engine, on.session.lab)
         observer = Observer(session)
         try:
-            yield Context(session, observer, engines.read_facts(session.docker, engine), on.progress)
+            yield Context(session, observer, engines.read_facts(session.docker, engine))
         finally:
             observer.close()
             session.close()
