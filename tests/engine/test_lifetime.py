@@ -8,6 +8,7 @@ from labkit import images
 from labkit.course.exercises import load
 from labkit.errors import BadInput
 from labkit.labs.container_lifetime import endings, lifetime
+from tests.helpers import interrupted_while_creating
 
 EXERCISES = load("07-container-lifetime").exercises
 QUIET = {"network_mode": "none", "detach": True}
@@ -65,6 +66,13 @@ def test_a_container_that_is_gone_before_it_is_looked_at(module_context):
 def test_the_layer_survives_everything_but_remove(module_context):
     seen = lifetime.layer(module_context).seen
     assert list(seen.values()) == [False, True, True, True, True, False]
+
+
+@pytest.mark.parametrize("look", [lifetime.walk, lifetime.layer])
+def test_after_an_interrupt_the_next_one_finds_its_name_free(module_context, look):
+    with interrupted_while_creating(module_context.docker.api, 1):
+        look(module_context)
+    assert look(module_context).facts()
 
 
 def test_seven_exit_codes(module_context):

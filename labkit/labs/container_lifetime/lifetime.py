@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from docker.models.containers import Container
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...errors import BadInput
 
@@ -65,7 +65,6 @@ class Life:
     def __init__(self, on: Context, name: str = ""):
         self._on = on
         self.name = name or on.session.name("life")
-        self._id = ""
         self._began: float | None = None
         self._wall = 0.0
         self.moments: list[Moment] = []
@@ -73,10 +72,10 @@ class Life:
     @property
     def container(self) -> Container | None:
         """The container as docker-py knows it; None while there is none."""
-        try:
-            return self._on.docker.containers.get(self._id) if self._id else None
-        except NotFound:
-            return None
+        # By its name: an interrupted cell may have made it without hearing of its id.
+        with contextlib.suppress(NotFound):
+            return self._on.docker.containers.get(self.name)
+        return None
 
     def status(self) -> str:
         """Its state now, in the engine's words; ``gone`` where there is no container."""
@@ -118,17 +117,16 @@ class Life:
         return moment
 
     def _wall_clock(self) -> float:
-        return self._on.observer.call("clocks")["wall"]
+        return float(self._on.observer.call("clocks")["wall"])
 
     def _do(self, action: str) -> None:
         if action == "create":
             if self.container is not None:
                 raise BadInput("It exists already.", next_step="Remove it first, or start it.")
             program = "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"
-            made = self._on.docker.containers.create(
+            self._on.docker.containers.create(
                 self._on.image(), ["sh", "-c", program], name=self.name, network_mode="none"
             )
-            self._id = made.id
             return
         found = self.container
         if found is None:
@@ -150,20 +148,18 @@ class Life:
     def _events(self, since: float, until: float) -> list[tuple[float, str]]:
         rows = self._on.docker.api.events(
             since=f"{since:.6f}", until=f"{until:.6f}", decode=True,
-            filters={"container": self._id, "type": "container"},
+            filters={"container": self.name, "type": "container"},
         )  # fmt: skip
         return [(row["timeNano"] / 1e9 - self._wall, row["Action"]) for row in rows]
 
     def close(self) -> None:
         """Remove the container, whatever state it is in."""
-        found = self.container
-        if found is not None:
-            remove_container(found)
+        self._on.free(self.name)
 
     def __enter__(self) -> Life:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -232,6 +228,7 @@ def layer(on: Context) -> LayerLife:
         name=name, network_mode="none",
     )  # fmt: skip
     with explained(on.session.engine.endpoint):
+        on.free(name)
         container = make()
         try:
             seen["created"] = _has(container)
@@ -248,15 +245,11 @@ def layer(on: Context) -> LayerLife:
             container = make()
             seen["removed, and a new one of that name"] = _has(container)
         finally:
-            remove_container(container)
+            on.free(name)
     return LayerLife(on.facts, seen)
 
 
 def _has(container: Container) -> bool:
-    try:
-        stream, _ = container.get_archive("/note")
-        for _ in stream:
-            pass
-        return True
-    except NotFound:
-        return False
+    with contextlib.suppress(NotFound):
+        return bool(b"".join(container.get_archive("/note")[0]))
+    return False

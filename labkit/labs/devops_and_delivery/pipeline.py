@@ -15,7 +15,6 @@ from docker.errors import NotFound
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...errors import BadInput, LabError
 from ...observe.visitor import Reply
@@ -144,10 +143,8 @@ class _Run:
         return "an image"
 
     def test(self) -> str:
-        command = ["python3", "-m", "unittest", "-q"]
-        with self.on.container(self.tag, command, network_mode="none") as tests:
-            code = tests.wait(timeout=120)["StatusCode"]
-            lines = [line for line in tests.logs().decode().splitlines() if line.startswith(("FAIL", "ERROR"))]
+        code, text = self.on.ran(self.tag, ["python3", "-m", "unittest", "-q"])
+        lines = [line for line in text.splitlines() if line.startswith(("FAIL", "ERROR"))]
         if code:
             raise LabError("; ".join(lines) or f"the tests ended with status {code}")
         return "tests inside the artifact"
@@ -276,10 +273,7 @@ def deploy(on: Context, place: str, reference: str, *, patience: float = 60.0) -
         LabError: it ended at once or does not answer.
     """
     name = on.session.name(place)
-    try:
-        remove_container(on.docker.containers.get(name))
-    except NotFound:
-        pass
+    on.free(name)
     container = on.docker.containers.create(reference, name=name, hostname=place, network=place_network(on))
     container.start()
     end = time.monotonic() + patience
@@ -298,8 +292,12 @@ def deploy(on: Context, place: str, reference: str, *, patience: float = 60.0) -
 
 def call(on: Context, place: str, path: str) -> Reply:
     """An HTTP GET to what runs in a place, from inside its network."""
-    container = on.docker.containers.get(on.session.name(place))
     network = place_network(on)
+    with explained(on.session.engine.endpoint):
+        try:
+            container = on.docker.containers.get(on.session.name(place))
+        except NotFound:
+            return Reply(0, {}, b"", 0.0, f"nothing runs in {place}")
     address = container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
     if not address:  # what has ended has none
         return Reply(0, {}, b"", 0.0, f"{place} is {container.status}")

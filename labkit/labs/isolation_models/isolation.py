@@ -66,11 +66,11 @@ def _docker_once(on: Context, image: str, network: str) -> float:
 @contextlib.contextmanager
 def bridge(on: Context) -> Iterator[str]:
     """A bridge network for the length of a ``with`` block."""
-    network = on.docker.networks.create(on.session.name("bench"))
+    name = on.session.name("bench")
     try:
-        yield network.name
+        yield on.network(name)
     finally:
-        network.remove()
+        on.drop_network(name)
 
 
 def _vm_once(on: Context) -> float:

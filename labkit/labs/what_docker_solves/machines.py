@@ -18,7 +18,7 @@ from ...course.result import Result
 from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...units import at_least_one, yes_no
-from ..devops_and_delivery.shop import Shop, count_served
+from ..devops_and_delivery.shop import Shop, loaded
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,13 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
     """
     at_least_one(most=most, n=n)
     work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
-    shop = Shop(on, "monolith")
-    starts, per_second, answered = [], {}, {}
+    shop = Shop(on, "monolith", "replicas")
+    starts: list[float] = []
+    per_second: dict[int, list[float]] = {}
+    answered: dict[int, int] = {}
     try:
         with explained(on.session.engine.endpoint):
-            remove_container(shop.containers.pop("shop"))
+            shop.remove("shop")
             visitor = on.visitor(shop.network)
             for number in range(1, most + 1):
                 began = time.perf_counter()
@@ -177,9 +179,8 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
                     time.sleep(0.01)
                 starts.append(time.perf_counter() - began)
                 on.say(f"{number} of {most} replicas: under load")
-                batches = [visitor.load(["http://shop:8000/catalogue"], count, workers=8, timeout=60) for _ in range(n)]
-                per_second[number] = [batch.per_second for batch in batches]
-                answered[number] = count_served(visitor, "http://shop:8000/catalogue", batches, "shop", number)
+                found = loaded(visitor, "http://shop:8000/catalogue", count, n, "shop", number)
+                per_second[number], answered[number] = found
     finally:
         shop.close()
     return Replicas(on.facts, starts, per_second, work, answered)
