@@ -90,14 +90,14 @@ def test_words_of_a_measured_figure_hold_no_measured_number():
 
 def texts(monkeypatch, draw) -> str:
     """All that stands on a figure."""
-    found = []
+    found, finish = [], style.picture
 
     def keep(figure, alt, *, caption=""):
         found.extend([caption, *(text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text")))])
-        return style.picture(figure, alt, caption=caption)
+        return finish(figure, alt, caption=caption)
 
-    monkeypatch.setattr(figures, "picture", keep)
-    monkeypatch.setattr(figures_benchmark, "picture", keep)
+    for module in (figures, figures_benchmark, style):
+        monkeypatch.setattr(module, "picture", keep)
     draw()
     return "\n".join(found)
 

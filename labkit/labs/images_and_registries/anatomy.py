@@ -76,6 +76,13 @@ class Anatomy(Result):
     config: dict[str, Any]
     checks: dict[str, bool] = field(default_factory=dict)
 
+    def rows(self) -> list[tuple[str, Layer | None]]:
+        """Each instruction with the layer that it made, base first; the layers alone where the history has others."""
+        if sum(row.layer for row in self.history) != len(self.layers):
+            return [("", layer) for layer in self.layers]
+        layers = iter(self.layers)
+        return [(row.words, next(layers) if row.layer else None) for row in self.history]
+
     def facts(self) -> str:
         said = f"{len(self.history)} instructions made" if self.history else "no history kept:"
         lines = [f"{said} {len(self.layers)} layers"]

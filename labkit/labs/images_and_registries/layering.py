@@ -36,12 +36,15 @@ class Rebuild(Result):
         """How many of the second build's steps came from the cache."""
         return sum(step.cached for step in self.second.steps)
 
+    def states(self) -> list[str]:
+        """What became of each step of the second build, in words."""
+        return ["the base" if step.instruction.startswith("FROM") else "reused" if step.cached else "built again"
+                for step in self.second.steps]  # fmt: skip
+
     def facts(self) -> str:
-        rows = [f"{self.changed} changed:"]
-        for number, step in enumerate(self.second.steps, 1):
-            state = "the base" if step.instruction.startswith("FROM") else "reused" if step.cached else "built again"
-            rows.append(f"{number}. {step.instruction:<46} {state}")
-        return "\n".join(rows)
+        rows = [f"{number}. {step.instruction:<46} {state}"
+                for number, (step, state) in enumerate(zip(self.second.steps, self.states()), 1)]  # fmt: skip
+        return "\n".join([f"{self.changed} changed:", *rows])
 
 
 def dockerfile(order: Sequence[str]) -> str:
