@@ -36,7 +36,7 @@ def short(digest: str) -> str:
 def plot_anatomy(image: Anatomy) -> Picture:
     """Each instruction in its row; those that made a layer show its size and its three names."""
     rows = image.rows()
-    figure, axes = canvas(0.62 * len(rows) + 1.5, (0, 10), (-0.15, len(rows) + 0.55))
+    figure, axes = canvas(0.62 * len(rows) + 1.65, (0, 10), (-0.15, len(rows) + 0.55))
     for x, head in ((0.1, "instruction"), (4.2, "layer"), (5.75, "diffID"), (7.85, "chainID")):
         axes.text(x, len(rows) + 0.3, head, fontweight="bold", va="center")
     looks = itertools.cycle(LAYER_LOOKS)
@@ -56,7 +56,8 @@ def plot_anatomy(image: Anatomy) -> Picture:
         "drawn as a box with size, diffID and chainID; the others changed only the configuration. "
         "In the base layer diffID and chainID are the same."
     )
-    return picture(figure, alt, caption=f"Names cut to twelve digits · {machine_line(image.engine)}")
+    caption = f"Names cut to twelve digits · sizes are those of the layers' tars\n{machine_line(image.engine)}"
+    return picture(figure, alt, caption=caption)
 
 
 @draws(Shelf)
@@ -65,7 +66,7 @@ def plot_shelf(shelf: Shelf) -> Picture:
     shared = shelf.shared()
     looks: dict[str, Look] = {}
     tallest, count = max(len(image.layers) for image in shelf.images), len(shelf.images)
-    figure, axes = canvas(0.72 * tallest + 1.7, (0, count), (-0.1, tallest + 0.6))
+    figure, axes = canvas(0.72 * tallest + 1.85, (0, count), (-0.1, tallest + 0.6))
     for column, image in enumerate(shelf.images):
         axes.text(column + 0.5, len(image.layers) + 0.28, tidy_name(image.image), ha="center", fontweight="bold")
         for height, layer in enumerate(image.layers):
@@ -83,7 +84,7 @@ def plot_shelf(shelf: Shelf) -> Picture:
         f"Layers of {names} as stacks side by side. {len(shared)} layers are in more than one image "
         "and drawn in the same colour and pattern; the rest are white."
     )
-    return picture(figure, alt, caption=machine_line(shelf.engine))
+    return picture(figure, alt, caption=f"Sizes are those of the layers' tars\n{machine_line(shelf.engine)}")
 
 
 def tidy_name(reference: str) -> str:
@@ -94,7 +95,7 @@ def tidy_name(reference: str) -> str:
 @draws(TwoContainers)
 def plot_containers(run: TwoContainers) -> Picture:
     """Two containers share the image's layers and have a writable one each."""
-    figure, axes = canvas(3.6, (0, 10), (0, 3.6))
+    figure, axes = canvas(3.9, (0, 10), (0, 3.6))
     wrote = "\n".join(f"{kind}: {path}" for path, kind in sorted(run.writer.changes.items()) if "." in path)
     for x, side, words in ((0.2, run.writer, wrote), (5.1, run.reader, "nothing written")):
         box(axes, x, 2.1, 4.7, 1.35, "orange", **BOX, linestyle="--")
@@ -111,7 +112,14 @@ def plot_containers(run: TwoContainers) -> Picture:
         "Two containers drawn above one image. Each has a dashed writable layer of its own: the writer's holds a "
         "changed, an added and a deleted file, the reader's is empty. Below both lie the same read-only layers."
     )
-    return picture(figure, alt, caption=machine_line(run.engine))
+    counts = (
+        "by the blocks on its disk" if run.engine.image_store == "containerd" else "the bytes in files and links alone"
+    )
+    caption = (
+        f"Sizes as the engine counts them: {counts}. A layer's tar, as in the figures of layers, counts otherwise:\n"
+        f"it has a header of 512 bytes for each file, link and folder, too.\n{machine_line(run.engine)}"
+    )
+    return picture(figure, alt, caption=caption)
 
 
 @draws(CopyUp)
