@@ -37,7 +37,7 @@ def test_a_walk_through_all_states(module_context):
 
 
 def test_an_action_that_the_state_does_not_allow_is_a_sentence(module_context):
-    with lifetime.Life(module_context) as life:
+    with lifetime.DrivenContainer(module_context) as life:
         with pytest.raises(BadInput, match="no container to start"):
             life.press("start")
         life.press("create")
@@ -48,7 +48,7 @@ def test_an_action_that_the_state_does_not_allow_is_a_sentence(module_context):
 
 @pytest.mark.parametrize(("action", "state"), [("kill", "exited"), ("restart", "running"), ("remove", "gone")])
 def test_what_the_engine_takes_of_a_paused_container(module_context, action, state):
-    with lifetime.Life(module_context) as life:
+    with lifetime.DrivenContainer(module_context) as life:
         for one in ("create", "start", "pause", action):
             assert one in life.possible()
             moment = life.press(one)
@@ -56,7 +56,7 @@ def test_what_the_engine_takes_of_a_paused_container(module_context, action, sta
 
 
 def test_a_container_that_is_gone_before_it_is_looked_at(module_context):
-    with lifetime.Life(module_context) as life:
+    with lifetime.DrivenContainer(module_context) as life:
         life.press("create")
         life.container.remove()
         assert life.status() == "gone"

@@ -185,7 +185,7 @@ def test_a_port_that_is_taken_costs_nobody_a_registry(on, store):
 def test_a_port_in_use_is_told_and_leaves_nothing(on, store):
     port = int(store.address.rpartition(":")[2])
     with pytest.raises(NotPossibleHere, match="port is already allocated|address already in use"):
-        registry.Registry(on, port, name="second")
+        registry.RunningRegistry(on, port, name="second")
     left = on.docker.api.containers(all=True, filters={"name": on.session.name("second")})
     assert left == [] and on.docker.api.networks(names=[on.session.name("second-net")]) == []
     assert registry.start(on) is store

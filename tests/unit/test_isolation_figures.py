@@ -12,8 +12,8 @@ from labkit.course.figures_benchmark import value_text
 from labkit.engine import EngineFacts
 from labkit.errors import BadInput, LabError
 from labkit.labs.container_history.figures import layers, side_by_side
-from labkit.labs.container_history.history import GroupRun, Jail, NamespaceStep, NamespaceSteps, Walk, group_script
-from labkit.labs.container_history.lxc import STEPS, Comparison, Process, lxc_steps
+from labkit.labs.container_history.history import GroupRun, Jail, NamespaceStep, NamespaceSteps, Escape, group_script
+from labkit.labs.container_history.lxc import STEPS, Comparison, InnerProcess, lxc_steps
 from labkit.labs.container_history.own_container import PARTS, ROWS, Built, runtime
 from labkit.labs.container_history.timeline import EVENTS, Timeline
 from labkit.labs.isolation_models import figures
@@ -56,8 +56,8 @@ JAIL = Jail(
 )
 LXC = Comparison(
     FACTS,
-    [Process(1, 0, "init"), Process(4, 1, "/bin/syslogd"), Process(8, 1, "/bin/httpd -f"), Process(9, 1, "/bin/getty tty1")],
-    [Process(1, 0, "httpd -f")], len(STEPS), 1, True, True, "init shuts its services down", "the application gets a signal",
+    [InnerProcess(1, 0, "init"), InnerProcess(4, 1, "/bin/syslogd"), InnerProcess(8, 1, "/bin/httpd -f"), InnerProcess(9, 1, "/bin/getty tty1")],
+    [InnerProcess(1, 0, "httpd -f")], len(STEPS), 1, True, True, "init shuts its services down", "the application gets a signal",
 )  # fmt: skip
 BUILT = Built(FACTS, ("root",), {row: "no" if row == "files" else "yes" for row in ROWS})
 SPACES = NamespaceView(
@@ -150,8 +150,8 @@ def test_a_matrix_without_a_machine_says_why():
 
 def test_jail_and_walk_facts():
     assert JAIL.facts().startswith("the machine's files hidden: yes\nprocesses hidden: no")
-    assert Walk(FACTS, "chroot", ["bin", "outside"]).escaped
-    assert not Walk(FACTS, "pivot_root", ["bin", "inside"]).escaped
+    assert Escape(FACTS, "chroot", ["bin", "outside"]).escaped
+    assert not Escape(FACTS, "pivot_root", ["bin", "inside"]).escaped
 
 
 def test_services_are_what_init_started():

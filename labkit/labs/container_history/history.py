@@ -100,7 +100,7 @@ def walk_program() -> str:
 
 
 @dataclass(frozen=True)
-class Walk(Result):
+class Escape(Result):
     """Where the walk led: ``listing`` is what it found at the top, ``prison`` what held it."""
 
     prison: str
@@ -117,12 +117,12 @@ class Walk(Result):
         )
 
 
-def walk_out(on: Context) -> Walk:
+def walk_out(on: Context) -> Escape:
     """Run the walk as root behind ``chroot /jail``."""
     prepare(on)
     on.workshop.shell("rm -rf /jail/door")
     text = on.workshop.shell(f"chroot /jail python3 -c {_quote(_WALK)}")
-    return Walk(on.facts, "chroot", text.split())
+    return Escape(on.facts, "chroot", text.split())
 
 
 # pivot_root swaps the root of a whole mount namespace, and the old one is then unmounted: there is
@@ -139,11 +139,11 @@ python3 -c "$WALK"
 """
 
 
-def behind_pivot(on: Context) -> Walk:
+def behind_pivot(on: Context) -> Escape:
     """Run the same walk after ``pivot_root`` in a mount namespace of its own."""
     prepare(on)
     text = on.workshop.shell(f"/usr/bin/unshare --mount sh -c {_quote(_PIVOT)}", WALK=_WALK)
-    return Walk(on.facts, "pivot_root in a mount namespace", text.split())
+    return Escape(on.facts, "pivot_root in a mount namespace", text.split())
 
 
 #: Each namespace: the flag of unshare, what to do inside, and how to see it inside and outside.

@@ -51,7 +51,7 @@ def lxc_steps() -> str:
 
 
 @dataclass(frozen=True)
-class Process:
+class InnerProcess:
     """One process as its container numbers it."""
 
     pid: int
@@ -63,8 +63,8 @@ class Process:
 class Comparison(Result):
     """Both containers as they ran: process trees, set-up, network, answers and what a restart keeps."""
 
-    lxc: list[Process]
-    docker: list[Process]
+    lxc: list[InnerProcess]
+    docker: list[InnerProcess]
     lxc_setup: int
     docker_setup: int
     lxc_answers: bool
@@ -143,12 +143,12 @@ def clean_up(engine: OwnedEngine) -> None:
     engine.shell("; ".join(f"{command} 2>/dev/null" for command in _STOP) + "; true", check=False)
 
 
-def _tree(text: str) -> list[Process]:
+def _tree(text: str) -> list[InnerProcess]:
     rows = []
     for line in text.splitlines():
         words = line.split(None, 2)
         if len(words) == 3 and words[0].isdigit() and words[1].isdigit():
-            rows.append(Process(int(words[0]), int(words[1]), words[2].strip()))
+            rows.append(InnerProcess(int(words[0]), int(words[1]), words[2].strip()))
     return rows
 
 
@@ -195,7 +195,7 @@ def lxc_against_docker(on: Context, other: Context) -> Comparison:
         address = web.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
         docker_answers = _answers(engine, address)
         rows = web.top(ps_args="-eo pid,ppid,args")["Processes"]
-        docker = [Process(number, 0 if number == 1 else 1, row[2]) for number, row in enumerate(rows, 1)]
+        docker = [InnerProcess(number, 0 if number == 1 else 1, row[2]) for number, row in enumerate(rows, 1)]
         web.kill()
     if not lxc:
         raise LabError("The system container showed no processes.", next_step="Run the cell again.")

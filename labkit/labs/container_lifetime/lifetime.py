@@ -1,6 +1,6 @@
 """A container's life: the states it goes through, what survives them, and how a run ends.
 
-``walk`` presses every button in turn; :class:`Life` is one container that a widget presses.
+``walk`` presses every button in turn; :class:`DrivenContainer` is one container that a widget presses.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Moment:
     events: list[tuple[float, str]]
 
 
-class Life:
+class DrivenContainer:
     """One container that is driven from state to state; use it in a ``with`` block or call :meth:`close`.
 
     Its main process sleeps, and leaves at once when asked with SIGTERM.
@@ -156,7 +156,7 @@ class Life:
         """Remove the container, whatever state it is in."""
         self._on.free(self.name)
 
-    def __enter__(self) -> Life:
+    def __enter__(self) -> DrivenContainer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -197,7 +197,7 @@ def walk(
     Raises:
         BadInput: an action that the engine refuses in that state.
     """
-    with Life(on, on.session.name("walk")) as life:
+    with DrivenContainer(on, on.session.name("walk")) as life:
         for action in actions:
             life.press(action)
             time.sleep(0.05 if not on.facts.emulated else 0.2)  # so that the states can be told apart in the figure

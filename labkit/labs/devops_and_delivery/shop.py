@@ -50,7 +50,7 @@ def elsewhere(architecture: str, container: str) -> dict[str, str]:
     return {piece: host for host, pieces in layout.items() if host != container for piece in pieces if piece not in own}
 
 
-class Shop:
+class DeployedShop:
     """A deployed shop. ``get`` asks it from outside, ``stop`` and ``start`` act on one piece.
 
     Args:
@@ -171,7 +171,7 @@ class Shop:
         return f"<shop as {self.architecture}: {', '.join(self.layout)}>"
 
 
-_shops: dict[tuple[str, str], Shop] = {}
+_shops: dict[tuple[str, str], DeployedShop] = {}
 
 
 def image_tag(on: Context, architecture: str, piece: str, version: str = "1") -> str:
@@ -179,7 +179,7 @@ def image_tag(on: Context, architecture: str, piece: str, version: str = "1") ->
     return f"{on.session.name(f'{architecture}-{piece}')}:{version}"
 
 
-def deploy(on: Context, architecture: str = "microservices") -> Shop:
+def deploy(on: Context, architecture: str = "microservices") -> DeployedShop:
     """The shop in one of its architectures: built and started when it does not run yet, or not all of it.
 
     Raises:
@@ -190,7 +190,7 @@ def deploy(on: Context, architecture: str = "microservices") -> Shop:
     if found is not None and not found.whole():
         found.close()
         found = None
-    _shops[key] = found or Shop(on, architecture)
+    _shops[key] = found or DeployedShop(on, architecture)
     return _shops[key]
 
 

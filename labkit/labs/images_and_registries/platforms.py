@@ -19,7 +19,7 @@ from ...course.result import Result
 from ...engine.faults import explained
 from ...images.archive import CREATED, layer_from_files, sha256
 from ...units import yes_no
-from .registry import Registry
+from .registry import RunningRegistry
 from .registry_api import OCI_INDEX, OCI_MANIFEST
 
 # ELF's numbers for the two processors (e_machine).
@@ -111,7 +111,7 @@ class Refusal(Result):
         return f"refused: {'exec format error' if 'exec format' in self.words else self.words}"
 
 
-def publish(on: Context, registry: Registry, repository: str = "hello", tag: str = "1") -> OneName:
+def publish(on: Context, registry: RunningRegistry, repository: str = "hello", tag: str = "1") -> OneName:
     """Put an image for two platforms into the registry, by hand over its HTTP API; then pull and run it.
 
     Blobs first, then a manifest for each platform, then the index that points to both.
@@ -134,7 +134,7 @@ def publish(on: Context, registry: Registry, repository: str = "hello", tag: str
     return OneName(on.facts, repository, digest, registry.manifest(repository, tag), manifests, picked, says)
 
 
-def _manifest(on: Context, registry: Registry, repository: str, architecture: str) -> dict:
+def _manifest(on: Context, registry: RunningRegistry, repository: str, architecture: str) -> dict:
     layer = layer_from_files({"hello": program(architecture)}, mode=0o755)
     packed = gzip.compress(layer, mtime=0)
     config = json.dumps(
@@ -163,7 +163,7 @@ def _manifest(on: Context, registry: Registry, repository: str, architecture: st
     }
 
 
-def force(on: Context, registry: Registry, repository: str = "hello", tag: str = "1") -> Refusal:
+def force(on: Context, registry: RunningRegistry, repository: str = "hello", tag: str = "1") -> Refusal:
     """Ask for the platform that this engine's machine has not, and run it all the same."""
     own = GOARCH.get(on.facts.architecture, on.facts.architecture)
     other = next(name for name in MACHINES if name != own)

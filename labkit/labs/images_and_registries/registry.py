@@ -73,7 +73,7 @@ class BlobsStored(Result):
         return f"{len(self.sizes)} blobs"
 
 
-class Registry(RegistryAPI):
+class RunningRegistry(RegistryAPI):
     """A running registry. Close it, or leave it to the lab; use it as a context manager if you like.
 
     ``address`` is what references begin with, as the engine sees it: ``127.0.0.1:32770``.
@@ -165,7 +165,7 @@ class Registry(RegistryAPI):
             response = api._post(
                 api._url("/images/{0}/push", name),
                 params={"tag": tag},
-                headers={"X-Registry-Auth": _NOBODY},
+                headers={"X-RunningRegistry-Auth": _NOBODY},
                 stream=True,
             )
             with contextlib.closing(response):
@@ -290,18 +290,18 @@ class Registry(RegistryAPI):
         if _running.get(on.session.id) is self:
             del _running[on.session.id]
 
-    def __enter__(self) -> Registry:
+    def __enter__(self) -> RunningRegistry:
         return self
 
     def __exit__(self, *_) -> None:
         self.close()
 
 
-_running: dict[str, Registry] = {}
+_running: dict[str, RunningRegistry] = {}
 _lock = threading.Lock()
 
 
-def start(on: Context, *, port: int | None = None) -> Registry:
+def start(on: Context, *, port: int | None = None) -> RunningRegistry:
     """This session's registry: started when there is none yet, otherwise the one that runs.
 
     Args:
@@ -326,9 +326,9 @@ def start(on: Context, *, port: int | None = None) -> Registry:
         return found
 
 
-def _start(on: Context, port: int | None) -> Registry:
+def _start(on: Context, port: int | None) -> RunningRegistry:
     try:
-        return Registry(on, port, f"registry-{port}" if port else "registry")
+        return RunningRegistry(on, port, f"registry-{port}" if port else "registry")
     except NotPossibleHere as fault:
         if "port" not in fault.cause:
             raise

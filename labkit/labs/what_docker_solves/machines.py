@@ -18,7 +18,7 @@ from ...course.result import Result
 from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...units import at_least_one, yes_no
-from ..devops_and_delivery.shop import Shop, loaded
+from ..devops_and_delivery.shop import DeployedShop, loaded
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
     """
     at_least_one(most=most, n=n)
     work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
-    shop = Shop(on, "monolith", "replicas")
+    shop = DeployedShop(on, "monolith", "replicas")
     starts: list[float] = []
     per_second: dict[int, list[float]] = {}
     answered: dict[int, int] = {}
