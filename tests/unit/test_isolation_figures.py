@@ -12,7 +12,7 @@ from labkit.course.figures_benchmark import value_text
 from labkit.engine import EngineFacts
 from labkit.errors import BadInput, LabError
 from labkit.labs.container_history.figures import layers, side_by_side
-from labkit.labs.container_history.history import GroupRun, Jail, NamespaceStep, NamespaceSteps, Escape, group_script
+from labkit.labs.container_history.history import Escape, GroupRun, Jail, NamespaceStep, NamespaceSteps, group_script
 from labkit.labs.container_history.lxc import STEPS, Comparison, InnerProcess, lxc_steps
 from labkit.labs.container_history.own_container import PARTS, ROWS, Built, runtime
 from labkit.labs.container_history.timeline import EVENTS, Timeline

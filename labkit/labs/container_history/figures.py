@@ -47,15 +47,10 @@ def _yes(value: bool, good: bool) -> Cell:
 @draws(Jail)
 def plot_jail(jail: Jail) -> Picture:
     """What chroot hides, and what not."""
-    hidden = {
-        "the machine's files": jail.inside["outside"] == "no",
-        "other processes": jail.inside["neighbour"] == "no",
-    }
-    for name, key in (("host name", "hostname"), ("network", "net"), ("memory", "memory")):
-        hidden[name] = jail.inside[key] != jail.outside[key]
+    names = {"files": "the machine's files", "processes": "other processes"}
     return table(
         "chroot: another view of the files, and nothing else", ["isolated by chroot?"],
-        {name: [_yes(value, value)] for name, value in hidden.items()},
+        {names.get(name, name): [_yes(hidden, hidden)] for name, hidden in jail.hidden().items()},
         "Table: chroot isolates files; processes, host name, network and memory it does not.",
         machine_line(jail.engine), first=0.35, height=0.46,
     )  # fmt: skip

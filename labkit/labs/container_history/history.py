@@ -8,13 +8,17 @@ capabilities that this takes; it plays the machine.
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
+from typing import Any
 
 from ...course.context import Context
 from ...course.result import Result
 from ...engine import OwnedEngine
 from ...errors import BadInput, LabError
 from ...units import show_size, size, yes_no
+from ..isolation_models.visibility import reported
 from .lxc import owned_engine
 
 # The jail: /jail has programs (those of the workshop, mounted) and one file of its own. Outside there
@@ -43,10 +47,6 @@ one pid "$(readlink /proc/self/ns/pid)"
 """
 
 
-def _rows(text: str) -> dict[str, str]:
-    return {name: value for name, tab, value in (line.partition("\t") for line in text.splitlines()) if tab}
-
-
 def prepare(on: Context) -> None:
     """Make the jail and what lies outside of it; safe to call again."""
     on.workshop.shell(_SETUP)
@@ -59,28 +59,27 @@ class Jail(Result):
     outside: dict[str, str]
     inside: dict[str, str]
 
+    def hidden(self) -> dict[str, bool]:
+        """What of the machine a program inside no longer sees."""
+        differs = {name: self.inside[key] != self.outside[key] for name, key in
+                   (("host name", "hostname"), ("network", "net"), ("memory", "memory"))}  # fmt: skip
+        return {"files": self.inside["outside"] == "no", "processes": self.inside["neighbour"] == "no", **differs}
+
     def facts(self) -> str:
-        hidden = self.inside["outside"] == "no"
-        same = lambda key: self.inside[key] == self.outside[key]  # noqa: E731
+        hidden = self.hidden()
         return (
-            f"the machine's files hidden: {yes_no(hidden)}\n"
-            f"processes hidden: {yes_no(self.inside['neighbour'] == 'no')} · host name its own: {yes_no(not same('hostname'))}"
-            f" · network its own: {yes_no(not same('net'))} · memory limited: {yes_no(not same('memory'))}"
+            f"the machine's files hidden: {yes_no(hidden['files'])}\n"
+            f"processes hidden: {yes_no(hidden['processes'])} · host name its own: {yes_no(hidden['host name'])}"
+            f" · network its own: {yes_no(hidden['network'])} · memory limited: {yes_no(hidden['memory'])}"
         )
 
 
 def jail(on: Context) -> Jail:
     """Run the same look-around in the workshop and behind ``chroot /jail``."""
     prepare(on)
-    outside = _rows(on.workshop.shell(_LOOK))
-    inside = _rows(on.workshop.shell(f"chroot /jail sh -c {_quote(_LOOK)}"))
+    outside = reported(on.workshop.shell(_LOOK))
+    inside = reported(on.workshop.shell(f"chroot /jail sh -c {shlex.quote(_LOOK)}"))
     return Jail(on.facts, outside, inside)
-
-
-def _quote(script: str) -> str:
-    import shlex
-
-    return shlex.quote(script)
 
 
 _WALK = """\
@@ -121,7 +120,7 @@ def walk_out(on: Context) -> Escape:
     """Run the walk as root behind ``chroot /jail``."""
     prepare(on)
     on.workshop.shell("rm -rf /jail/door")
-    text = on.workshop.shell(f"chroot /jail python3 -c {_quote(_WALK)}")
+    text = on.workshop.shell(f"chroot /jail python3 -c {shlex.quote(_WALK)}")
     return Escape(on.facts, "chroot", text.split())
 
 
@@ -142,7 +141,7 @@ python3 -c "$WALK"
 def behind_pivot(on: Context) -> Escape:
     """Run the same walk after ``pivot_root`` in a mount namespace of its own."""
     prepare(on)
-    text = on.workshop.shell(f"/usr/bin/unshare --mount sh -c {_quote(_PIVOT)}", WALK=_WALK)
+    text = on.workshop.shell(f"/usr/bin/unshare --mount sh -c {shlex.quote(_PIVOT)}", WALK=_WALK)
     return Escape(on.facts, "pivot_root in a mount namespace", text.split())
 
 
@@ -176,13 +175,11 @@ class NamespaceSteps(Result):
     steps: list[NamespaceStep]
 
     def facts(self) -> str:
-        rows = []
-        for step in self.steps:
-            rows.append(
-                f"{step.name:<7}differs inside: {yes_no(step.inside != step.outside)}"
-                f" · all other namespaces shared: {yes_no(step.others_shared)}"
-            )
-        return "\n".join(rows)
+        return "\n".join(
+            f"{step.name:<7}differs inside: {yes_no(step.inside != step.outside)}"
+            f" · all other namespaces shared: {yes_no(step.others_shared)}"
+            for step in self.steps
+        )
 
 
 def each_namespace(on: Context) -> NamespaceSteps:
@@ -199,7 +196,7 @@ def each_namespace(on: Context) -> NamespaceSteps:
         # A new pid namespace is seen by the proc that is mounted in it, which takes a mount namespace too.
         allowed = {name, "mnt"} if name == "pid" else {name}
         ids = "readlink /proc/self/ns/*; echo ---"
-        script = f"mkdir -p /mnt-test; /usr/bin/unshare {flag} sh -c {_quote(f'{ids}; {change}; {look}')}; echo ===; {ids}; {look}"
+        script = f"mkdir -p /mnt-test; /usr/bin/unshare {flag} sh -c {shlex.quote(f'{ids}; {change}; {look}')}; echo ===; {ids}; {look}"
         text = on.workshop.shell(script)
         inside, outside = text.split("===")
         (inside_ids, inside_look), (outside_ids, outside_look) = inside.split("---"), outside.split("---")
@@ -314,6 +311,7 @@ def group_by_hand(
         BadInput: a limit that can't be, or the other engine isn't owned.
         LabError: the machine doesn't let the workshop write control groups.
     """
+    engine = None
     if own is not None:
         on, engine = owned_engine(own)
     limit, version = size(memory), on.facts.cgroup_version
@@ -323,38 +321,29 @@ def group_by_hand(
         raise BadInput(
             "cpu must be between 0.01 and the machine's processors, pids at least 5.", next_step="Try cpu=0.2, pids=20."
         )
-    group = "/labkit-lab" if own is not None else own_group(on)
-    stat = f"/sys/fs/cgroup/cpu{group}/by-hand/cpu.stat" if version == 1 else f"/sys/fs/cgroup{group}/by-hand/cpu.stat"
-    values = {"OWN": group, "MEMORY": limit, "PIDS": pids, "CPU": int(cpu * 100_000), "STAT": stat}
+    group = own_group(on) if engine is None else "/labkit-lab"
+    stat = f"/sys/fs/cgroup{'/cpu' if version == 1 else ''}{group}/by-hand/cpu.stat"
+    given = {"OWN": group, "MEMORY": limit, "PIDS": pids, "CPU": int(cpu * 100_000), "STAT": stat}
+    values: dict[str, Any] = {name: str(value) for name, value in given.items()}
     script = f"{_GROUP[version]}{_TRIALS}"
-    if own is not None:
+    if engine is not None:
         text = _as_root(engine, group, script, values)
     else:
         try:
-            text = on.workshop.shell(script, **{name: str(value) for name, value in values.items()})
+            text = on.workshop.shell(script, **values)
         finally:
             remove_groups(on)
-    found = dict(
-        line.split(maxsplit=1)
-        for line in text.splitlines()
-        if line.split()[:1] and line.split()[0] in ("memory", "pids", "throttled")
-    )
-    if set(found) < {"memory", "pids"}:
+    found = dict(re.findall(r"^(memory|pids|throttled) (\S+)", text, re.M))
+    if not {"memory", "pids"} <= set(found):
         raise LabError("The trials in the control group did not end.", cause=text.strip()[-300:])
-    return GroupRun(
-        on.facts,
-        limit,
-        found["memory"] == "137",
-        found["pids"] == "refused",
-        int(found.get("throttled", "0") or 0),
-        version,
-    )
+    return GroupRun(on.facts, limit, found["memory"] == "137", found["pids"] == "refused",
+                    int(found.get("throttled", 0)), version)  # fmt: skip
 
 
-def _as_root(engine: OwnedEngine, group: str, script: str, values: dict) -> str:
+def _as_root(engine: OwnedEngine, group: str, script: str, values: dict[str, str]) -> str:
     """The same on an owned engine's machine; its control groups are version 2's."""
     root = f"/sys/fs/cgroup{group}"
-    given = "".join(f"export {name}={_quote(str(value))}; " for name, value in values.items())
+    given = "".join(f"export {name}={shlex.quote(value)}; " for name, value in values.items())
     folders = f"rmdir {root}/by-hand {root}/main {root} 2>/dev/null"
     try:
         return engine.shell(f"mkdir -p {root}; {given}{script}", timeout=120)

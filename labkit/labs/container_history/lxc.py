@@ -7,13 +7,16 @@ filesystem, a configuration, services. Docker runs one program from an image. Th
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ...course.context import Context
 from ...course.result import Result
 from ...engine import OwnedEngine
+from ...engine.client import address_in
 from ...errors import BadInput, LabError
 from ...units import yes_no
 
@@ -98,17 +101,16 @@ class Comparison(Result):
         )
 
 
-def owned_engine(other) -> tuple[Context, OwnedEngine]:
+def owned_engine(other: Any) -> tuple[Context, OwnedEngine]:
     """Context and engine of a lab on an owned engine.
 
     Raises:
         BadInput: the engine isn't one that the lab owns.
     """
-    context = getattr(other, "context", other)
-    engine = context.session.engine
-    if not isinstance(engine, OwnedEngine):
+    context: object = getattr(other, "context", other)  # a lab, or its context
+    if not isinstance(context, Context) or not isinstance(context.session.engine, OwnedEngine):
         raise BadInput("This needs root on an engine that the lab owns.", next_step="Pass lab.own().")
-    return context, engine
+    return context, context.session.engine
 
 
 @contextlib.contextmanager
@@ -144,12 +146,8 @@ def clean_up(engine: OwnedEngine) -> None:
 
 
 def _tree(text: str) -> list[InnerProcess]:
-    rows = []
-    for line in text.splitlines():
-        words = line.split(None, 2)
-        if len(words) == 3 and words[0].isdigit() and words[1].isdigit():
-            rows.append(InnerProcess(int(words[0]), int(words[1]), words[2].strip()))
-    return rows
+    rows = re.findall(r"^\s*(\d+)\s+(\d+)\s+(.+?)\s*$", text, re.M)
+    return [InnerProcess(int(pid), int(parent), command) for pid, parent, command in rows]
 
 
 def _answers(engine: OwnedEngine, address: str) -> bool:
@@ -191,9 +189,7 @@ def lxc_against_docker(on: Context, other: Context) -> Comparison:
     on.say("Docker: one command")
     command = ["httpd", "-f", "-p", "80", "-h", "/etc"]
     with context.container(context.image(), command) as web:
-        web.reload()
-        address = web.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
-        docker_answers = _answers(engine, address)
+        docker_answers = _answers(engine, address_in(web, "bridge"))
         rows = web.top(ps_args="-eo pid,ppid,args")["Processes"]
         docker = [InnerProcess(number, 0 if number == 1 else 1, row[2]) for number, row in enumerate(rows, 1)]
         web.kill()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ...course.context import Context
 from ...course.result import Result
 from ...errors import BadInput, LabError
+from ...units import yes_no
+from ..isolation_models.visibility import reported
 from .history import own_group, prepare, remove_groups
 
 #: What can be switched on, with what it takes away from the program inside.
@@ -119,9 +121,8 @@ class Built(Result):
         return self.answers.get(row) == "yes"
 
     def facts(self) -> str:
-        lines = [f"parts: {', '.join(self.parts) or 'none'}"]
-        lines += [f"  {text:<40}{'yes' if self.can(row) else 'no'}" for row, (text, _) in ROWS.items()]
-        return "\n".join(lines)
+        rows = [f"  {text:<40}{yes_no(self.can(row))}" for row, (text, _) in ROWS.items()]
+        return "\n".join([f"parts: {', '.join(self.parts) or 'none'}", *rows])
 
 
 def build(on: Context, *parts: str) -> Built:
@@ -159,7 +160,7 @@ def build(on: Context, *parts: str) -> Built:
         )  # fmt: skip
     finally:
         remove_groups(on)
-    answers = {name: value for name, tab, value in (line.partition("\t") for line in text.splitlines()) if tab}
+    answers = reported(text)
     missing = [row for row in ROWS if answers.get(row) not in ("yes", "no")]
     if missing:
         raise LabError(

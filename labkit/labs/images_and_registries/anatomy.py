@@ -125,7 +125,7 @@ def chain_ids(diff_ids: list[str]) -> list[str]:
     return chain
 
 
-def sample(on: Context, tag: str = "1", **changed: str) -> Build:
+def sample(on: Context, /, tag: str = "1", **changed: str) -> Build:
     """Build the sample app ``hello`` of ``data/apps`` as ``hello-SESSION:tag``; returns the build.
 
     With the cache: the layers that two versions have in common are the same ones.

@@ -6,6 +6,7 @@ import itertools
 import re
 import statistics
 import textwrap
+from typing import Any
 
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
@@ -24,7 +25,7 @@ LAYER_LOOKS = [
     ("vermilion", "||"), ("grey", "oo"),
 ]  # fmt: skip
 REUSED, AGAIN = ("green", ".."), ("vermilion", "//")
-BOX = {"alpha": 0.32, "edge": 0, "outline": 1.5}
+BOX: dict[str, Any] = {"alpha": 0.32, "edge": 0, "outline": 1.5}
 
 
 def short(digest: str) -> str:

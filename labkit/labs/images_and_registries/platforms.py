@@ -11,11 +11,13 @@ import gzip
 import json
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from docker.errors import APIError
 
 from ...course.context import Context
 from ...course.result import Result
+from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...images.archive import CREATED, layer_from_files, sha256
 from ...units import yes_no
@@ -75,7 +77,7 @@ class OneName(Result):
 
     repository: str
     digest: str
-    index: dict
+    index: dict[str, Any]
     manifests: dict[str, str]
     picked: str
     says: str
@@ -134,9 +136,8 @@ def publish(on: Context, registry: RunningRegistry, repository: str = "hello", t
     return OneName(on.facts, repository, digest, registry.manifest(repository, tag), manifests, picked, says)
 
 
-def _manifest(on: Context, registry: RunningRegistry, repository: str, architecture: str) -> dict:
+def _manifest(on: Context, registry: RunningRegistry, repository: str, architecture: str) -> dict[str, Any]:
     layer = layer_from_files({"hello": program(architecture)}, mode=0o755)
-    packed = gzip.compress(layer, mtime=0)
     config = json.dumps(
         {
             "architecture": architecture, "os": "linux", "created": CREATED,
@@ -145,21 +146,16 @@ def _manifest(on: Context, registry: RunningRegistry, repository: str, architect
             "history": [{"created": CREATED, "created_by": f"a program for {architecture}, made by hand"}],
         }
     ).encode()  # fmt: skip
+
+    def stored(kind: str, data: bytes) -> dict[str, Any]:
+        digest = registry.put_blob(repository, data)
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": digest, "size": len(data)}
+
     return {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": {
-            "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": registry.put_blob(repository, config),
-            "size": len(config),
-        },
-        "layers": [
-            {
-                "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-                "digest": registry.put_blob(repository, packed),
-                "size": len(packed),
-            }
-        ],
+        "config": stored("config.v1+json", config),
+        "layers": [stored("layer.v1.tar+gzip", gzip.compress(layer, mtime=0))],
     }
 
 
@@ -174,16 +170,14 @@ def force(on: Context, registry: RunningRegistry, repository: str = "hello", tag
     return Refusal(on.facts, other, words.strip(), code, f"hello from {other}" in words)
 
 
-def _run(on: Context, name: str, **options) -> tuple[str, int | None]:
+def _run(on: Context, name: str, **options: str) -> tuple[str, int | None]:
     try:
         container = on.docker.containers.create(name, network_mode="none", **options)
+        try:
+            container.start()
+            code = container.wait(timeout=60)["StatusCode"]
+            return container.logs().decode("utf-8", "replace"), code
+        finally:
+            remove_container(container)
     except APIError as fault:
         return str(fault.explanation), None
-    try:
-        container.start()
-        code = container.wait(timeout=60)["StatusCode"]
-        return container.logs().decode("utf-8", "replace"), code
-    except APIError as fault:
-        return str(fault.explanation), None
-    finally:
-        container.remove(force=True)

@@ -78,7 +78,9 @@ def matched(on: Context, registry: RunningRegistry, repository: str, tag: str, i
     return _matched(on, registry, repository, tag, inspected["Id"], inspected["RootFS"]["Layers"])
 
 
-def _matched(on: Context, registry: RunningRegistry, repository: str, tag: str, image_id: str, diff_ids: list[str]) -> Matched:
+def _matched(
+    on: Context, registry: RunningRegistry, repository: str, tag: str, image_id: str, diff_ids: list[str]
+) -> Matched:
     manifest = registry.manifest(repository, tag)
     named = [row["digest"] for row in (manifest["config"], *manifest["layers"])]
     hashed = [registry.hashed(repository, digest) for digest in named]

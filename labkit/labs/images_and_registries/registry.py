@@ -293,7 +293,7 @@ class RunningRegistry(RegistryAPI):
     def __enter__(self) -> RunningRegistry:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

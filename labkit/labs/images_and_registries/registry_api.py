@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from ...course.context import Context
 from ...errors import BadInput, LabError, NotPossibleHere
@@ -51,7 +52,7 @@ class RegistryAPI:
     network: str
     _on: Context
 
-    def request(self, method: str, path: str, *, headers: dict | None = None, body: bytes = b"") -> Reply:
+    def request(self, method: str, path: str, *, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:
         """One HTTP request to the registry, such as ``("GET", "/v2/_catalog")``."""
         url = path if path.startswith("http") else self.base + path
         visitor = self._on.visitor(self.network)
@@ -72,7 +73,7 @@ class RegistryAPI:
         named(repository, "any")
         return sorted(self._json(f"/v2/{repository}/tags/list", f"repository {repository}").get("tags") or [])
 
-    def manifest(self, repository: str, reference: str) -> dict:
+    def manifest(self, repository: str, reference: str) -> dict[str, Any]:
         """A manifest or index by tag or digest: ``GET /v2/NAME/manifests/REFERENCE``."""
         return self._json(f"/v2/{repository}/manifests/{reference}", named(repository, reference))
 
@@ -119,7 +120,7 @@ class RegistryAPI:
         self._expect(done, digest, 201)
         return digest
 
-    def put_manifest(self, repository: str, reference: str, manifest: dict) -> str:
+    def put_manifest(self, repository: str, reference: str, manifest: dict[str, Any]) -> str:
         """Store a manifest or index under a tag or its digest (``reference=""``); returns the digest."""
         data = json.dumps(manifest).encode()
         done = self.request(
@@ -129,10 +130,11 @@ class RegistryAPI:
         self._expect(done, f"{repository}:{reference}", 201)
         return sha256(data)
 
-    def _json(self, path: str, what: str) -> dict:
+    def _json(self, path: str, what: str) -> dict[str, Any]:
         reply = self.get(path)
         self._expect(reply, what)
-        return reply.json()
+        found: dict[str, Any] = reply.json()
+        return found
 
     def _expect(self, reply: Reply, what: str, status: int = 200) -> None:
         if reply.status == status:

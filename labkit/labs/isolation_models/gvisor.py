@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...course.benchmark import Benchmark, Series, Subject, check_budget, measure
 from ...course.context import Context
 from ...units import yes_no
-from .isolation import RUNC, bundle
+from .isolation import RUNC, bundle, spawned
 from .isolation_work import timed
 
 GVISOR = "gVisor alone"
@@ -76,7 +77,7 @@ def gvisor(on: Context, budget: float = 30.0, *, n: int = 10) -> Sandbox:
         release[tool] = _run(on, tool).strip()
 
     def start(tool: str) -> float:
-        return on.workshop.call("spawn", timeout=120, command=[*_RUN[tool].split(), f"start-{next(_numbers)}"])[0]
+        return spawned(on, f"{_RUN[tool]} start-{next(_numbers)}", 120)
 
     def call(tool: str) -> float:
         often = _COUNTS[tool] // (8 if emulated else 1)
@@ -96,7 +97,7 @@ def gvisor(on: Context, budget: float = 30.0, *, n: int = 10) -> Sandbox:
     )  # fmt: skip
 
 
-def _subjects(once, n: int, emulated: bool) -> list[Subject]:
+def _subjects(once: Callable[[str], float], n: int, emulated: bool) -> list[Subject]:
     return [Subject(tool, _MODELS[tool], functools.partial(once, tool), n=n, emulated=emulated) for tool in _RUN]
 
 

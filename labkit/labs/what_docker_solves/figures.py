@@ -41,7 +41,7 @@ def plot_conflict(run: Conflict) -> Picture:
 def plot_roll_out(run: RollOut) -> Picture:
     """Each roll-out and each roll-back as a mark."""
     figure, axes = new_figure(2.9)
-    for row, (values, *look) in enumerate(((run.forward, "blue", "o"), (run.back, "orange", "s"))):
+    for row, (values, look) in enumerate(((run.forward, ("blue", "o")), (run.back, ("orange", "s")))):
         strip(axes, row, values, look, f"median {show_time(statistics.median(values))}")
     named_rows(axes, ("roll out: 1 → 2", "roll back: 2 → 1"))
     axes.set(xlim=(0, None), xlabel="seconds from removing the old version to the new one's answer")
