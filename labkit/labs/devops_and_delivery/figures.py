@@ -97,7 +97,7 @@ def plot_blast(run: BlastRadius) -> Picture:
     for column, endpoint in enumerate(ENDPOINTS):
         axes.text(5.15 + column * 1.7, 0.15, f"/{endpoint}", ha="center", va="center", fontweight="bold")
     axes.text(2.2, 0.15, "stopped piece", va="center", fontweight="bold")
-    y, told = 0.0, []
+    y = 0.0
     for architecture, stops in run.answered.items():
         y += 0.45 if y else 0
         axes.text(0.05, y + 1, architecture, va="center", fontweight="bold", fontsize=11.5)
@@ -106,10 +106,9 @@ def plot_blast(run: BlastRadius) -> Picture:
             axes.text(2.2, y, piece, va="center")
             for column, endpoint in enumerate(ENDPOINTS):
                 works(axes, 4.3 + column * 1.7, y - 0.45, 1.64, answers[endpoint], ("answers", "down"), fontsize=11)
-            told.append(f"{architecture} without {piece}: "
-                        f"{', '.join(e for e in ENDPOINTS if answers[e]) or 'nothing'} answers")  # fmt: skip
     axes.set_title("Blast radius: stop one piece, ask every endpoint", pad=6)
-    alt = f"Heat map of stopped pieces against endpoints. {'; '.join(told)}."
+    told = "; ".join(f"{architecture} without {piece}: {left} answers" for architecture, piece, left in run.rows())
+    alt = f"Heat map of stopped pieces against endpoints. {told}."
     caption = f"Each cell is one real request while that piece was stopped\n{machine_line(run.engine)}"
     return picture(figure, alt, caption=caption)
 

@@ -6,7 +6,7 @@ The artifact is an image, and from the push on it is known by its digest only.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from ...course.context import Context
 from ...course.result import Result
 from ...engine.faults import explained
 from ...errors import BadInput, LabError
+from ...images.archive import sha256
 from ...observe.visitor import Reply
 from ...units import yes_no
 from ..images_and_registries import registry as registries
@@ -66,10 +67,11 @@ class Release(Result):
         return self.stage("production").state == "passed"
 
     def facts(self) -> str:
-        rows = []
-        for stage in self.stages:
-            words = f" ({stage.words})" if stage.state in ("failed", "waiting") and stage.words else ""
-            rows.append(f"{stage.name:<11} {stage.state}{words}")
+        rows = [
+            f"{stage.name:<11} {stage.state}"
+            + (f" ({stage.words})" if stage.state in ("failed", "waiting") and stage.words else "")
+            for stage in self.stages
+        ]
         rows.append(f"an artifact reached the registry: {yes_no(bool(self.digest))}")
         if self.released:
             same = self.digest == self.staging == self.production
@@ -92,7 +94,7 @@ def broken(version: str = "2") -> dict[str, str]:
 
 
 class _Stopped(Exception):
-    """A stage failed or waits: what is behind it is skipped."""
+    """A stage failed: what is behind it is skipped."""
 
 
 class _Run:
@@ -131,11 +133,9 @@ class _Run:
     # The stages.
 
     def read_source(self) -> str:
-        whole = hashlib.sha256()
-        for name in sorted(self.files):
-            whole.update(f"{name}\0{len(self.files[name])}\0{self.files[name]}".encode())
-        self.source_digest = "sha256:" + whole.hexdigest()
-        self.tag = f"{self.on.session.name('tea')}:{whole.hexdigest()[:12]}"
+        whole = "".join(f"{name}\0{len(text)}\0{text}" for name, text in sorted(self.files.items()))
+        self.source_digest = sha256(whole.encode())
+        self.tag = f"{self.on.session.name('tea')}:{self.source_digest[7:19]}"
         return "the files' digest"
 
     def build(self) -> str:
@@ -184,25 +184,21 @@ def run(
     """
     if mode not in MODES:
         raise BadInput(f"{mode!r} is no mode.", next_step=f"Choose one of: {', '.join(MODES)}.")
-    with explained(on.session.engine.endpoint):
+    with explained(on.session.engine.endpoint), contextlib.suppress(_Stopped):
         registries.start(on)  # it runs before any commit: its start is no part of a stage
         on.visitor(place_network(on))
         ours = _Run(on, tea() if files is None else files, mode, watch)
-        try:
-            ours.do("source", ours.read_source)
-            ours.do("build", ours.build)
-            ours.do("test", ours.test)
-            ours.do("push", ours.push)
-            ours.do("staging", lambda: ours.deploy("staging"))
-            ours.do("smoke", ours.smoke)
-            if mode == "delivery":
-                began = time.perf_counter() - ours.began
-                ours.say(StageRun("gate", "waiting", began, words="for a person"))
-                raise _Stopped
+        ours.do("source", ours.read_source)
+        ours.do("build", ours.build)
+        ours.do("test", ours.test)
+        ours.do("push", ours.push)
+        ours.do("staging", lambda: ours.deploy("staging"))
+        ours.do("smoke", ours.smoke)
+        if mode == "delivery":
+            ours.say(StageRun("gate", "waiting", time.perf_counter() - ours.began, words="for a person"))
+        else:
             ours.do("gate", lambda: "open: released automatically")
             ours.do("production", lambda: ours.deploy("production"))
-        except _Stopped:
-            pass
     return ours.result()
 
 
@@ -220,11 +216,8 @@ def approve(on: Context, release: Release, *, watch: Watch | None = None) -> Rel
     waited = release.stage("gate")
     ours.began -= waited.began  # the clock of the run stood still while it waited
     ours.say(replace(waited, state="passed", words="a person approved"))
-    with explained(on.session.engine.endpoint):
-        try:
-            ours.do("production", lambda: ours.deploy("production"))
-        except _Stopped:
-            pass
+    with explained(on.session.engine.endpoint), contextlib.suppress(_Stopped):
+        ours.do("production", lambda: ours.deploy("production"))
     return ours.result()
 
 
@@ -262,7 +255,7 @@ def place_network(on: Context) -> str:
     try:
         on.docker.api.inspect_network(name)
     except NotFound:
-        on.docker.api.create_network(name)
+        on.docker.networks.create(name)
     return name
 
 

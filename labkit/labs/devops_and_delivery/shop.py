@@ -139,11 +139,8 @@ class DeployedShop:
     def whole(self) -> bool:
         """Whether a container of every piece runs."""
         with explained(self._on.session.engine.endpoint):
-            running = {row.name for row in self._on.docker.containers.list()}
-        return all(
-            piece in self.containers and self._on.session.name(f"{self.name}-{piece}-1") in running
-            for piece in self.layout
-        )
+            running = {name for row in self._on.docker.api.containers() for name in row["Names"]}
+        return all(f"/{self._on.session.name(f'{self.name}-{piece}-1')}" in running for piece in self.layout)
 
     def stop(self, piece: str) -> None:
         """Stop one piece at once."""
@@ -207,11 +204,10 @@ class Latency(Result):
     n: int
 
     def facts(self) -> str:
-        rows = []
-        for architecture, hops in self.hops.items():
-            counts = " · ".join(f"{endpoint} {count}" for endpoint, count in hops.items())
-            rows.append(f"{architecture:<14} HTTP requests: {counts}")
-        return "\n".join(rows)
+        return "\n".join(
+            f"{architecture:<14} HTTP requests: {' · '.join(f'{endpoint} {count}' for endpoint, count in hops.items())}"
+            for architecture, hops in self.hops.items()
+        )
 
 
 def latency(on: Context, *, n: int | None = None) -> Latency:
@@ -244,12 +240,18 @@ class BlastRadius(Result):
     answered: dict[str, dict[str, dict[str, bool]]]
 
     def facts(self) -> str:
-        rows = []
-        for architecture, stops in self.answered.items():
-            for stopped, answers in stops.items():
-                left = [endpoint for endpoint, good in answers.items() if good]
-                rows.append(f"{architecture:<14} without {stopped:<13} still answers: {', '.join(left) or 'nothing'}")
-        return "\n".join(rows)
+        return "\n".join(
+            f"{architecture:<14} without {stopped:<13} still answers: {left}"
+            for architecture, stopped, left in self.rows()
+        )
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Architecture, stopped piece, and which endpoints still answer, in words."""
+        return [
+            (architecture, stopped, ", ".join(endpoint for endpoint, good in answers.items() if good) or "nothing")
+            for architecture, stops in self.answered.items()
+            for stopped, answers in stops.items()
+        ]
 
 
 def blast_radius(on: Context) -> BlastRadius:

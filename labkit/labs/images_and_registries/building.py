@@ -77,7 +77,7 @@ def build(
     began = time.perf_counter()
     with explained(on.session.engine.endpoint):
         program = buildkit.command_line(on)
-        run = functools.partial(buildkit.run, program) if program else classic.run
+        run = functools.partial(buildkit.run, program=program) if program else classic.run
         account = run(on, tag, given, cache=cache, mtime=mtime, arguments=arguments or {})
         if account.error:
             on.docker.ping()  # an engine that is gone has a sentence of its own

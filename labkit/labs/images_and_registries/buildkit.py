@@ -78,8 +78,8 @@ def _has_buildx(program: str, settings: str) -> bool:
 
 
 def run(
-    program: str, on: Context, tag: str, files: Mapping[str, bytes], *,
-    cache: bool, mtime: int, arguments: Mapping[str, str],
+    on: Context, tag: str, files: Mapping[str, bytes], *,
+    program: str, cache: bool, mtime: int, arguments: Mapping[str, str],
 ) -> Account:  # fmt: skip
     """Build with the command line: the files in a folder, each with this time stamp.
 
