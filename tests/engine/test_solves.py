@@ -46,6 +46,7 @@ def test_replicas_leave_the_shop_of_another_lab_alone(on):
     deployed = shop.deploy(on, "monolith")
     assert machines.replicas(on, 1, n=1).answered == {1: 1}
     assert all(deployed.answers().values()) and shop.deploy(on, "monolith") is deployed
+    deployed.close()
 
 
 def test_exercise_two_versions_both_ways(on):

@@ -165,7 +165,7 @@ class RunningRegistry(RegistryAPI):
             response = api._post(
                 api._url("/images/{0}/push", name),
                 params={"tag": tag},
-                headers={"X-RunningRegistry-Auth": _NOBODY},
+                headers={"X-Registry-Auth": _NOBODY},
                 stream=True,
             )
             with contextlib.closing(response):

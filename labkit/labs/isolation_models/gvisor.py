@@ -72,9 +72,7 @@ def gvisor(on: Context, budget: float = 30.0, *, n: int = 10) -> Sandbox:
     on.workshop.add("runsc")
     began = time.monotonic()
     release = {"machine": on.workshop.shell("uname -r").strip()}
-    _command(on, "/bin/busybox uname -r")
-    for tool in _RUN:
-        release[tool] = _run(on, tool).strip()
+    release |= {tool: _inside(on, tool, "/bin/busybox uname -r").strip() for tool in _RUN}
 
     def start(tool: str) -> float:
         return spawned(on, f"{_RUN[tool]} start-{next(_numbers)}", 120)
@@ -84,7 +82,7 @@ def gvisor(on: Context, budget: float = 30.0, *, n: int = 10) -> Sandbox:
         copy = f"/bin/busybox dd if=/dev/zero of=/dev/null bs=1 count={often} 2>/dev/null"
         return timed(functools.partial(_inside, on, tool), copy) / often / 2 * 1e6
 
-    _command(on, "true")
+    _runs(on, "true")
     starts, _, stopped = measure(_subjects(start, n, emulated), budget / 2)
     calls, _, halted = ([], 0, True) if stopped else measure(_subjects(call, -(-n // 2), emulated), budget / 2)
     method = (
@@ -101,15 +99,11 @@ def _subjects(once: Callable[[str], float], n: int, emulated: bool) -> list[Subj
     return [Subject(tool, _MODELS[tool], functools.partial(once, tool), n=n, emulated=emulated) for tool in _RUN]
 
 
-def _command(on: Context, script: str) -> None:
+def _runs(on: Context, script: str) -> None:
     """What the bundle runs from now on: a line of shell."""
     bundle(on, ["/bin/busybox", "sh", "-c", script])
 
 
-def _run(on: Context, tool: str) -> str:
-    return on.workshop.shell(f"{_RUN[tool]} call-{next(_numbers)}", timeout=120)
-
-
 def _inside(on: Context, tool: str, script: str) -> str:
-    _command(on, script)
-    return _run(on, tool)
+    _runs(on, script)
+    return on.workshop.shell(f"{_RUN[tool]} call-{next(_numbers)}", timeout=120)

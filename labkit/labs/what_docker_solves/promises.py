@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,15 +51,10 @@ class Environments(Result):
 
     def facts(self) -> str:
         first = {name: rows[0] for name, rows in self.answers.items()}
-        rows = []
-        for name, text in first.items():
-            rows += [f"{name}:", *(f"    {line}" for line in text.splitlines())]
-        return "\n".join(
-            [
-                *rows,
-                f"the same answer in both: {yes_no(len(set(first.values())) == 1)}",
-                f"packed into an image, {len(self.packed)} runs, different answers: {len(set(self.packed))}",
-            ]
+        said = "".join(f"{name}:\n{textwrap.indent(text, '    ')}\n" for name, text in first.items())
+        return (
+            f"{said}the same answer in both: {yes_no(len(set(first.values())) == 1)}\n"
+            f"packed into an image, {len(self.packed)} runs, different answers: {len(set(self.packed))}"
         )
 
 
