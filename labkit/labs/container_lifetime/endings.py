@@ -20,6 +20,7 @@ from ...engine.dockercli import with_labels
 from ...engine.faults import explained
 from ...errors import LabError, NotPossibleHere
 from ...units import yes_no
+from ...waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ def _ending(on: Context, docker: str, how: tuple[str, str, str, str]) -> Ending:
     )  # fmt: skip
     try:
         if meanwhile:
-            _wait_running(on, name)
+            starting = {"name": f"^/{name}$", "status": "running"}
+            if not wait_until(lambda: on.docker.api.containers(filters=starting), 30, every=0.02):
+                raise LabError(f"The container {name} did not start within 30 seconds.", engine=engine.endpoint)
             getattr(on.docker.containers.get(name), meanwhile)()
         code = client.wait(60)
     except subprocess.TimeoutExpired as late:
@@ -107,16 +110,6 @@ def _ending(on: Context, docker: str, how: tuple[str, str, str, str]) -> Ending:
     shown = shlex.join([*shlex.split(flags), "labkit/busybox:1", *shlex.split(program)])
     shown += f"   (docker {meanwhile})" if meanwhile else ""
     return Ending(code, shown, meaning, started, state.get("ExitCode"), seconds)
-
-
-def _wait_running(on: Context, name: str, limit: float = 30.0) -> None:
-    patience = time.monotonic() + limit
-    while time.monotonic() < patience:
-        found = on.docker.api.containers(all=True, filters={"name": f"^/{name}$", "status": "running"})
-        if found:
-            return
-        time.sleep(0.02)
-    raise LabError(f"The container {name} did not start within {limit:.0f} seconds.")
 
 
 #: A program that leaves when it is asked to: it has a handler for SIGTERM.
@@ -220,23 +213,26 @@ def zombies(on: Context, children: int = 5) -> Zombies:
 
     The processes are read on the engine's machine, from its kernel, not from inside.
     """
+    return Zombies(on.facts, children, *(_orphaned(on, children, init) for init in (False, True)))
+
+
+def _orphaned(on: Context, children: int, init: bool) -> list[dict[str, Any]]:
+    """The container's processes once all orphans have ended and are cleared away, or stay as zombies."""
     orphan = f"for i in $(seq {children}); do (sleep 0.1 &); done; exec sleep 600"
-    found = []
-    for init in (False, True):
-        with on.container(on.image(), ["sh", "-c", orphan], network_mode="none", init=init) as container:
-            container.reload()
-            [main] = on.observer.processes([container.attrs["State"]["Pid"]])
-            space = main["namespaces"]["pid"]
-            patience = time.monotonic() + 15
-            while True:
-                rows = [row for row in on.observer.processes() if row["namespaces"].get("pid") == space]
-                ended = not any(row["command"][:2] == ["sleep", "0.1"] for row in rows)
-                settled = any(row["command"] == ["sleep", "600"] for row in rows) and ended
-                if (settled and Zombies.count(rows) == (0 if init else children)) or time.monotonic() > patience:
-                    break
-                time.sleep(0.05)
-            found.append(rows)
-    return Zombies(on.facts, children, *found)
+    rows: list[dict[str, Any]] = []
+    with on.container(on.image(), ["sh", "-c", orphan], network_mode="none", init=init) as container:
+        container.reload()
+        [main] = on.observer.processes([container.attrs["State"]["Pid"]])
+
+        def settled() -> bool:
+            rows[:] = [row for row in on.observer.processes()
+                       if row["namespaces"].get("pid") == main["namespaces"]["pid"]]  # fmt: skip
+            commands = [row["command"] for row in rows]
+            ended = not any(command[:2] == ["sleep", "0.1"] for command in commands)
+            return ended and ["sleep", "600"] in commands and Zombies.count(rows) == (0 if init else children)
+
+        wait_until(settled, 15)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -286,16 +282,14 @@ def restarts(on: Context, times: int | None = None) -> Restarts:
     began = on.observer.call("clocks")["wall"]
     policy = {"Name": "on-failure", "MaximumRetryCount": times}
     with on.container(on.image(), ["false"], restart_policy=policy, network_mode="none") as container:
-        patience = time.monotonic() + 200 + 0.2 * 2**times
-        while True:
+
+        def given_up() -> bool:
             container.reload()
-            count = container.attrs["RestartCount"]
-            on.say(f"restarted {count} of {times} times")
-            if count >= times and container.status == "exited":
-                break
-            if time.monotonic() > patience:
-                raise LabError("The engine did not give up restarting in time.", engine=on.session.engine.endpoint)
-            time.sleep(0.1)
+            on.say(f"restarted {container.attrs['RestartCount']} of {times} times")
+            return bool(container.attrs["RestartCount"] >= times and container.status == "exited")
+
+        if not wait_until(given_up, 200 + 0.2 * 2**times, every=0.1):
+            raise LabError("The engine did not give up restarting in time.", engine=on.session.engine.endpoint)
         until = on.observer.call("clocks")["wall"]
         rows = list(on.docker.api.events(since=f"{began:.6f}", until=f"{until:.6f}", decode=True))
     ours = [row for row in rows
@@ -304,5 +298,10 @@ def restarts(on: Context, times: int | None = None) -> Restarts:
     ends = [row["timeNano"] / 1e9 for row in ours if row["Action"] == "die"]
     first = starts[0] if starts else began
     return Restarts(
-        on.facts, f"on-failure:{times}", [s - first for s in starts], [e - first for e in ends], count, "exited"
+        on.facts,
+        f"on-failure:{times}",
+        [s - first for s in starts],
+        [e - first for e in ends],
+        container.attrs["RestartCount"],
+        "exited",
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from docker.errors import APIError, NotFound
@@ -222,27 +221,25 @@ def layer(on: Context) -> LayerLife:
     in the container only writes the file, once.
     """
     name = on.session.name("layer")
+    wait = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"]
     seen: dict[str, bool] = {}
-    make: Callable[[], Container] = lambda: on.docker.containers.create(  # noqa: E731 - used twice below
-        on.image(), ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"],
-        name=name, network_mode="none",
-    )  # fmt: skip
     with explained(on.session.engine.endpoint):
         on.free(name)
-        container = make()
         try:
+            container = on.docker.containers.create(on.image(), wait, name=name, network_mode="none")
             seen["created"] = _has(container)
             container.start()
             container.exec_run(["sh", "-c", "echo kept > /note"])
             seen["written while running"] = _has(container)
-            container.stop()
-            seen["stopped"] = _has(container)
-            container.start()
-            seen["started again"] = _has(container)
-            container.restart()
-            seen["restarted"] = _has(container)
+            for step, act in (
+                ("stopped", container.stop),
+                ("started again", container.start),
+                ("restarted", container.restart),
+            ):
+                act()
+                seen[step] = _has(container)
             container.remove(force=True)
-            container = make()
+            container = on.docker.containers.create(on.image(), wait, name=name, network_mode="none")
             seen["removed, and a new one of that name"] = _has(container)
         finally:
             on.free(name)

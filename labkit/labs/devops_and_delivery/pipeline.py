@@ -20,6 +20,7 @@ from ...errors import BadInput, LabError
 from ...images.archive import sha256
 from ...observe.visitor import Reply
 from ...units import yes_no
+from ...waiting import wait_until
 from ..images_and_registries import registry as registries
 from ..images_and_registries.building import build
 from ..images_and_registries.samples import source
@@ -269,18 +270,18 @@ def deploy(on: Context, place: str, reference: str, *, patience: float = 60.0) -
     on.free(name)
     container = on.docker.containers.create(reference, name=name, hostname=place, network=place_network(on))
     container.start()
-    end = time.monotonic() + patience
-    while True:
-        reply = call(on, place, "/health")
-        if reply.status == 200:
-            return
+
+    def healthy() -> bool:
+        if call(on, place, "/health").status == 200:
+            return True
         container.reload()
         if container.status == "exited":
             last = container.logs(tail=1).decode("utf-8", "replace").strip()
             raise LabError(f"{place} ended at once: {last}")
-        if time.monotonic() > end:
-            raise LabError(f"{place} does not answer /health")
-        time.sleep(0.05)
+        return False
+
+    if not wait_until(healthy, patience):
+        raise LabError(f"{place} does not answer /health")
 
 
 def call(on: Context, place: str, path: str) -> Reply:

@@ -7,7 +7,6 @@ containers over HTTP. Requests come from a visitor inside the shop's network.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from docker.models.containers import Container
@@ -20,6 +19,7 @@ from ...engine.faults import explained
 from ...errors import BadInput, LabError
 from ...observe.visitor import Reply, Visitor
 from ...units import at_least_one
+from ...waiting import wait_until
 from ..images_and_registries.anatomy import has_image
 from ..images_and_registries.building import build
 from ..images_and_registries.samples import source
@@ -130,11 +130,8 @@ class DeployedShop:
         Raises:
             LabError: one of them does not.
         """
-        end = time.monotonic() + patience
-        while not all(self.answers().values()):
-            if time.monotonic() > end:
-                raise LabError(f"The shop ({self.architecture}) does not answer everywhere: {self.answers()}.")
-            time.sleep(0.05)
+        if not wait_until(lambda: all(self.answers().values()), patience):
+            raise LabError(f"The shop ({self.architecture}) does not answer everywhere: {self.answers()}.")
 
     def whole(self) -> bool:
         """Whether a container of every piece runs."""

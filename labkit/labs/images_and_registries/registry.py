@@ -23,6 +23,7 @@ from ...course.result import Result
 from ...engine.faults import explained
 from ...engine.session import SESSION
 from ...errors import BadInput, LabError, NotPossibleHere
+from ...waiting import wait_until
 from .anatomy import require_image
 from .registry_api import RegistryAPI, named
 
@@ -95,17 +96,11 @@ class RunningRegistry(RegistryAPI):
                 )  # fmt: skip
                 self.container.start()
                 self.address = self._published()
-                self._await()
+                if not wait_until(lambda: self.get("/v2/").status == 200, 60, every=0.1):
+                    raise LabError("The registry does not answer.", cause=self.container.logs(tail=3).decode())
             except BaseException:
                 self.close()
                 raise
-
-    def _await(self, patience: float = 60.0) -> None:
-        end = time.monotonic() + patience
-        while self.get("/v2/").status != 200:
-            if time.monotonic() > end:
-                raise LabError("The registry does not answer.", cause=self.container.logs(tail=3).decode())
-            time.sleep(0.1)
 
     def _published(self) -> str:
         """Where it listens now, as the engine sees it; "" where it does not run."""
@@ -170,10 +165,8 @@ class RunningRegistry(RegistryAPI):
             )
             with contextlib.closing(response):
                 api._raise_for_status(response)
-                end = time.monotonic() + 60
                 # Its log tells at once; the engine's own words come when it has collected a few.
-                while not (self.uploads() or self.mounted()) and time.monotonic() < end:
-                    time.sleep(0.02)
+                wait_until(lambda: self.uploads() or self.mounted(), 60, every=0.02)
         # The engine notices within moments; wait until nothing comes in any more.
         last, calm = self.arrived(repository), 0
         while calm < 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import subprocess
 import time
@@ -12,7 +13,10 @@ from ... import engine as engines
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.faults import explained
+from ...errors import LabError
+from ...observe.visitor import Visitor
 from ...units import at_least_one, yes_no
+from ...waiting import wait_until
 from ..devops_and_delivery import pipeline
 from ..devops_and_delivery.shop import DeployedShop, loaded
 from ..images_and_registries.building import build
@@ -161,8 +165,8 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
                 began = time.perf_counter()
                 shop.add("shop", number, work)
                 url = f"http://{shop.address('shop' if number == 1 else f'shop-{number}')}:8000/cart"
-                while visitor.get(url).status != 200:
-                    time.sleep(0.01)
+                if not wait_until(functools.partial(_good, visitor, url), 90, every=0.01):
+                    raise LabError(f"Replica {number} does not answer.", engine=on.session.engine.endpoint)
                 starts.append(time.perf_counter() - began)
                 on.say(f"{number} of {most} replicas: under load")
                 found = loaded(visitor, "http://shop:8000/catalogue", count, n, "shop", number)
@@ -170,3 +174,7 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
     finally:
         shop.close()
     return Replicas(on.facts, starts, per_second, work, answered)
+
+
+def _good(visitor: Visitor, url: str) -> bool:
+    return visitor.get(url).status == 200
