@@ -17,34 +17,16 @@ from ...course.context import Context
 from ...course.result import Result
 from ...engine import OwnedEngine
 from ...errors import BadInput, LabError
+from ...paths import text_beside
 from ...units import show_size, size, yes_no
 from ..isolation_models.visibility import reported
 from .lxc import owned_engine
 
 # The jail: /jail has programs (those of the workshop, mounted) and one file of its own. Outside there
 # are a file, a process and a host name that a prisoner shouldn't know.
-_SETUP = r"""
-hostname the-machine
-echo "a file of the machine" > /outside
-ps -o args | grep -q "[n]eighbour-sleeps" || (sh -c 'while :; do sleep 60; done' neigh""bour-sleeps > /dev/null 2>&1 &)
-mkdir -p /jail/usr /jail/proc /jail/dev /jail/tmp /jail/etc /jail/root
-for name in bin sbin lib lib64; do test -e /jail/$name || ln -s usr/$name /jail/$name; done
-test -e /jail/usr/bin || mount --bind /usr /jail/usr
-test -e /jail/dev/zero || { mknod -m 666 /jail/dev/zero c 1 5; mknod -m 666 /jail/dev/null c 1 3; }
-mountpoint -q /jail/proc || mount -t proc proc /jail/proc
-echo "a file of the jail" > /jail/inside
-"""
+_SETUP = text_beside(__file__, "jail.sh")
 
-_LOOK = r"""
-one() { printf '%s\t%s\n' "$1" "$2"; }
-one files "$(ls / | tr '\n' ' ')"
-one outside "$(test -e /outside && echo yes || echo no)"
-one neighbour "$(ps -o args | grep -q "[n]eighbour-sleeps" && echo yes || echo no)"
-one hostname "$(hostname)"
-one memory "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)"
-one net "$(readlink /proc/self/ns/net)"
-one pid "$(readlink /proc/self/ns/pid)"
-"""
+_LOOK = text_beside(__file__, "look.sh")
 
 
 def prepare(on: Context) -> None:
@@ -126,16 +108,7 @@ def walk_out(on: Context) -> Escape:
 
 # pivot_root swaps the root of a whole mount namespace, and the old one is then unmounted: there is
 # nothing left to walk to. It wants the new root to be a mount point.
-_PIVOT = r"""
-mount --make-rprivate /
-mount --rbind /jail /jail
-cd /jail
-mkdir -p old
-pivot_root . old
-umount -l /old
-rm -rf /door
-python3 -c "$WALK"
-"""
+_PIVOT = text_beside(__file__, "pivot.sh")
 
 
 def behind_pivot(on: Context) -> Escape:
@@ -211,45 +184,9 @@ def each_namespace(on: Context) -> NamespaceSteps:
 
 # The same group on both versions. Version 1 has a folder per controller; on version 2 a group that has
 # children may hold no processes itself, so the workshop's own move into a leaf first.
-_GROUP = {
-    1: r"""
-for c in memory pids cpu; do
-  mkdir -p /sys/fs/cgroup/$c$OWN/by-hand
-done
-cd /sys/fs/cgroup
-echo $MEMORY > memory$OWN/by-hand/memory.limit_in_bytes
-echo $MEMORY > memory$OWN/by-hand/memory.memsw.limit_in_bytes 2> /dev/null
-echo $PIDS   > pids$OWN/by-hand/pids.max
-echo 100000  > cpu$OWN/by-hand/cpu.cfs_period_us
-echo $CPU    > cpu$OWN/by-hand/cpu.cfs_quota_us
-join() { for c in memory pids cpu; do echo $1 > /sys/fs/cgroup/$c$OWN/by-hand/cgroup.procs; done; }
-""",
-    2: r"""
-cd /sys/fs/cgroup$OWN
-mkdir -p main by-hand
-for p in $(cat cgroup.procs); do echo $p > main/cgroup.procs; done 2> /dev/null
-echo "+memory +pids +cpu" > cgroup.subtree_control
-echo $MEMORY       > by-hand/memory.max
-echo 0             > by-hand/memory.swap.max
-echo $PIDS         > by-hand/pids.max
-echo $CPU 100000   > by-hand/cpu.max
-join() { echo $1 > /sys/fs/cgroup$OWN/by-hand/cgroup.procs; }
-""",
-}
+_GROUP = {version: text_beside(__file__, f"group_v{version}.sh") for version in (1, 2)}
 
-_TRIALS = r"""
-counter() { sed -n "s/^$1 //p" $2 2>/dev/null || true; }
-mkfifo /tmp/gate 2>/dev/null || true
-run() { sh -c 'read -r _ < /tmp/gate; eval "$0"' "$1" > /tmp/out 2>&1 & job=$!; join $job; echo > /tmp/gate; wait $job; status=$?; }
-run 'dd if=/dev/zero of=/dev/null bs=$((2 * MEMORY)) count=1'
-echo "memory $status"
-run 'for i in $(seq 1 60); do sleep 1 & done; wait'
-grep -qiE "fork|resource|unavailable" /tmp/out && echo "pids refused" || echo "pids allowed"
-sleep 1.2
-run 'read -r now _ < /proc/uptime; end=$((${now%.*} + 2)); while [ ${now%.*} -lt $end ]; do read -r now _ < /proc/uptime; done'
-echo "throttled $(counter nr_throttled $STAT)"
-rm -f /tmp/gate
-"""
+_TRIALS = text_beside(__file__, "trials.sh")
 
 
 def group_script(version: int) -> str:

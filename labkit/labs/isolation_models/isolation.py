@@ -23,6 +23,7 @@ from ...engine.client import remove_container
 from ...engine.embedded.small import SmallVM, accelerator
 from ...engine.faults import explained
 from ...errors import BadInput
+from ...paths import text_beside
 from ...units import MIB, show_size, size
 
 PLAIN, RUNC, DOCKER, VM = "plain process", "runc alone", "docker run", "virtual machine"
@@ -31,20 +32,7 @@ _numbers = itertools.count(1)
 
 # A bundle as the OCI runtime specification has it: a folder with rootfs/ and config.json. The group
 # lies below the workshop's own, so that it goes with it.
-_BUNDLE = r"""
-mkdir -p /bundle/rootfs/bin /bundle/rootfs/proc /bundle/rootfs/dev /bundle/rootfs/sys
-cd /bundle; test -f rootfs/bin/busybox || cp /usr/bin/busybox rootfs/bin/
-test -f config.json || /usr/bin/runc spec
-python3 - "$@" <<'END'
-import json, os
-config = json.load(open("/bundle/config.json"))
-config["process"] |= {"terminal": False, "args": json.loads(os.environ["ARGUMENTS"])}
-rows = [line.split(":", 2) for line in open("/proc/self/cgroup").read().split()]
-own = next(path for _, names, path in rows if names in ("", "memory"))
-config["linux"]["cgroupsPath"] = own + "/bundle"
-json.dump(config, open("/bundle/config.json", "w"))
-END
-"""
+_BUNDLE = text_beside(__file__, "bundle.sh")
 
 
 def bundle(on: Context, command: Sequence[str] = ("/bin/busybox", "true")) -> None:
