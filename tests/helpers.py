@@ -22,16 +22,16 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 @contextlib.contextmanager
-def interrupted_while_creating(api, number: int) -> Iterator[None]:
+def interrupted_while_creating(api, number: int, helper: bool = False) -> Iterator[None]:
     """Ctrl-C in the moment in which the engine has made container ``number``, but nobody has heard its answer.
 
-    labkit's own helpers don't count.
+    Counted are the lab's containers, or only labkit's own helpers.
     """
     create, made = api.create_container_from_config, []
 
     def unheard(config, name, *values):
         found = create(config, name, *values)
-        made.extend([] if (name or "").startswith("labkit-") else [name])
+        made.extend([name] if (name or "").startswith("labkit-") == helper else [])
         if len(made) == number:
             raise KeyboardInterrupt
         return found
