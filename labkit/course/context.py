@@ -15,6 +15,7 @@ from .. import images
 from ..engine import EngineFacts, Session
 from ..engine.client import LabelledClient, remove_container
 from ..engine.faults import explained
+from ..engine.session import SESSION
 from ..observe import Observer
 from ..observe.visitor import Visitor
 from ..observe.workshop import Workshop
@@ -67,9 +68,11 @@ class Context:
         return self._visitor
 
     def free(self, name: str) -> None:
-        """Take a container's name back: an interrupted cell may have left one that bears it."""
+        """Take a container's name back: an interrupted cell of this session may have left one that bears it."""
         with explained(self.session.engine.endpoint), contextlib.suppress(NotFound):
-            remove_container(self.docker.containers.get(name))
+            found = self.docker.containers.get(name)
+            if found.labels.get(SESSION) == self.session.id:
+                remove_container(found)
 
     def network(self, name: str, **options: Any) -> str:
         """A new network of this name, in place of one that an interrupted cell may have left; returns the name."""
@@ -79,11 +82,11 @@ class Context:
         return name
 
     def drop_network(self, name: str) -> None:
-        """Remove a network of this name, the visitor's place in it too; none there is fine."""
+        """Remove this session's network of this name, the visitor's place in it too; none there is fine."""
         if self._visitor is not None:
             self._visitor.leave(name)
         with explained(self.session.engine.endpoint):
-            for row in self.docker.api.networks(names=[name]):
+            for row in self.docker.api.networks(names=[name], filters={"label": f"{SESSION}={self.session.id}"}):
                 if row["Name"] == name:
                     self.docker.api.remove_network(row["Id"])
 

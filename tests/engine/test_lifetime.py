@@ -8,6 +8,7 @@ from labkit import images
 from labkit.course.exercises import load
 from labkit.errors import BadInput
 from labkit.labs.container_lifetime import endings, lifetime
+from tests.conftest import open_context
 from tests.helpers import interrupted_while_creating
 
 EXERCISES = load("07-container-lifetime").exercises
@@ -144,3 +145,14 @@ def test_persistent(lab_context):
     assert check(on, "persistent").hint == 2
     start(on, ["false"], restart_policy={"Name": "on-failure", "MaximumRetryCount": 4})
     assert check(on, "persistent").passed
+
+
+def test_a_name_that_others_bear_is_not_taken_from_them(lab_context):
+    on = lab_context
+    with open_context(on.session.engine) as other:
+        theirs = start(other, ["sleep", "600"], name=on.session.name("theirs"))
+        on.free(theirs.name)
+        network = other.docker.networks.create(on.session.name("their-net"))
+        on.drop_network(network.name)
+        theirs.reload()
+        assert theirs.status == "running" and other.docker.networks.get(network.id).name == network.name

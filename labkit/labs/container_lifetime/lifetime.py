@@ -58,12 +58,11 @@ class DrivenContainer:
 
     Args:
         on: the context.
-        name: the container's name; this session's ``life`` by default.
+        word: what its name begins with; the session's id follows.
     """
 
-    def __init__(self, on: Context, name: str = ""):
-        self._on = on
-        self.name = name or on.session.name("life")
+    def __init__(self, on: Context, word: str = "life"):
+        self._on, self.name = on, on.session.name(word)
         self._began: float | None = None
         self._wall = 0.0
         self.moments: list[Moment] = []
@@ -196,7 +195,7 @@ def walk(
     Raises:
         BadInput: an action that the engine refuses in that state.
     """
-    with DrivenContainer(on, on.session.name("walk")) as life:
+    with DrivenContainer(on, "walk") as life:
         for action in actions:
             life.press(action)
             time.sleep(0.05 if not on.facts.emulated else 0.2)  # so that the states can be told apart in the figure
