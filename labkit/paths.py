@@ -51,6 +51,11 @@ def state_dir(*parts: str) -> Path:
     return path
 
 
+def text_beside(module: str, name: str) -> str:
+    """A text file in the folder of a module: ``text_beside(__file__, "runtime.sh")``."""
+    return Path(module).with_name(name).read_text(encoding="utf-8")
+
+
 def data_file(*parts: str) -> Path:
     """A file of the course's ``data/`` folder."""
     return COURSE.joinpath("data", *parts)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
+import pytest
 
 from labkit.engine.session import SESSION
 
@@ -17,6 +19,29 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain"
         time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def interrupted_while_creating(api, number: int, helper: bool = False) -> Iterator[None]:
+    """Ctrl-C in the moment in which the engine has made container ``number``, but nobody has heard its answer.
+
+    Counted are the lab's containers, or only labkit's own helpers.
+    """
+    create, made = api.create_container_from_config, []
+
+    def unheard(config, name, *values):
+        found = create(config, name, *values)
+        made.extend([name] if (name or "").startswith("labkit-") == helper else [])
+        if len(made) == number:
+            raise KeyboardInterrupt
+        return found
+
+    api.create_container_from_config = unheard
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        del api.create_container_from_config
 
 
 def running(pid: int | str) -> bool:

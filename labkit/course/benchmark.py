@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from ..engine import EngineFacts
 from ..errors import BadInput
 from ..paths import data_file, state_dir
 from ..units import show_time
@@ -100,6 +101,15 @@ class Benchmark(Result):
     clear_order: bool = False
     #: Subjects on another machine than the rest, and so without a place in that order.
     apart: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, engine: EngineFacts, name: str, title: str, unit: str, method: str, subjects: Sequence[Subject],
+        budget: float, **more: Any,
+    ) -> Self:  # fmt: skip
+        """Measure these subjects, as :func:`measure` does; ``more`` are further fields of the result."""
+        series, seconds, interrupted = measure(subjects, budget)
+        return cls(engine, name, title, unit, method, series, budget, seconds, interrupted, **more)
 
     @property
     def partial(self) -> bool:

@@ -6,18 +6,27 @@ import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from docker.errors import NotFound
 from docker.models.containers import Container
 
 from .. import images
 from ..engine import EngineFacts, Session
 from ..engine.client import LabelledClient, remove_container
 from ..engine.faults import explained
+from ..engine.session import SESSION
 from ..observe import Observer
 from ..observe.visitor import Visitor
 from ..observe.workshop import Workshop
 from .busy import Listener, listener, say
+
+
+class Ran(NamedTuple):
+    """How a container ended: its exit code and what it wrote."""
+
+    code: int
+    text: str
 
 
 @dataclass
@@ -57,6 +66,39 @@ class Context:
             self._visitor = Visitor(self.session)
         self._visitor.join(network)
         return self._visitor
+
+    def free(self, name: str) -> None:
+        """Take a container's name back: an interrupted cell of this session may have left one that bears it."""
+        with explained(self.session.engine.endpoint), contextlib.suppress(NotFound):
+            found = self.docker.containers.get(name)
+            if found.labels.get(SESSION) == self.session.id:
+                remove_container(found)
+
+    def network(self, name: str, **options: Any) -> str:
+        """A new network of this name, in place of one that an interrupted cell may have left; returns the name."""
+        self.drop_network(name)
+        with explained(self.session.engine.endpoint):
+            self.docker.networks.create(name, **options)
+        return name
+
+    def drop_network(self, name: str) -> None:
+        """Remove this session's network of this name, the visitor's place in it too; none there is fine."""
+        if self._visitor is not None:
+            self._visitor.leave(name)
+        with explained(self.session.engine.endpoint):
+            for row in self.docker.api.networks(names=[name], filters={"label": f"{SESSION}={self.session.id}"}):
+                if row["Name"] == name:
+                    self.docker.api.remove_network(row["Id"])
+
+    def ran(
+        self, image: str, command: str | Sequence[str] | None = None, *,
+        timeout: float = 120, stderr: bool = True, **options: Any,
+    ) -> Ran:  # fmt: skip
+        """Run a container to its end; without a network where ``options`` name none."""
+        options.setdefault("network_mode", "none")
+        with self.container(image, command, **options) as container:
+            code = container.wait(timeout=timeout)["StatusCode"]
+            return Ran(code, container.logs(stderr=stderr).decode("utf-8", "replace"))
 
     @contextlib.contextmanager
     def container(

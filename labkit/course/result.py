@@ -27,9 +27,12 @@ D = TypeVar("D", bound="Callable[..., Picture]")
 
 
 def draws(kind: type, name: str = "plot") -> Callable[[D], D]:
-    """Register a figure for a result type; ``name`` tells several figures of one type apart."""
+    """Register a figure for a result type, drawn in the course's style; ``name`` tells several of one type apart."""
 
     def register(function: D) -> D:
+        from .style import styled
+
+        function = styled()(function)
         other = _drawers.setdefault((kind, name), function)
         if (other.__module__, other.__qualname__) != (function.__module__, function.__qualname__):
             raise TypeError(f"{kind.__name__} has two figures {name!r}: give one of them a name of its own.")

@@ -46,17 +46,19 @@ def machine_namespaces(on: Context) -> dict[str, str]:
     return dict(line.split() for line in done["output"].splitlines() if len(line.split()) == 2)
 
 
+def events_of(on: Context, container: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the engine tells of a container's life, since it was made."""
+    created = datetime.fromisoformat(container["Created"][:19] + "+00:00").timestamp()
+    with explained(on.session.engine.endpoint):
+        return list(on.docker.api.events(
+            since=int(created) - 1, until=int(time.time()) + 1, decode=True,
+            filters={"container": container["Id"], "type": "container"},
+        ))  # fmt: skip
+
+
 def oom_killed(on: Context, container: dict[str, Any]) -> bool:
     """Whether the OOM killer struck in a container: by the engine's own event, or its flag.
 
     The flag alone misses a kill on some engine versions.
     """
-    if container["State"]["OOMKilled"]:
-        return True
-    created = datetime.fromisoformat(container["Created"][:19] + "+00:00").timestamp()
-    with explained(on.session.engine.endpoint):
-        rows = on.docker.api.events(
-            since=int(created) - 1, until=int(time.time()) + 1, decode=True,
-            filters={"container": container["Id"], "event": "oom"},
-        )  # fmt: skip
-        return any(True for _ in rows)
+    return container["State"]["OOMKilled"] or any(row["Action"] == "oom" for row in events_of(on, container))

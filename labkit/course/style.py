@@ -6,14 +6,16 @@ import base64
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
 
 #: Okabe and Ito's palette, told apart with every common colour blindness
 #: (https://jfly.uni-koeln.de/color/). Never the only cue: a marker, hatch or label goes with it.
@@ -22,6 +24,9 @@ COLOURS = {
     "purple": "#CC79A7", "sky": "#56B4E9", "yellow": "#F0E442", "ink": "#1F2933",
     "grey": "#5F6C7B", "faint": "#E4E7EB", "paper": "#FFFFFF",
 }  # fmt: skip
+
+#: How something looks: colour first, then marker or hatch.
+Look = tuple[str, ...]
 
 #: One colour per layer of the course, the same in every figure.
 MODELS = {
@@ -116,6 +121,86 @@ def new_figure(height: float = 4.6, width: float = WIDTH, **options: Any) -> tup
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(**options)
+
+
+def canvas(height: float, xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[Figure, Axes]:
+    """A figure to draw on freely: ``height`` inches, no axes, coordinates within these limits."""
+    figure, axes = new_figure(height)
+    axes.set_axis_off()
+    axes.set(xlim=xlim, ylim=ylim)
+    return figure, axes
+
+
+def box(axes: Axes, x: float, y: float, width: float, height: float, colour: str, hatch: str = "", *,
+        alpha: float = 0.35, edge: float = 0.8, outline: float = 0, **line: Any) -> None:  # fmt: skip
+    """A rectangle: a pale, hatched face; ``edge`` and ``outline`` are the widths of lines in its colour and in ink."""
+    axes.add_patch(Rectangle((x, y), width, height, facecolor=COLOURS[colour], alpha=alpha, hatch=hatch,
+                             edgecolor=COLOURS[colour], linewidth=edge))  # fmt: skip
+    if outline:
+        axes.add_patch(
+            Rectangle((x, y), width, height, fill=False, edgecolor=COLOURS["ink"], linewidth=outline, **line)
+        )
+
+
+def label(axes: Axes, x: float, y: float, text: str, *, pad: float = 0.16, alpha: float = 0.9, **options: Any) -> None:
+    """Words on a patch of paper, to be read above hatches."""
+    patch = {"boxstyle": f"round,pad={pad}", "fc": COLOURS["paper"], "ec": "none", "alpha": alpha}
+    axes.text(x, y, text, **{"va": "center", "fontsize": 10.5, "bbox": patch, **options})
+
+
+def aside(axes: Axes, text: str, place: tuple[float, float], x: float = 6, y: float = 0, **options: Any) -> None:
+    """Words ``x`` and ``y`` points beside a place; to its left where ``x`` is negative."""
+    side = {"va": "center", "ha": "right" if x < 0 else "left"}
+    axes.annotate(text, place, xytext=(x, y), textcoords="offset points", **{**side, **options})
+
+
+def named_rows(axes: Axes, names: Sequence[str], places: Sequence[float] = (), *, below: float = 0.6) -> None:
+    """Name what is drawn in rows from top to bottom; ``below`` is the room under the last one."""
+    places = places or range(len(names))
+    axes.set_yticks(places, names)
+    axes.set_ylim(places[-1] + below, -0.6)
+    axes.grid(axis="y", visible=False)
+
+
+def legend(axes: Axes, *, ncols: int = 2, height: float = 0.985, **options: Any) -> None:
+    """The legend in a row between title and axes."""
+    axes.legend(loc="lower left", ncols=ncols, bbox_to_anchor=(-0.01, height), borderaxespad=0, **options)
+
+
+#: A cell of a table: its text, colour and hatch.
+Cell = tuple[str, str, str]
+
+
+def table(
+    title: str, top: Sequence[str], rows: Mapping[str, Sequence[Cell]], alt: str, caption: str, *,
+    first: float, height: float = 0.44, more: float = 0.8, **options: Any,
+) -> Picture:  # fmt: skip
+    """A table as a figure.
+
+    Args:
+        title, alt, caption: as for :func:`picture`.
+        top: what stands above the columns.
+        rows: cells by the row's name.
+        first: the first column's share of the width.
+        height: inches a row.
+        more: inches for all else.
+        options: of the title.
+    """
+    figure, axes = canvas(height * (len(rows) + 1) + more, (0, 1), (len(rows) + 1, 0))
+    wide = (1 - first) / len(top)
+    for column, head in enumerate(top):
+        axes.text(first + wide * (column + 0.5), 0.5, head, ha="center", va="center", fontweight="bold")
+    for number, (name, cells) in enumerate(rows.items(), 1):
+        axes.text(0.005, number + 0.5, name, va="center", fontsize=11)
+        for column, (text, colour, hatch) in enumerate(cells):
+            left = first + wide * column
+            axes.fill_between([left + 0.004, left + wide - 0.004], number + 0.06, number + 0.94, facecolor=COLOURS[colour],
+                              alpha=0.30, hatch=hatch, edgecolor=COLOURS["paper"], linewidth=0)  # fmt: skip
+            label(
+                axes, left + wide / 2, number + 0.5, text, ha="center", fontsize=11, pad=0.12, alpha=0.7 if hatch else 0
+            )
+    axes.set_title(title, pad=8, **options)
+    return picture(figure, alt, caption=caption)
 
 
 def render(figure: Figure, *, scale: float = 2.0) -> bytes:

@@ -52,6 +52,15 @@ class LabWidget(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.add_class("labkit-widget")
         self._text = text
 
+    def on_press(self, starter: w.Button, says: w.HTML, meanwhile: str, work: Callable[[], object]) -> None:
+        """From now on a press of ``starter`` does this work, as :meth:`beside`; ``says`` tells of it meanwhile."""
+
+        def start(_: w.Button) -> None:
+            says.value = words(meanwhile, "note")
+            self.beside(work, starter, says)
+
+        starter.on_click(start)
+
     def beside(self, work: Callable[[], object], starter: w.Button, says: w.HTML) -> None:
         """Do what a press asks for in a thread of its own, so that the page stays alive.
 

@@ -98,3 +98,10 @@ def remove_container(container: Container) -> None:
     except DockerException as fault:
         if getattr(fault, "status_code", None) not in (404, 409):
             raise
+
+
+def address_in(container: Container, network: str) -> str:
+    """A container's IP address in a network, now; "" while it does not run."""
+    container.reload()
+    address: str = container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
+    return address

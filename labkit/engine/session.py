@@ -9,6 +9,7 @@ Testcontainers, rests on the same idea with a TCP connection.)
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import time
@@ -103,11 +104,13 @@ class Session:
             return False
 
     def _start_keeper(self, image: str) -> None:
-        api = self.docker.api
+        api, name = self.docker.api, self.name("labkit-keeper")
+        with contextlib.suppress(NotFound):  # one that an interrupt or a restarted daemon has left
+            api.remove_container(name, force=True)
         made = api.create_container(
             image,
             ["cat"],
-            name=self.name("labkit-keeper"),
+            name=name,
             stdin_open=True,
             network_disabled=True,
             labels={ROLE: "keeper"},

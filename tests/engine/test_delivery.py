@@ -7,6 +7,7 @@ import pytest
 from labkit.errors import BadInput
 from labkit.labs.devops_and_delivery import checks, pipeline, shop
 from labkit.labs.images_and_registries import registry
+from tests.helpers import interrupted_while_creating
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,16 @@ def test_delivery_waits_for_a_person_and_promotes_the_digest(on):
     assert again.same_source and again.staged != again.again
 
 
+@pytest.mark.parametrize("end", ["kill", "remove"])
+def test_a_release_is_judged_also_when_staging_is_gone(on, end):
+    pipeline.run(on, pipeline.tea("6"), mode="deployment")
+    staging = on.docker.containers.get(on.session.name("staging"))
+    staging.kill()
+    if end == "remove":
+        staging.remove()
+    assert (checks.release(on).passed, checks.release(on).hint) == (False, 0)
+
+
 def test_deployment_needs_nobody(on):
     release = pipeline.run(on, pipeline.tea("8"), mode="deployment")
     assert release.released
@@ -89,6 +100,32 @@ def test_the_requests_behind_one_are_counted_in_its_answer(on):
 
 def test_every_copy_of_the_scaled_piece_answers(on):
     assert shop.scaling(on, 2, n=1).served == {1: 1, 2: 2}
+
+
+def test_after_an_interrupted_deployment_the_next_one_is_whole(lab_context):
+    on = lab_context
+    with interrupted_while_creating(on.docker.api, 2):
+        shop.deploy(on, "layered")
+    assert all(shop.deploy(on, "layered").answers().values())
+    assert len(on.docker.api.networks(names=[on.session.name("layered-net")])) == 1
+
+
+@pytest.mark.parametrize("end", ["kill", "remove"])
+def test_a_shop_that_lost_a_piece_is_not_handed_out(on, end):
+    shop.deploy(on, "layered").containers["logic"].kill()
+    if end == "remove":
+        on.docker.containers.get(on.session.name("layered-logic-1")).remove()
+    assert all(shop.deploy(on, "layered").answers().values())
+
+
+def test_a_copy_that_was_not_known_of_is_replaced(on):
+    deployed = shop.deploy(on, "microservices")
+    with interrupted_while_creating(on.docker.api, 1):
+        deployed.add("catalogue", 2)
+    deployed.add("catalogue", 2)
+    deployed.add("catalogue", 2)  # a cell that is run twice
+    deployed.remove("catalogue-2")
+    assert "catalogue-2" not in deployed.containers
 
 
 def test_each_cell_of_the_blast_radius_is_what_the_code_needs(on):

@@ -8,6 +8,8 @@ from labkit import images
 from labkit.course.exercises import load
 from labkit.errors import BadInput
 from labkit.labs.container_lifetime import endings, lifetime
+from tests.conftest import open_context
+from tests.helpers import interrupted_while_creating
 
 EXERCISES = load("07-container-lifetime").exercises
 QUIET = {"network_mode": "none", "detach": True}
@@ -36,7 +38,7 @@ def test_a_walk_through_all_states(module_context):
 
 
 def test_an_action_that_the_state_does_not_allow_is_a_sentence(module_context):
-    with lifetime.Life(module_context) as life:
+    with lifetime.DrivenContainer(module_context) as life:
         with pytest.raises(BadInput, match="no container to start"):
             life.press("start")
         life.press("create")
@@ -47,7 +49,7 @@ def test_an_action_that_the_state_does_not_allow_is_a_sentence(module_context):
 
 @pytest.mark.parametrize(("action", "state"), [("kill", "exited"), ("restart", "running"), ("remove", "gone")])
 def test_what_the_engine_takes_of_a_paused_container(module_context, action, state):
-    with lifetime.Life(module_context) as life:
+    with lifetime.DrivenContainer(module_context) as life:
         for one in ("create", "start", "pause", action):
             assert one in life.possible()
             moment = life.press(one)
@@ -55,7 +57,7 @@ def test_what_the_engine_takes_of_a_paused_container(module_context, action, sta
 
 
 def test_a_container_that_is_gone_before_it_is_looked_at(module_context):
-    with lifetime.Life(module_context) as life:
+    with lifetime.DrivenContainer(module_context) as life:
         life.press("create")
         life.container.remove()
         assert life.status() == "gone"
@@ -65,6 +67,13 @@ def test_a_container_that_is_gone_before_it_is_looked_at(module_context):
 def test_the_layer_survives_everything_but_remove(module_context):
     seen = lifetime.layer(module_context).seen
     assert list(seen.values()) == [False, True, True, True, True, False]
+
+
+@pytest.mark.parametrize("look", [lifetime.walk, lifetime.layer])
+def test_after_an_interrupt_the_next_one_finds_its_name_free(module_context, look):
+    with interrupted_while_creating(module_context.docker.api, 1):
+        look(module_context)
+    assert look(module_context).facts()
 
 
 def test_seven_exit_codes(module_context):
@@ -136,3 +145,14 @@ def test_persistent(lab_context):
     assert check(on, "persistent").hint == 2
     start(on, ["false"], restart_policy={"Name": "on-failure", "MaximumRetryCount": 4})
     assert check(on, "persistent").passed
+
+
+def test_a_name_that_others_bear_is_not_taken_from_them(lab_context):
+    on = lab_context
+    with open_context(on.session.engine) as other:
+        theirs = start(other, ["sleep", "600"], name=on.session.name("theirs"))
+        on.free(theirs.name)
+        network = other.docker.networks.create(on.session.name("their-net"))
+        on.drop_network(network.name)
+        theirs.reload()
+        assert theirs.status == "running" and other.docker.networks.get(network.id).name == network.name

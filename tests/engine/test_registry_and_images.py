@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from docker.errors import ImageNotFound
 
 from labkit import images
 from labkit.errors import BadInput, LabError, NotPossibleHere
+from labkit.images import archive
 from labkit.labs.images_and_registries import (
     anatomy,
     building,
@@ -104,6 +107,34 @@ def test_unknown_names_are_told_in_the_registrys_words(on, store):
         store.push("no-such:1", "many")
 
 
+def test_a_push_of_an_image_for_several_platforms_counts_the_blobs_of_all(on, store):
+    run = platforms.publish(on, store, "both")
+    rows = [store.manifest("both", digest) for digest in run.manifests.values()]
+    assert store.blobs_of("both", run.digest) == {
+        row["digest"]: row["size"] for found in rows for row in (found["config"], *found["layers"])
+    }
+
+
+def test_a_registry_that_was_restarted_is_found_at_its_new_port(lab_context):
+    with registry.start(lab_context) as old:
+        old.container.restart()
+        new = registry.start(lab_context)
+        assert new.push(anatomy.sample_tag(lab_context), "after").digest
+        new.close()
+
+
+def test_an_image_that_keeps_no_history(on, tmp_path):
+    layer = archive.layer_from_files({"one": "1"})
+    config = json.loads(archive.image_config([archive.sha256(layer)], architecture="amd64", command=["/one"]))
+    del config["history"]
+    name = f"{on.session.name('bare')}:1"
+    archive.write_archive(tmp_path / "bare.tar", name, [layer], json.dumps(config).encode())
+    on.docker.images.load((tmp_path / "bare.tar").read_bytes())
+    opened = anatomy.anatomy(on, name)
+    assert opened.facts().startswith("no history kept: 1 layers")
+    assert opened.instructions() == "" and opened.plot().png and anatomy.compare(on, name).plot().png
+
+
 def test_a_platform_that_the_name_does_not_have(on, store):
     with pytest.raises(NotPossibleHere, match="The pull failed: no match") as fault:
         store.pull("many", "1", platform="linux/riscv64")
@@ -154,7 +185,7 @@ def test_a_port_that_is_taken_costs_nobody_a_registry(on, store):
 def test_a_port_in_use_is_told_and_leaves_nothing(on, store):
     port = int(store.address.rpartition(":")[2])
     with pytest.raises(NotPossibleHere, match="port is already allocated|address already in use"):
-        registry.Registry(on, port, name="second")
+        registry.RunningRegistry(on, port, name="second")
     left = on.docker.api.containers(all=True, filters={"name": on.session.name("second")})
     assert left == [] and on.docker.api.networks(names=[on.session.name("second-net")]) == []
     assert registry.start(on) is store

@@ -11,7 +11,7 @@ from labkit import engine as engines
 from labkit.engine.session import SESSION, Session, dead_sessions
 from labkit.lab import Lab
 
-from ..helpers import left_behind
+from ..helpers import interrupted_while_creating, left_behind
 
 OPEN = """
     import labkit.engine as engines
@@ -177,3 +177,11 @@ def test_a_lab_that_can_not_be_made_leaves_neither_session_nor_engine(engine, mo
     with pytest.raises(KeyboardInterrupt):
         Lab("tests", found)
     assert closed == [True] and left_behind(engine, made[0]) == []
+
+
+def test_after_an_interrupt_of_the_keepers_start_the_session_works_on(lab_context):
+    on = lab_context
+    with interrupted_while_creating(on.docker.api, 1, helper=True):
+        on.docker.networks.create(on.session.name("first"))
+    assert on.docker.networks.create(on.session.name("second")).id
+    assert on.docker.containers.get(on.session.name("labkit-keeper")).status == "running"

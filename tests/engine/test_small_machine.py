@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import pytest
@@ -119,6 +120,18 @@ def test_a_borrowed_machine_is_kept_for_the_next_and_then_ends(monkeypatch):
     with small.borrowed() as machine:
         assert machine.pid == first and "eth0" in machine.run("cat /proc/net/dev")
     assert gone(first)
+
+
+def test_a_borrowed_machine_that_died_meanwhile_is_not_lent():
+    with small.borrowed() as machine:
+        first = machine
+    os.kill(first.pid, signal.SIGKILL)
+    assert gone(first.pid)
+    for _ in "twice":
+        with pytest.raises(EngineGone, match="ended early"):
+            first.run("echo lost")
+    with small.borrowed() as machine:
+        assert machine.run("echo well") == "well"
 
 
 def test_a_borrowed_machine_that_is_in_use_is_not_lent_twice(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from labkit.labs.devops_and_delivery import shop
 from labkit.labs.images_and_registries import building
 from labkit.labs.what_docker_solves import checks, machines, promises
 
@@ -39,6 +40,13 @@ def test_rolling_back_brings_the_old_version(on):
 def test_all_replicas_answer_to_one_name(on):
     run = machines.replicas(on, 2, n=2)
     assert run.answered == {1: 1, 2: 2} and len(run.starts) == 2
+
+
+def test_replicas_leave_the_shop_of_another_lab_alone(on):
+    deployed = shop.deploy(on, "monolith")
+    assert machines.replicas(on, 1, n=1).answered == {1: 1}
+    assert all(deployed.answers().values()) and shop.deploy(on, "monolith") is deployed
+    deployed.close()
 
 
 def test_exercise_two_versions_both_ways(on):

@@ -12,8 +12,8 @@ from labkit.course.figures_benchmark import value_text
 from labkit.engine import EngineFacts
 from labkit.errors import BadInput, LabError
 from labkit.labs.container_history.figures import layers, side_by_side
-from labkit.labs.container_history.history import GroupRun, Jail, NamespaceStep, NamespaceSteps, Walk, group_script
-from labkit.labs.container_history.lxc import STEPS, Comparison, Process, lxc_steps
+from labkit.labs.container_history.history import Escape, GroupRun, Jail, NamespaceStep, NamespaceSteps, group_script
+from labkit.labs.container_history.lxc import STEPS, Comparison, InnerProcess, lxc_steps
 from labkit.labs.container_history.own_container import PARTS, ROWS, Built, runtime
 from labkit.labs.container_history.timeline import EVENTS, Timeline
 from labkit.labs.isolation_models import figures
@@ -21,6 +21,7 @@ from labkit.labs.isolation_models.figures import others_chart
 from labkit.labs.isolation_models.gvisor import Sandbox
 from labkit.labs.isolation_models.visibility import NAMESPACES, Matrix, NamespaceView
 from labkit.labs.isolation_models.visibility import ROWS as SEEN
+from labkit.paths import COURSE
 
 FACTS = EngineFacts(
     kind="host", endpoint="unix:///x", version="1.2.3", api_version="1.44", minimum_api_version="1.24",
@@ -56,8 +57,8 @@ JAIL = Jail(
 )
 LXC = Comparison(
     FACTS,
-    [Process(1, 0, "init"), Process(4, 1, "/bin/syslogd"), Process(8, 1, "/bin/httpd -f"), Process(9, 1, "/bin/getty tty1")],
-    [Process(1, 0, "httpd -f")], len(STEPS), 1, True, True, "init shuts its services down", "the application gets a signal",
+    [InnerProcess(1, 0, "init"), InnerProcess(4, 1, "/bin/syslogd"), InnerProcess(8, 1, "/bin/httpd -f"), InnerProcess(9, 1, "/bin/getty tty1")],
+    [InnerProcess(1, 0, "httpd -f")], len(STEPS), 1, True, True, "init shuts its services down", "the application gets a signal",
 )  # fmt: skip
 BUILT = Built(FACTS, ("root",), {row: "no" if row == "files" else "yes" for row in ROWS})
 SPACES = NamespaceView(
@@ -90,14 +91,14 @@ def test_words_of_a_measured_figure_hold_no_measured_number():
 
 def texts(monkeypatch, draw) -> str:
     """All that stands on a figure."""
-    found = []
+    found, finish = [], style.picture
 
     def keep(figure, alt, *, caption=""):
         found.extend([caption, *(text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text")))])
-        return style.picture(figure, alt, caption=caption)
+        return finish(figure, alt, caption=caption)
 
-    monkeypatch.setattr(figures, "picture", keep)
-    monkeypatch.setattr(figures_benchmark, "picture", keep)
+    for module in (figures, figures_benchmark, style):
+        monkeypatch.setattr(module, "picture", keep)
     draw()
     return "\n".join(found)
 
@@ -150,8 +151,8 @@ def test_a_matrix_without_a_machine_says_why():
 
 def test_jail_and_walk_facts():
     assert JAIL.facts().startswith("the machine's files hidden: yes\nprocesses hidden: no")
-    assert Walk(FACTS, "chroot", ["bin", "outside"]).escaped
-    assert not Walk(FACTS, "pivot_root", ["bin", "inside"]).escaped
+    assert Escape(FACTS, "chroot", ["bin", "outside"]).escaped
+    assert not Escape(FACTS, "pivot_root", ["bin", "inside"]).escaped
 
 
 def test_services_are_what_init_started():
@@ -159,11 +160,11 @@ def test_services_are_what_init_started():
     assert "process 1 is init: yes" in LXC.facts() and "process 1 is the application: yes" in LXC.facts()
 
 
-@pytest.mark.parametrize("script", [runtime(), group_script(1), group_script(2)])
-def test_printed_shell_is_shell(script):
+@pytest.mark.parametrize("script", sorted(COURSE.glob("labkit/labs/*/*.sh")), ids=lambda path: path.stem)
+def test_a_labs_shell_is_shell(script):
     import subprocess
 
-    assert subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True).stderr == ""
+    assert subprocess.run(["sh", "-n", script], text=True, capture_output=True).stderr == ""
 
 
 def test_the_runtime_is_about_thirty_lines_and_knows_every_part():

@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 
+from labkit.course import style
 from labkit.engine.facts import EngineFacts
 from labkit.labs.engine_architecture import figures_xray as figure
 from labkit.labs.engine_architecture.xray import Series, Xray
@@ -110,3 +111,18 @@ def test_the_caption_says_what_was_lost_lacking_or_refused():
     assert "could not be scanned" in figure._caption(dataclasses.replace(refused, looks=0))
     assert "NOT TRACED" in figure._series_caption(Series(FACTS, {"": [refused]}), 1)
     assert "lost: 7" in figure._series_caption(Series(FACTS, {"": [one_run(lost=7)]}), 1)
+
+
+@pytest.mark.parametrize("hook", [0.0, 0.1])
+def test_the_legend_has_a_network_hook_only_where_there_was_one(monkeypatch, hook):
+    legends = []
+
+    def keep(drawn, alt, *, caption):
+        legends.extend(text.get_text() for text in drawn.legends[0].get_texts())
+        return style.picture(drawn, alt, caption=caption)
+
+    monkeypatch.setattr(figure, "picture", keep)
+    parts = {"client and create": 0.2, "network hook": hook, "clean up": 0.1}
+    runs = {flags: [one_run(segments=parts)] for flags in ("", "--network none")}
+    Series(FACTS, runs).plot()
+    assert legends == [name for name, seconds in parts.items() if seconds]

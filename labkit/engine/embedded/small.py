@@ -189,7 +189,8 @@ class SmallVM:
         self._watcher = subprocess.Popen(
             ["sh", "-c", _WATCH, str(self._process.pid)], stdin=subprocess.PIPE, start_new_session=True
         )
-        threading.Thread(target=self._read, daemon=True, name="labkit-small-vm").start()
+        self._reader = threading.Thread(target=self._read, daemon=True, name="labkit-small-vm")
+        self._reader.start()
         try:
             self._until("labkit: initramfs", PATIENCE)
             self.boot_seconds = time.perf_counter() - began
@@ -241,6 +242,7 @@ class SmallVM:
                     next_step="Set LABKIT_ACCELERATOR=tcg and try again.",
                 ) from None
             if line is None:
+                self._lines.put(None)  # for whoever asks once more
                 raise EngineGone(
                     "The small virtual machine ended early.", cause=" ".join(before[-3:]),
                     next_step="Check that this machine has 256 MiB of free memory, then run the cell again.",
@@ -253,6 +255,10 @@ class SmallVM:
     def pid(self) -> int:
         """QEMU's process id on the notebook's machine."""
         return self._process.pid
+
+    def runs(self) -> bool:
+        """Whether it is still there: a process can be asked for only once its last thread has ended."""
+        return self._process.poll() is None and self._reader.is_alive()
 
     def run(self, script: str, *, timeout: float = 60.0) -> str:
         """Run a shell script in the machine, as root; returns its output.
@@ -277,8 +283,9 @@ class SmallVM:
         return text
 
     def _send(self, line: str) -> None:
-        self._process.stdin.write(line.encode() + b"\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(OSError):  # what has ended says so when it is asked for its answer
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
 
     def memory(self) -> int:
         """Bytes of this machine's memory that the virtual machine takes (its process's own share).
@@ -300,7 +307,8 @@ class SmallVM:
         self._watcher.kill()
         self._watcher.wait()
         for end in (self._process.stdin, self._process.stdout, self._watcher.stdin):
-            end.close()
+            with contextlib.suppress(OSError):  # words that it did not hear any more
+                end.close()
 
     def __enter__(self) -> SmallVM:
         return self
@@ -326,11 +334,7 @@ def borrowed(*, progress=None) -> Iterator[SmallVM]:
     Raises:
         NotPossibleHere, EngineGone: as for :class:`SmallVM`.
     """
-    with _keeping:
-        machine, timer = _idle.pop() if _idle else (None, None)
-    if timer:
-        timer.cancel()
-    machine = machine or SmallVM(devices=True, progress=progress)
+    machine = _waiting() or SmallVM(devices=True, progress=progress)
     try:
         yield machine
     except BaseException:
@@ -344,6 +348,19 @@ def borrowed(*, progress=None) -> Iterator[SmallVM]:
     with _keeping:
         _idle.append((machine, timer))
     timer.start()
+
+
+def _waiting() -> SmallVM | None:
+    """A machine that was kept and still runs: one may have ended while nobody looked."""
+    while True:
+        with _keeping:
+            if not _idle:
+                return None
+            machine, timer = _idle.pop()
+        timer.cancel()
+        if machine.runs():
+            return machine
+        machine.close()
 
 
 def _drop(machine: SmallVM) -> None:

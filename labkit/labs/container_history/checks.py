@@ -85,8 +85,7 @@ def limits(on: Context) -> Outcome:
 
 def _wrong_limits(on: Context, container: str) -> list[str]:
     def read(controller: str, *names: str) -> dict[str, str]:
-        found: dict[str, str] = on.observer.cgroup_files(container, list(names), controller=controller)["files"]
-        return found
+        return dict(on.observer.cgroup_files(container, list(names), controller=controller)["files"])
 
     if on.facts.cgroup_version == 2:
         files = read("memory", "memory.max", "pids.max", "cpu.max")

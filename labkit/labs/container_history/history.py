@@ -8,43 +8,25 @@ capabilities that this takes; it plays the machine.
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
+from typing import Any
 
 from ...course.context import Context
 from ...course.result import Result
 from ...engine import OwnedEngine
 from ...errors import BadInput, LabError
+from ...paths import text_beside
 from ...units import show_size, size, yes_no
+from ..isolation_models.visibility import reported
 from .lxc import owned_engine
 
 # The jail: /jail has programs (those of the workshop, mounted) and one file of its own. Outside there
 # are a file, a process and a host name that a prisoner shouldn't know.
-_SETUP = r"""
-hostname the-machine
-echo "a file of the machine" > /outside
-ps -o args | grep -q "[n]eighbour-sleeps" || (sh -c 'while :; do sleep 60; done' neigh""bour-sleeps > /dev/null 2>&1 &)
-mkdir -p /jail/usr /jail/proc /jail/dev /jail/tmp /jail/etc /jail/root
-for name in bin sbin lib lib64; do test -e /jail/$name || ln -s usr/$name /jail/$name; done
-test -e /jail/usr/bin || mount --bind /usr /jail/usr
-test -e /jail/dev/zero || { mknod -m 666 /jail/dev/zero c 1 5; mknod -m 666 /jail/dev/null c 1 3; }
-mountpoint -q /jail/proc || mount -t proc proc /jail/proc
-echo "a file of the jail" > /jail/inside
-"""
+_SETUP = text_beside(__file__, "jail.sh")
 
-_LOOK = r"""
-one() { printf '%s\t%s\n' "$1" "$2"; }
-one files "$(ls / | tr '\n' ' ')"
-one outside "$(test -e /outside && echo yes || echo no)"
-one neighbour "$(ps -o args | grep -q "[n]eighbour-sleeps" && echo yes || echo no)"
-one hostname "$(hostname)"
-one memory "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)"
-one net "$(readlink /proc/self/ns/net)"
-one pid "$(readlink /proc/self/ns/pid)"
-"""
-
-
-def _rows(text: str) -> dict[str, str]:
-    return {name: value for name, tab, value in (line.partition("\t") for line in text.splitlines()) if tab}
+_LOOK = text_beside(__file__, "look.sh")
 
 
 def prepare(on: Context) -> None:
@@ -59,28 +41,27 @@ class Jail(Result):
     outside: dict[str, str]
     inside: dict[str, str]
 
+    def hidden(self) -> dict[str, bool]:
+        """What of the machine a program inside no longer sees."""
+        differs = {name: self.inside[key] != self.outside[key] for name, key in
+                   (("host name", "hostname"), ("network", "net"), ("memory", "memory"))}  # fmt: skip
+        return {"files": self.inside["outside"] == "no", "processes": self.inside["neighbour"] == "no", **differs}
+
     def facts(self) -> str:
-        hidden = self.inside["outside"] == "no"
-        same = lambda key: self.inside[key] == self.outside[key]  # noqa: E731
+        hidden = self.hidden()
         return (
-            f"the machine's files hidden: {yes_no(hidden)}\n"
-            f"processes hidden: {yes_no(self.inside['neighbour'] == 'no')} · host name its own: {yes_no(not same('hostname'))}"
-            f" · network its own: {yes_no(not same('net'))} · memory limited: {yes_no(not same('memory'))}"
+            f"the machine's files hidden: {yes_no(hidden['files'])}\n"
+            f"processes hidden: {yes_no(hidden['processes'])} · host name its own: {yes_no(hidden['host name'])}"
+            f" · network its own: {yes_no(hidden['network'])} · memory limited: {yes_no(hidden['memory'])}"
         )
 
 
 def jail(on: Context) -> Jail:
     """Run the same look-around in the workshop and behind ``chroot /jail``."""
     prepare(on)
-    outside = _rows(on.workshop.shell(_LOOK))
-    inside = _rows(on.workshop.shell(f"chroot /jail sh -c {_quote(_LOOK)}"))
+    outside = reported(on.workshop.shell(_LOOK))
+    inside = reported(on.workshop.shell(f"chroot /jail sh -c {shlex.quote(_LOOK)}"))
     return Jail(on.facts, outside, inside)
-
-
-def _quote(script: str) -> str:
-    import shlex
-
-    return shlex.quote(script)
 
 
 _WALK = """\
@@ -100,7 +81,7 @@ def walk_program() -> str:
 
 
 @dataclass(frozen=True)
-class Walk(Result):
+class Escape(Result):
     """Where the walk led: ``listing`` is what it found at the top, ``prison`` what held it."""
 
     prison: str
@@ -117,33 +98,24 @@ class Walk(Result):
         )
 
 
-def walk_out(on: Context) -> Walk:
+def walk_out(on: Context) -> Escape:
     """Run the walk as root behind ``chroot /jail``."""
     prepare(on)
     on.workshop.shell("rm -rf /jail/door")
-    text = on.workshop.shell(f"chroot /jail python3 -c {_quote(_WALK)}")
-    return Walk(on.facts, "chroot", text.split())
+    text = on.workshop.shell(f"chroot /jail python3 -c {shlex.quote(_WALK)}")
+    return Escape(on.facts, "chroot", text.split())
 
 
 # pivot_root swaps the root of a whole mount namespace, and the old one is then unmounted: there is
 # nothing left to walk to. It wants the new root to be a mount point.
-_PIVOT = r"""
-mount --make-rprivate /
-mount --rbind /jail /jail
-cd /jail
-mkdir -p old
-pivot_root . old
-umount -l /old
-rm -rf /door
-python3 -c "$WALK"
-"""
+_PIVOT = text_beside(__file__, "pivot.sh")
 
 
-def behind_pivot(on: Context) -> Walk:
+def behind_pivot(on: Context) -> Escape:
     """Run the same walk after ``pivot_root`` in a mount namespace of its own."""
     prepare(on)
-    text = on.workshop.shell(f"/usr/bin/unshare --mount sh -c {_quote(_PIVOT)}", WALK=_WALK)
-    return Walk(on.facts, "pivot_root in a mount namespace", text.split())
+    text = on.workshop.shell(f"/usr/bin/unshare --mount sh -c {shlex.quote(_PIVOT)}", WALK=_WALK)
+    return Escape(on.facts, "pivot_root in a mount namespace", text.split())
 
 
 #: Each namespace: the flag of unshare, what to do inside, and how to see it inside and outside.
@@ -176,13 +148,11 @@ class NamespaceSteps(Result):
     steps: list[NamespaceStep]
 
     def facts(self) -> str:
-        rows = []
-        for step in self.steps:
-            rows.append(
-                f"{step.name:<7}differs inside: {yes_no(step.inside != step.outside)}"
-                f" · all other namespaces shared: {yes_no(step.others_shared)}"
-            )
-        return "\n".join(rows)
+        return "\n".join(
+            f"{step.name:<7}differs inside: {yes_no(step.inside != step.outside)}"
+            f" · all other namespaces shared: {yes_no(step.others_shared)}"
+            for step in self.steps
+        )
 
 
 def each_namespace(on: Context) -> NamespaceSteps:
@@ -199,7 +169,7 @@ def each_namespace(on: Context) -> NamespaceSteps:
         # A new pid namespace is seen by the proc that is mounted in it, which takes a mount namespace too.
         allowed = {name, "mnt"} if name == "pid" else {name}
         ids = "readlink /proc/self/ns/*; echo ---"
-        script = f"mkdir -p /mnt-test; /usr/bin/unshare {flag} sh -c {_quote(f'{ids}; {change}; {look}')}; echo ===; {ids}; {look}"
+        script = f"mkdir -p /mnt-test; /usr/bin/unshare {flag} sh -c {shlex.quote(f'{ids}; {change}; {look}')}; echo ===; {ids}; {look}"
         text = on.workshop.shell(script)
         inside, outside = text.split("===")
         (inside_ids, inside_look), (outside_ids, outside_look) = inside.split("---"), outside.split("---")
@@ -214,45 +184,9 @@ def each_namespace(on: Context) -> NamespaceSteps:
 
 # The same group on both versions. Version 1 has a folder per controller; on version 2 a group that has
 # children may hold no processes itself, so the workshop's own move into a leaf first.
-_GROUP = {
-    1: r"""
-for c in memory pids cpu; do
-  mkdir -p /sys/fs/cgroup/$c$OWN/by-hand
-done
-cd /sys/fs/cgroup
-echo $MEMORY > memory$OWN/by-hand/memory.limit_in_bytes
-echo $MEMORY > memory$OWN/by-hand/memory.memsw.limit_in_bytes 2> /dev/null
-echo $PIDS   > pids$OWN/by-hand/pids.max
-echo 100000  > cpu$OWN/by-hand/cpu.cfs_period_us
-echo $CPU    > cpu$OWN/by-hand/cpu.cfs_quota_us
-join() { for c in memory pids cpu; do echo $1 > /sys/fs/cgroup/$c$OWN/by-hand/cgroup.procs; done; }
-""",
-    2: r"""
-cd /sys/fs/cgroup$OWN
-mkdir -p main by-hand
-for p in $(cat cgroup.procs); do echo $p > main/cgroup.procs; done 2> /dev/null
-echo "+memory +pids +cpu" > cgroup.subtree_control
-echo $MEMORY       > by-hand/memory.max
-echo 0             > by-hand/memory.swap.max
-echo $PIDS         > by-hand/pids.max
-echo $CPU 100000   > by-hand/cpu.max
-join() { echo $1 > /sys/fs/cgroup$OWN/by-hand/cgroup.procs; }
-""",
-}
+_GROUP = {version: text_beside(__file__, f"group_v{version}.sh") for version in (1, 2)}
 
-_TRIALS = r"""
-counter() { sed -n "s/^$1 //p" $2 2>/dev/null || true; }
-mkfifo /tmp/gate 2>/dev/null || true
-run() { sh -c 'read -r _ < /tmp/gate; eval "$0"' "$1" > /tmp/out 2>&1 & job=$!; join $job; echo > /tmp/gate; wait $job; status=$?; }
-run 'dd if=/dev/zero of=/dev/null bs=$((2 * MEMORY)) count=1'
-echo "memory $status"
-run 'for i in $(seq 1 60); do sleep 1 & done; wait'
-grep -qiE "fork|resource|unavailable" /tmp/out && echo "pids refused" || echo "pids allowed"
-sleep 1.2
-run 'read -r now _ < /proc/uptime; end=$((${now%.*} + 2)); while [ ${now%.*} -lt $end ]; do read -r now _ < /proc/uptime; done'
-echo "throttled $(counter nr_throttled $STAT)"
-rm -f /tmp/gate
-"""
+_TRIALS = text_beside(__file__, "trials.sh")
 
 
 def group_script(version: int) -> str:
@@ -314,6 +248,7 @@ def group_by_hand(
         BadInput: a limit that can't be, or the other engine isn't owned.
         LabError: the machine doesn't let the workshop write control groups.
     """
+    engine = None
     if own is not None:
         on, engine = owned_engine(own)
     limit, version = size(memory), on.facts.cgroup_version
@@ -323,38 +258,29 @@ def group_by_hand(
         raise BadInput(
             "cpu must be between 0.01 and the machine's processors, pids at least 5.", next_step="Try cpu=0.2, pids=20."
         )
-    group = "/labkit-lab" if own is not None else own_group(on)
-    stat = f"/sys/fs/cgroup/cpu{group}/by-hand/cpu.stat" if version == 1 else f"/sys/fs/cgroup{group}/by-hand/cpu.stat"
-    values = {"OWN": group, "MEMORY": limit, "PIDS": pids, "CPU": int(cpu * 100_000), "STAT": stat}
+    group = own_group(on) if engine is None else "/labkit-lab"
+    stat = f"/sys/fs/cgroup{'/cpu' if version == 1 else ''}{group}/by-hand/cpu.stat"
+    given = {"OWN": group, "MEMORY": limit, "PIDS": pids, "CPU": int(cpu * 100_000), "STAT": stat}
+    values: dict[str, Any] = {name: str(value) for name, value in given.items()}
     script = f"{_GROUP[version]}{_TRIALS}"
-    if own is not None:
+    if engine is not None:
         text = _as_root(engine, group, script, values)
     else:
         try:
-            text = on.workshop.shell(script, **{name: str(value) for name, value in values.items()})
+            text = on.workshop.shell(script, **values)
         finally:
             remove_groups(on)
-    found = dict(
-        line.split(maxsplit=1)
-        for line in text.splitlines()
-        if line.split()[:1] and line.split()[0] in ("memory", "pids", "throttled")
-    )
-    if set(found) < {"memory", "pids"}:
+    found = dict(re.findall(r"^(memory|pids|throttled) (\S+)", text, re.M))
+    if not {"memory", "pids"} <= set(found):
         raise LabError("The trials in the control group did not end.", cause=text.strip()[-300:])
-    return GroupRun(
-        on.facts,
-        limit,
-        found["memory"] == "137",
-        found["pids"] == "refused",
-        int(found.get("throttled", "0") or 0),
-        version,
-    )
+    return GroupRun(on.facts, limit, found["memory"] == "137", found["pids"] == "refused",
+                    int(found.get("throttled", 0)), version)  # fmt: skip
 
 
-def _as_root(engine: OwnedEngine, group: str, script: str, values: dict) -> str:
+def _as_root(engine: OwnedEngine, group: str, script: str, values: dict[str, str]) -> str:
     """The same on an owned engine's machine; its control groups are version 2's."""
     root = f"/sys/fs/cgroup{group}"
-    given = "".join(f"export {name}={_quote(str(value))}; " for name, value in values.items())
+    given = "".join(f"export {name}={shlex.quote(value)}; " for name, value in values.items())
     folders = f"rmdir {root}/by-hand {root}/main {root} 2>/dev/null"
     try:
         return engine.shell(f"mkdir -p {root}; {given}{script}", timeout=120)

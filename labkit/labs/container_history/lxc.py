@@ -7,13 +7,16 @@ filesystem, a configuration, services. Docker runs one program from an image. Th
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ...course.context import Context
 from ...course.result import Result
 from ...engine import OwnedEngine
+from ...engine.client import address_in
 from ...errors import BadInput, LabError
 from ...units import yes_no
 
@@ -51,7 +54,7 @@ def lxc_steps() -> str:
 
 
 @dataclass(frozen=True)
-class Process:
+class InnerProcess:
     """One process as its container numbers it."""
 
     pid: int
@@ -63,8 +66,8 @@ class Process:
 class Comparison(Result):
     """Both containers as they ran: process trees, set-up, network, answers and what a restart keeps."""
 
-    lxc: list[Process]
-    docker: list[Process]
+    lxc: list[InnerProcess]
+    docker: list[InnerProcess]
     lxc_setup: int
     docker_setup: int
     lxc_answers: bool
@@ -98,17 +101,16 @@ class Comparison(Result):
         )
 
 
-def owned_engine(other) -> tuple[Context, OwnedEngine]:
+def owned_engine(other: Any) -> tuple[Context, OwnedEngine]:
     """Context and engine of a lab on an owned engine.
 
     Raises:
         BadInput: the engine isn't one that the lab owns.
     """
-    context = getattr(other, "context", other)
-    engine = context.session.engine
-    if not isinstance(engine, OwnedEngine):
+    context: object = getattr(other, "context", other)  # a lab, or its context
+    if not isinstance(context, Context) or not isinstance(context.session.engine, OwnedEngine):
         raise BadInput("This needs root on an engine that the lab owns.", next_step="Pass lab.own().")
-    return context, engine
+    return context, context.session.engine
 
 
 @contextlib.contextmanager
@@ -143,13 +145,9 @@ def clean_up(engine: OwnedEngine) -> None:
     engine.shell("; ".join(f"{command} 2>/dev/null" for command in _STOP) + "; true", check=False)
 
 
-def _tree(text: str) -> list[Process]:
-    rows = []
-    for line in text.splitlines():
-        words = line.split(None, 2)
-        if len(words) == 3 and words[0].isdigit() and words[1].isdigit():
-            rows.append(Process(int(words[0]), int(words[1]), words[2].strip()))
-    return rows
+def _tree(text: str) -> list[InnerProcess]:
+    rows = re.findall(r"^\s*(\d+)\s+(\d+)\s+(.+?)\s*$", text, re.M)
+    return [InnerProcess(int(pid), int(parent), command) for pid, parent, command in rows]
 
 
 def _answers(engine: OwnedEngine, address: str) -> bool:
@@ -191,11 +189,9 @@ def lxc_against_docker(on: Context, other: Context) -> Comparison:
     on.say("Docker: one command")
     command = ["httpd", "-f", "-p", "80", "-h", "/etc"]
     with context.container(context.image(), command) as web:
-        web.reload()
-        address = web.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
-        docker_answers = _answers(engine, address)
+        docker_answers = _answers(engine, address_in(web, "bridge"))
         rows = web.top(ps_args="-eo pid,ppid,args")["Processes"]
-        docker = [Process(number, 0 if number == 1 else 1, row[2]) for number, row in enumerate(rows, 1)]
+        docker = [InnerProcess(number, 0 if number == 1 else 1, row[2]) for number, row in enumerate(rows, 1)]
         web.kill()
     if not lxc:
         raise LabError("The system container showed no processes.", next_step="Run the cell again.")

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from ...course.context import Context
 from ...course.result import Result
 from ...errors import BadInput, LabError
+from ...paths import text_beside
+from ...units import yes_no
+from ..isolation_models.visibility import reported
 from .history import own_group, prepare, remove_groups
 
 #: What can be switched on, with what it takes away from the program inside.
@@ -25,56 +28,10 @@ PARTS = {
     "pids": "unlimited processes",
 }
 
-_RUNTIME = r"""#!/bin/sh
-# mini-run COMMAND…: a container runtime. Its settings are variables: ROOT (a folder), PARTS
-# (what to switch on), GROUP (folders of a control group), MEMORY (bytes), PIDS (processes).
-has() { case " $PARTS " in *" $1 "*) true ;; *) false ;; esac; }
-
-# 1. Limits: a control group. Whoever is in it, and all its children, share them.
-for folder in $GROUP; do
-  mkdir -p $folder
-  if has memory; then
-    echo $MEMORY > $folder/memory.max || echo $MEMORY > $folder/memory.limit_in_bytes
-    echo 0 > $folder/memory.swap.max
-  fi
-  if has pids; then echo $PIDS > $folder/pids.max; fi
-  echo $$ > $folder/cgroup.procs
-done 2> /dev/null
-
-# 2. Namespaces: what can't be seen can't be touched.
-flags="--mount"
-if has uts; then flags="$flags --uts"; fi
-if has ipc; then flags="$flags --ipc"; fi
-if has net; then flags="$flags --net"; fi
-if has user; then flags="$flags --user --map-root-user"; fi
-if has pid; then flags="$flags --pid --fork --kill-child"; fi
-
-# 3. A root filesystem, and the program. The old root is gone before it starts.
-inside='
-  if [ "$NEWROOT" ]; then
-    mount --rbind $NEWROOT $NEWROOT; cd $NEWROOT; mkdir -p old
-    mount -t proc proc proc; pivot_root . old; umount -l /old
-  else mount -t proc proc /proc; fi
-  hostname my-container
-  exec "$@"'
-if has root; then export NEWROOT=$ROOT; else export NEWROOT=; fi
-exec /usr/bin/unshare $flags sh -c "$inside" mini-run "$@"
-"""
+_RUNTIME = text_beside(__file__, "runtime.sh")
 
 # Runs inside. Nothing here knows which parts are on.
-_REPORT = r"""
-one() { printf '%s\t%s\n' "$1" "$2"; }
-one files "$(test -e /outside && echo yes || echo no)"
-victim=$(ps -o pid,args | awk '/[n]eighbour-sleeps/ && !/awk/ { print $1; exit }')
-one processes "$(test "$victim" && echo yes || echo no)"
-one kill "$(test "$victim" && kill -9 $victim 2> /dev/null && echo yes || echo no)"
-one network "$(grep -q shop0 /proc/net/dev && echo yes || echo no)"
-one segments "$(test $(wc -l < /proc/sysvipc/shm) -gt 1 && echo yes || echo no)"
-read -r _ _ ids < /proc/self/uid_map
-one root "$(test $ids -gt 1 && echo yes || echo no)"
-one memory "$(dd if=/dev/zero of=/dev/null bs=33554432 count=1 2> /dev/null && echo yes || echo no)"
-one forks "$(sh -c 'for i in $(seq 1 40); do sleep 1 & done' > /dev/null 2>&1 && echo yes || echo no)"
-"""
+_REPORT = text_beside(__file__, "report.sh")
 
 #: What the report's lines mean, and which part takes each away.
 ROWS = {
@@ -91,15 +48,7 @@ ROWS = {
 
 # Around the run: something to see, kill, rename; afterwards what became of it. The machine's name is
 # given back, because a container without a uts namespace has just changed it.
-_AROUND = r"""
-hostname the-machine
-ip link show shop0 > /dev/null 2>&1 || ip link add shop0 type dummy 2> /dev/null || ip link add shop0 type bridge 2> /dev/null || true
-python3 -c 'import ctypes; ctypes.CDLL(None).shmget(4711, 4096, 0o1600)'
-printf '%s' "$RUNTIME" > /usr/bin/mini-run; chmod 755 /usr/bin/mini-run
-GROUP="$GROUP" /usr/bin/mini-run sh -c "$REPORT" 2>&1
-echo "hostname	$(test "$(hostname)" = the-machine && echo no || echo yes)"
-hostname the-machine
-"""
+_AROUND = text_beside(__file__, "around.sh")
 
 
 def runtime() -> str:
@@ -119,9 +68,8 @@ class Built(Result):
         return self.answers.get(row) == "yes"
 
     def facts(self) -> str:
-        lines = [f"parts: {', '.join(self.parts) or 'none'}"]
-        lines += [f"  {text:<40}{'yes' if self.can(row) else 'no'}" for row, (text, _) in ROWS.items()]
-        return "\n".join(lines)
+        rows = [f"  {text:<40}{yes_no(self.can(row))}" for row, (text, _) in ROWS.items()]
+        return "\n".join([f"parts: {', '.join(self.parts) or 'none'}", *rows])
 
 
 def build(on: Context, *parts: str) -> Built:
@@ -159,7 +107,7 @@ def build(on: Context, *parts: str) -> Built:
         )  # fmt: skip
     finally:
         remove_groups(on)
-    answers = {name: value for name, tab, value in (line.partition("\t") for line in text.splitlines()) if tab}
+    answers = reported(text)
     missing = [row for row in ROWS if answers.get(row) not in ("yes", "no")]
     if missing:
         raise LabError(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.faults import explained
+from ...errors import LabError
 from ...units import yes_no
 from ..isolation_models.isolation import bundle
 from .lxc import owned_engine
@@ -30,7 +33,7 @@ class BelowDocker(Result):
     namespaces: list[str]
     known: bool
     dockerd: bool
-    config: dict
+    config: dict[str, Any]
 
     def facts(self) -> str:
         return (
@@ -43,9 +46,8 @@ _HELLO = "echo hello from process $$; for n in mnt uts ipc pid net; do echo $n $
 
 
 def _own(inside: str, outside: str) -> list[str]:
-    rows = lambda text: dict(line.split() for line in text.splitlines() if len(line.split()) == 2 and "[" in line)  # noqa: E731
-    mine, theirs = rows(inside), rows(outside)
-    return [name for name, number in mine.items() if theirs.get(name) != number]
+    mine, theirs = (re.findall(r"^(\w+) (\S+\[\d+\])", text, re.M) for text in (inside, outside))
+    return [name for name, number in mine if (name, number) not in theirs]
 
 
 def runc_alone(on: Context) -> BelowDocker:
@@ -118,7 +120,6 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
 
 
 def _answers(context: Context) -> bool:
-    try:
+    with contextlib.suppress(LabError), explained():
         return bool(context.docker.ping())
-    except Exception:  # noqa: BLE001 - whatever way it fails, dockerd did not answer
-        return False
+    return False

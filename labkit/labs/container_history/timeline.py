@@ -9,7 +9,7 @@ from ...course.result import Result
 
 
 @dataclass(frozen=True)
-class Event:
+class Milestone:
     """One step of the history: year, name, what it brought, whether the notes have it, where it is shown."""
 
     year: int
@@ -21,23 +21,23 @@ class Event:
 
 #: From the man pages, kernel documentation and changelogs named in the lab; the notes' own steps are marked.
 EVENTS = (
-    Event(1979, "chroot", "another root directory", True, "live"),
-    Event(2000, "FreeBSD jails", "files, users, network, processes", True, "drawn: needs FreeBSD"),
-    Event(2001, "Linux-VServer", "patched kernels", False, "drawn"),
-    Event(2002, "mount namespace", "Linux 2.4.19", False, "live"),
-    Event(2004, "Solaris zones", "zones and resources", False, "drawn"),
-    Event(2005, "OpenVZ", "patched kernels", False, "drawn"),
-    Event(2006, "UTS and IPC namespaces", "Linux 2.6.19", True, "live"),
-    Event(2008, "PID and network namespaces, cgroups", "Linux 2.6.24", True, "live"),
-    Event(2008, "LXC", "a usable whole", True, "live"),
-    Event(2013, "Docker", "images, layers, registries", True, "live"),
-    Event(2013, "user namespaces", "Linux 3.8", False, "live"),
-    Event(2014, "Kubernetes", "orchestration", True, "drawn: needs a cluster"),
-    Event(2014, "Docker's own driver replaces LXC", "Docker 0.9", False, "drawn"),
-    Event(2015, "OCI, runc", "an open standard", False, "live"),
-    Event(2016, "cgroup v2", "Linux 4.5", False, "live"),
-    Event(2016, "containerd inside Docker", "Docker 1.11", True, "live"),
-    Event(2017, "CRI-O", "a runtime for Kubernetes", True, "drawn: needs Kubernetes"),
+    Milestone(1979, "chroot", "another root directory", True, "live"),
+    Milestone(2000, "FreeBSD jails", "files, users, network, processes", True, "drawn: needs FreeBSD"),
+    Milestone(2001, "Linux-VServer", "patched kernels", False, "drawn"),
+    Milestone(2002, "mount namespace", "Linux 2.4.19", False, "live"),
+    Milestone(2004, "Solaris zones", "zones and resources", False, "drawn"),
+    Milestone(2005, "OpenVZ", "patched kernels", False, "drawn"),
+    Milestone(2006, "UTS and IPC namespaces", "Linux 2.6.19", True, "live"),
+    Milestone(2008, "PID and network namespaces, cgroups", "Linux 2.6.24", True, "live"),
+    Milestone(2008, "LXC", "a usable whole", True, "live"),
+    Milestone(2013, "Docker", "images, layers, registries", True, "live"),
+    Milestone(2013, "user namespaces", "Linux 3.8", False, "live"),
+    Milestone(2014, "Kubernetes", "orchestration", True, "drawn: needs a cluster"),
+    Milestone(2014, "Docker's own driver replaces LXC", "Docker 0.9", False, "drawn"),
+    Milestone(2015, "OCI, runc", "an open standard", False, "live"),
+    Milestone(2016, "cgroup v2", "Linux 4.5", False, "live"),
+    Milestone(2016, "containerd inside Docker", "Docker 1.11", True, "live"),
+    Milestone(2017, "CRI-O", "a runtime for Kubernetes", True, "drawn: needs Kubernetes"),
 )
 
 
@@ -45,7 +45,7 @@ EVENTS = (
 class Timeline(Result):
     """The steps, oldest first."""
 
-    events: tuple[Event, ...]
+    events: tuple[Milestone, ...]
 
     def facts(self) -> str:
         live = sum(event.shown == "live" for event in self.events)

@@ -21,7 +21,7 @@ class BuilderWidget(LabWidget):
         self.run = button("Run", "Build it with these parts and look from inside", button_style="primary", icon="play")
         self.says = w.HTML(words("Switch parts on, press Run, and see what the program inside can still do.", "note"))
         self.picture = FigureView()
-        self.run.on_click(self._start)
+        self.on_press(self.run, self.says, "Building …", self._build)
         row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
         super().__init__(
             [
@@ -32,10 +32,6 @@ class BuilderWidget(LabWidget):
             ],
             f"Widget: a switch each for {', '.join(own_container.PARTS)}, and Run.",
         )
-
-    def _start(self, _=None) -> None:
-        self.says.value = words("Building …", "note")
-        self.beside(self._build, self.run, self.says)
 
     def _build(self) -> None:
         built = own_container.build(self._on, *(name for name, toggle in self.toggles.items() if toggle.value))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import Any
 
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
-from ...course.state import containers
+from ...course.state import containers, events_of
 from ...engine.faults import explained
 
 CONTENT = LabContent.beside(__file__)
@@ -63,10 +62,10 @@ def second_life(on: Context) -> Outcome:
         ]  # fmt: skip
     if not noted:
         return not_yet("no container of this session has a file /note in its layer.", 0)
-    running = [row for row in noted if row["State"]["Running"]]
-    if not any(_count(on, row, "start") >= 2 for row in noted):
+    again = [row for row in noted if _runs(on, row) >= 2]
+    if not again:
         return not_yet("the file is there, but its container has had one run only.", 1)
-    if not any(_count(on, row, "start") >= 2 for row in running):
+    if not any(row["State"]["Running"] for row in again):
         return not_yet("it had its second run, but it is not running now.", 1)
     return passed("it runs for the second time, and the file of its first run is there.")
 
@@ -79,16 +78,14 @@ def second_life(on: Context) -> Outcome:
     "Give it a few seconds: the pauses between attempts grow.",
 )
 def persistent(on: Context) -> Outcome:
-    policies = [row for row in containers(on) if row["HostConfig"]["RestartPolicy"]["Name"] not in ("", "no")]
-    if not policies:
-        return not_yet("no container of this session has a restart policy.", 0)
     # The engine may still be in one of its growing pauses; on a busy machine each attempt takes seconds.
     began = seen = time.monotonic()
-    while time.monotonic() - seen < 8 and time.monotonic() - began < 60:
-        found = [on.docker.api.inspect_container(row["Id"]) for row in policies]
+    best = 0
+    while best < 3 and time.monotonic() - seen < 8 and time.monotonic() - began < 60:
+        found = [row for row in containers(on) if row["HostConfig"]["RestartPolicy"]["Name"] not in ("", "no")]
+        if not found:
+            return not_yet("no container of this session has a restart policy.", 0)
         best = max(row["RestartCount"] for row in found)
-        if best >= 3:
-            break
         if any(row["State"]["Restarting"] for row in found):
             seen = time.monotonic()
         time.sleep(0.2)
@@ -99,18 +96,10 @@ def persistent(on: Context) -> Outcome:
     return passed("the engine has restarted it three times or more.")
 
 
-def _events(on: Context, container: dict[str, Any]) -> list[dict[str, Any]]:
-    created = datetime.fromisoformat(container["Created"][:19] + "+00:00").timestamp()
-    with explained(on.session.engine.endpoint):
-        return list(on.docker.api.events(
-            since=int(created) - 1, until=int(time.time()) + 1, decode=True,
-            filters={"container": container["Id"], "type": "container"},
-        ))  # fmt: skip
-
-
 def _signals(on: Context, container: dict[str, Any]) -> list[str]:
-    return [row["Actor"]["Attributes"].get("signal", "") for row in _events(on, container) if row["Action"] == "kill"]
+    rows = events_of(on, container)
+    return [row["Actor"]["Attributes"].get("signal", "") for row in rows if row["Action"] == "kill"]
 
 
-def _count(on: Context, container: dict[str, Any], action: str) -> int:
-    return sum(row["Action"] == action for row in _events(on, container))
+def _runs(on: Context, container: dict[str, Any]) -> int:
+    return sum(row["Action"] == "start" for row in events_of(on, container))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import shlex
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
+
+from docker.errors import NotFound
+from docker.models.containers import Container
 
 from ...course.context import Context
 from ...course.result import Result
@@ -14,6 +20,7 @@ from ...engine.dockercli import with_labels
 from ...engine.faults import explained
 from ...errors import LabError, NotPossibleHere
 from ...units import yes_no
+from ...waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ def exit_codes(on: Context) -> Codes:
     Raises:
         NotPossibleHere: this machine has no ``docker`` command line.
     """
-    if on.session.engine.cli_path(on.say) is None:
+    program = on.session.engine.cli_path(on.say)
+    if program is None:
         raise NotPossibleHere(
             "This machine has no docker command line, and 125 is its own exit code.",
             next_step="Install it (Debian: docker.io or docker-cli).",
@@ -66,23 +74,25 @@ def exit_codes(on: Context) -> Codes:
     on.image()
     on.session.show_life()
     with explained(on.session.engine.endpoint), ThreadPoolExecutor(2) as pool:
-        numbered = enumerate(_ENDINGS)
-        return Codes(on.facts, list(pool.map(lambda row: _ending(on, row[0], *row[1]), numbered)))
+        return Codes(on.facts, list(pool.map(functools.partial(_ending, on, program), _ENDINGS)))
 
 
-def _ending(on: Context, number: int, flags: str, program: str, meanwhile: str, meaning: str) -> Ending:
-    name = on.session.name(f"code{number}")
+def _ending(on: Context, docker: str, how: tuple[str, str, str, str]) -> Ending:
+    flags, program, meanwhile, meaning = how
+    name = on.session.name(f"code{_ENDINGS.index(how)}")
+    on.free(name)
     words = ["docker", "run", "--name", name, *shlex.split(flags), on.image(), *shlex.split(program)]
-    engine = on.session.engine
-    full = [engine.cli_path(), *with_labels(words, on.docker.lab_labels)[1:]]
+    engine, silent = on.session.engine, subprocess.DEVNULL
     began = time.monotonic()
     client = subprocess.Popen(
-        full, env=engine.process_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [docker, *with_labels(words, on.docker.lab_labels)[1:]], env=engine.process_environment(), stdin=silent,
+        stdout=silent, stderr=silent,
     )  # fmt: skip
     try:
         if meanwhile:
-            _wait_running(on, name)
+            starting = {"name": f"^/{name}$", "status": "running"}
+            if not wait_until(lambda: on.docker.api.containers(filters=starting), 30, every=0.02):
+                raise LabError(f"The container {name} did not start within 30 seconds.", engine=engine.endpoint)
             getattr(on.docker.containers.get(name), meanwhile)()
         code = client.wait(60)
     except subprocess.TimeoutExpired as late:
@@ -91,7 +101,10 @@ def _ending(on: Context, number: int, flags: str, program: str, meanwhile: str, 
         if client.poll() is None:
             client.kill()
             client.wait()
-        state = _state_and_remove(on, name)
+        state: dict[str, Any] = {}
+        with contextlib.suppress(NotFound):
+            state = on.docker.api.inspect_container(name)["State"]
+        on.free(name)
     seconds = time.monotonic() - began
     started = bool(state) and not state["StartedAt"].startswith("0001")
     shown = shlex.join([*shlex.split(flags), "labkit/busybox:1", *shlex.split(program)])
@@ -99,32 +112,11 @@ def _ending(on: Context, number: int, flags: str, program: str, meanwhile: str, 
     return Ending(code, shown, meaning, started, state.get("ExitCode"), seconds)
 
 
-def _wait_running(on: Context, name: str, limit: float = 30.0) -> None:
-    patience = time.monotonic() + limit
-    while time.monotonic() < patience:
-        found = on.docker.api.containers(all=True, filters={"name": f"^/{name}$", "status": "running"})
-        if found:
-            return
-        time.sleep(0.02)
-    raise LabError(f"The container {name} did not start within {limit:.0f} seconds.")
-
-
-def _state_and_remove(on: Context, name: str) -> dict:
-    from docker.errors import NotFound
-
-    try:
-        state = on.docker.api.inspect_container(name)["State"]
-        on.docker.api.remove_container(name, force=True, v=True)
-        return state
-    except NotFound:
-        return {}
-
-
 #: A program that leaves when it is asked to: it has a handler for SIGTERM.
 _POLITE = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
 
-#: Ways to start it: name → (command, options, what to expect).
-STARTS = {
+#: Ways to start it: name → (command, options).
+STARTS: dict[str, tuple[list[str], dict[str, bool]]] = {
     "shell form: sh is process 1": (["sh", "-c", f'sh -c "{_POLITE}"; true'], {}),
     "exec form, with a handler": (["sh", "-c", _POLITE], {}),
     "exec form, no handler": (["sleep", "600"], {}),
@@ -166,34 +158,26 @@ def stop_times(on: Context, n: int = 3, grace: int | None = None) -> Stops:
         grace: ``docker stop -t``, seconds; Docker's own default, 10, when not given.
     """
     n = min(n, 2) if on.facts.emulated else n
-    image = on.image()
-    made = []
     seconds: dict[str, list[float]] = {way: [] for way in STARTS}
     codes: dict[str, list[int]] = {way: [] for way in STARTS}
 
-    def stop(row) -> tuple[str, float, int]:
-        way, container = row
+    def stop(container: Container) -> tuple[float, int]:
         began = time.monotonic()
-        on.docker.api.stop(container.id, timeout=grace) if grace is not None else on.docker.api.stop(container.id)
+        container.stop(timeout=grace)
         took = time.monotonic() - began
-        return way, took, on.docker.api.inspect_container(container.id)["State"]["ExitCode"]
+        container.reload()
+        return took, container.attrs["State"]["ExitCode"]
 
-    with explained(on.session.engine.endpoint):
-        try:
-            for way, (command, options) in STARTS.items():
-                for _ in range(n):
-                    container = on.docker.containers.create(image, command, network_mode="none", **options)
-                    made.append((way, container))
-                    container.start()
-            time.sleep(0.3 if not on.facts.emulated else 2.0)  # the handlers must be in place
-            on.say(f"docker stop for {len(made)} containers at once")
-            with ThreadPoolExecutor(len(made)) as pool:
-                for way, took, code in pool.map(stop, made):
-                    seconds[way].append(took)
-                    codes[way].append(code)
-        finally:
-            for _, container in made:
-                on.docker.api.remove_container(container.id, force=True, v=True)
+    with explained(on.session.engine.endpoint), contextlib.ExitStack() as stack:
+        ways = [way for way in STARTS for _ in range(n)]
+        made = [stack.enter_context(on.container(on.image(), STARTS[way][0], network_mode="none", **STARTS[way][1]))
+                for way in ways]  # fmt: skip
+        time.sleep(0.3 if not on.facts.emulated else 2.0)  # the handlers must be in place
+        on.say(f"docker stop for {len(made)} containers at once")
+        with ThreadPoolExecutor(len(made)) as pool:
+            for way, (took, code) in zip(ways, pool.map(stop, made)):
+                seconds[way].append(took)
+                codes[way].append(code)
     return Stops(on.facts, seconds, codes, float(10 if grace is None else grace))
 
 
@@ -202,11 +186,11 @@ class Zombies(Result):
     """Ended children that nobody asked about: how many, without and with an init."""
 
     children: int
-    without_init: list[dict]
-    with_init: list[dict]
+    without_init: list[dict[str, Any]]
+    with_init: list[dict[str, Any]]
 
     @staticmethod
-    def count(rows: list[dict]) -> int:
+    def count(rows: list[dict[str, Any]]) -> int:
         """Processes in state Z."""
         return sum(row["state"] == "Z" for row in rows)
 
@@ -229,28 +213,26 @@ def zombies(on: Context, children: int = 5) -> Zombies:
 
     The processes are read on the engine's machine, from its kernel, not from inside.
     """
+    return Zombies(on.facts, children, *(_orphaned(on, children, init) for init in (False, True)))
+
+
+def _orphaned(on: Context, children: int, init: bool) -> list[dict[str, Any]]:
+    """The container's processes once all orphans have ended and are cleared away, or stay as zombies."""
     orphan = f"for i in $(seq {children}); do (sleep 0.1 &); done; exec sleep 600"
-    found = []
-    for init in (False, True):
-        options = {"network_mode": "none", "init": init}
-        with on.container(on.image(), ["sh", "-c", orphan], **options) as container:
-            space = _pid_space(on, container)
-            patience = time.monotonic() + 15
-            while True:
-                rows = [row for row in on.observer.processes() if row["namespaces"].get("pid") == space]
-                ended = not any(row["command"][:2] == ["sleep", "0.1"] for row in rows)
-                settled = any(row["command"] == ["sleep", "600"] for row in rows) and ended
-                if (settled and Zombies.count(rows) == (0 if init else children)) or time.monotonic() > patience:
-                    break
-                time.sleep(0.05)
-            found.append(rows)
-    return Zombies(on.facts, children, *found)
+    rows: list[dict[str, Any]] = []
+    with on.container(on.image(), ["sh", "-c", orphan], network_mode="none", init=init) as container:
+        container.reload()
+        [main] = on.observer.processes([container.attrs["State"]["Pid"]])
 
+        def settled() -> bool:
+            rows[:] = [row for row in on.observer.processes()
+                       if row["namespaces"].get("pid") == main["namespaces"]["pid"]]  # fmt: skip
+            commands = [row["command"] for row in rows]
+            ended = not any(command[:2] == ["sleep", "0.1"] for command in commands)
+            return ended and ["sleep", "600"] in commands and Zombies.count(rows) == (0 if init else children)
 
-def _pid_space(on: Context, container) -> str:
-    container.reload()
-    [row] = on.observer.processes([container.attrs["State"]["Pid"]])
-    return row["namespaces"]["pid"]
+        wait_until(settled, 15)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -300,16 +282,14 @@ def restarts(on: Context, times: int | None = None) -> Restarts:
     began = on.observer.call("clocks")["wall"]
     policy = {"Name": "on-failure", "MaximumRetryCount": times}
     with on.container(on.image(), ["false"], restart_policy=policy, network_mode="none") as container:
-        patience = time.monotonic() + 200 + 0.2 * 2**times
-        while True:
+
+        def given_up() -> bool:
             container.reload()
-            count = container.attrs["RestartCount"]
-            on.say(f"restarted {count} of {times} times")
-            if count >= times and container.status == "exited":
-                break
-            if time.monotonic() > patience:
-                raise LabError("The engine did not give up restarting in time.", engine=on.session.engine.endpoint)
-            time.sleep(0.1)
+            on.say(f"restarted {container.attrs['RestartCount']} of {times} times")
+            return bool(container.attrs["RestartCount"] >= times and container.status == "exited")
+
+        if not wait_until(given_up, 200 + 0.2 * 2**times, every=0.1):
+            raise LabError("The engine did not give up restarting in time.", engine=on.session.engine.endpoint)
         until = on.observer.call("clocks")["wall"]
         rows = list(on.docker.api.events(since=f"{began:.6f}", until=f"{until:.6f}", decode=True))
     ours = [row for row in rows
@@ -318,5 +298,10 @@ def restarts(on: Context, times: int | None = None) -> Restarts:
     ends = [row["timeNano"] / 1e9 for row in ours if row["Action"] == "die"]
     first = starts[0] if starts else began
     return Restarts(
-        on.facts, f"on-failure:{times}", [s - first for s in starts], [e - first for e in ends], count, "exited"
+        on.facts,
+        f"on-failure:{times}",
+        [s - first for s in starts],
+        [e - first for e in ends],
+        container.attrs["RestartCount"],
+        "exited",
     )

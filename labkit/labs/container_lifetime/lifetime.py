@@ -1,13 +1,13 @@
 """A container's life: the states it goes through, what survives them, and how a run ends.
 
-``walk`` presses every button in turn; :class:`Life` is one container that a widget presses.
+``walk`` presses every button in turn; :class:`DrivenContainer` is one container that a widget presses.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from docker.errors import APIError, NotFound
@@ -15,7 +15,6 @@ from docker.models.containers import Container
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...errors import BadInput
 
@@ -52,20 +51,18 @@ class Moment:
     events: list[tuple[float, str]]
 
 
-class Life:
+class DrivenContainer:
     """One container that is driven from state to state; use it in a ``with`` block or call :meth:`close`.
 
     Its main process sleeps, and leaves at once when asked with SIGTERM.
 
     Args:
         on: the context.
-        name: the container's name; this session's ``life`` by default.
+        word: what its name begins with; the session's id follows.
     """
 
-    def __init__(self, on: Context, name: str = ""):
-        self._on = on
-        self.name = name or on.session.name("life")
-        self._id = ""
+    def __init__(self, on: Context, word: str = "life"):
+        self._on, self.name = on, on.session.name(word)
         self._began: float | None = None
         self._wall = 0.0
         self.moments: list[Moment] = []
@@ -73,10 +70,10 @@ class Life:
     @property
     def container(self) -> Container | None:
         """The container as docker-py knows it; None while there is none."""
-        try:
-            return self._on.docker.containers.get(self._id) if self._id else None
-        except NotFound:
-            return None
+        # By its name: an interrupted cell may have made it without hearing of its id.
+        with contextlib.suppress(NotFound):
+            return self._on.docker.containers.get(self.name)
+        return None
 
     def status(self) -> str:
         """Its state now, in the engine's words; ``gone`` where there is no container."""
@@ -118,17 +115,16 @@ class Life:
         return moment
 
     def _wall_clock(self) -> float:
-        return self._on.observer.call("clocks")["wall"]
+        return float(self._on.observer.call("clocks")["wall"])
 
     def _do(self, action: str) -> None:
         if action == "create":
             if self.container is not None:
                 raise BadInput("It exists already.", next_step="Remove it first, or start it.")
             program = "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"
-            made = self._on.docker.containers.create(
+            self._on.docker.containers.create(
                 self._on.image(), ["sh", "-c", program], name=self.name, network_mode="none"
             )
-            self._id = made.id
             return
         found = self.container
         if found is None:
@@ -150,20 +146,18 @@ class Life:
     def _events(self, since: float, until: float) -> list[tuple[float, str]]:
         rows = self._on.docker.api.events(
             since=f"{since:.6f}", until=f"{until:.6f}", decode=True,
-            filters={"container": self._id, "type": "container"},
+            filters={"container": self.name, "type": "container"},
         )  # fmt: skip
         return [(row["timeNano"] / 1e9 - self._wall, row["Action"]) for row in rows]
 
     def close(self) -> None:
         """Remove the container, whatever state it is in."""
-        found = self.container
-        if found is not None:
-            remove_container(found)
+        self._on.free(self.name)
 
-    def __enter__(self) -> Life:
+    def __enter__(self) -> DrivenContainer:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -201,7 +195,7 @@ def walk(
     Raises:
         BadInput: an action that the engine refuses in that state.
     """
-    with Life(on, on.session.name("walk")) as life:
+    with DrivenContainer(on, "walk") as life:
         for action in actions:
             life.press(action)
             time.sleep(0.05 if not on.facts.emulated else 0.2)  # so that the states can be told apart in the figure
@@ -226,37 +220,32 @@ def layer(on: Context) -> LayerLife:
     in the container only writes the file, once.
     """
     name = on.session.name("layer")
+    wait = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"]
     seen: dict[str, bool] = {}
-    make: Callable[[], Container] = lambda: on.docker.containers.create(  # noqa: E731 - used twice below
-        on.image(), ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"],
-        name=name, network_mode="none",
-    )  # fmt: skip
     with explained(on.session.engine.endpoint):
-        container = make()
+        on.free(name)
         try:
+            container = on.docker.containers.create(on.image(), wait, name=name, network_mode="none")
             seen["created"] = _has(container)
             container.start()
             container.exec_run(["sh", "-c", "echo kept > /note"])
             seen["written while running"] = _has(container)
-            container.stop()
-            seen["stopped"] = _has(container)
-            container.start()
-            seen["started again"] = _has(container)
-            container.restart()
-            seen["restarted"] = _has(container)
+            for step, act in (
+                ("stopped", container.stop),
+                ("started again", container.start),
+                ("restarted", container.restart),
+            ):
+                act()
+                seen[step] = _has(container)
             container.remove(force=True)
-            container = make()
+            container = on.docker.containers.create(on.image(), wait, name=name, network_mode="none")
             seen["removed, and a new one of that name"] = _has(container)
         finally:
-            remove_container(container)
+            on.free(name)
     return LayerLife(on.facts, seen)
 
 
 def _has(container: Container) -> bool:
-    try:
-        stream, _ = container.get_archive("/note")
-        for _ in stream:
-            pass
-        return True
-    except NotFound:
-        return False
+    with contextlib.suppress(NotFound):
+        return bool(b"".join(container.get_archive("/note")[0]))
+    return False

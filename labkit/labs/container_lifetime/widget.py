@@ -9,7 +9,7 @@ from ...course.widget_base import FigureView, LabWidget, button, told, words
 from ...errors import LabError
 from ...units import show_time
 from .figures import state_machine, timeline
-from .lifetime import ACTIONS, Life
+from .lifetime import ACTIONS, DrivenContainer
 
 _HINTS = {
     "create": "docker create: set it up from its image, start nothing",
@@ -27,7 +27,7 @@ class LifeWidget(LabWidget):
     """Eight buttons, the state diagram with the present state lit, and the events so far."""
 
     def __init__(self, on: Context):
-        self._life = Life(on)
+        self._life = DrivenContainer(on)
         self.buttons = {action: button(action, _HINTS[action]) for action in ACTIONS}
         for action, one in self.buttons.items():
             one.on_click(lambda _, action=action: self.press(action))

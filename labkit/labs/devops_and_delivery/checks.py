@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from docker.errors import NotFound
-from docker.models.images import Image
+from collections import Counter
 
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import containers
 from ...engine.faults import explained
 from ..images_and_registries import registry as registries
-from . import pipeline
+from . import pipeline, shop
 
 CONTENT = LabContent.beside(__file__)
-
-
-def _digests(on: Context) -> dict[str, str]:
-    with explained(on.session.engine.endpoint):
-        return {place: pipeline.running_digest(on, place) for place in ("staging", "production")}
 
 
 @CONTENT.exercise(
@@ -28,21 +22,18 @@ def _digests(on: Context) -> dict[str, str]:
     'One line does it all with `mode="deployment"`.',
 )
 def release(on: Context) -> Outcome:
-    with explained(on.session.engine.endpoint):
-        try:
-            reply = pipeline.call(on, "production", "/health")
-        except NotFound:
-            return not_yet("nothing runs in production.", 0)
-    if reply.status != 200:
-        return not_yet("production does not answer.", 0)
-    version = reply.json()["version"]
+    live = pipeline.call(on, "production", "/health")
+    if live.status != 200:
+        return not_yet(f"{live.error or 'production does not answer'}.", 0)
+    version = live.json()["version"]
     if version != "7":
-        staged = pipeline.call(on, "staging", "/health").json()["version"]
-        if staged == "7":
+        staged = pipeline.call(on, "staging", "/health")
+        if staged.status == 200 and staged.json()["version"] == "7":
             return not_yet("version 7 is in staging; production still has another.", 1)
         return not_yet(f"production answers with version {version}.", 0)
-    digests = _digests(on)
-    if not digests["production"] or digests["production"] != digests["staging"]:
+    with explained(on.session.engine.endpoint):
+        staging, production = (pipeline.running_digest(on, place) for place in ("staging", "production"))
+    if not production or production != staging:
         return not_yet("version 7 is in production, but not as the digest that was staged.", 2)
     return passed("version 7 answers in production, from the digest that was staged.")
 
@@ -56,20 +47,20 @@ def release(on: Context) -> Outcome:
 )
 def caught(on: Context) -> Outcome:
     with explained(on.session.engine.endpoint):
-        built = [
-            row for row in on.docker.images.list(name=on.session.name("tea"))
-            if any(tag.startswith(on.session.name("tea") + ":") for tag in row.tags)
-        ]  # fmt: skip
+        tea = on.session.name("tea")
+        built = [row for row in on.docker.images.list(name=tea) if any(tag.startswith(f"{tea}:") for tag in row.tags)]
         if not built:
             return not_yet("the pipeline has not built anything in this session.", 1)
-        stored = set(registries.start(on).stored().sizes)
+        registry = registries.start(on)
+        stored = registry.stored().sizes
         message = "no version 8 has been built in this session."
         for image in built:
             version, failed = _tested(on, image.id)
             if version != "8":  # the lab's own failing version is no answer
                 continue
+            pushed = [name for name in image.attrs.get("RepoDigests") or [] if name.startswith(registry.address + "/")]
             # An image's ID is the digest of a blob of its own: if it is not there, the image was never pushed.
-            if image.id in stored or _pushed(on, image):
+            if image.id in stored or pushed:
                 message = "version 8 was built, and it is in the registry."
             elif not failed:
                 message = "version 8 was built, but its tests pass."
@@ -80,17 +71,9 @@ def caught(on: Context) -> Outcome:
 
 def _tested(on: Context, image: str) -> tuple[str, bool]:
     """The version that an image of the tea service holds, and whether its own tests fail in it."""
-    command = ["sh", "-c", "grep '^VERSION' app.py; python3 -m unittest -q 2>&1 | tail -n 1"]
-    with on.container(image, command, network_mode="none") as tests:
-        tests.wait(timeout=120)
-        version, _, end = tests.logs().decode().partition("\n")
+    script = "grep '^VERSION' app.py; python3 -m unittest -q 2>&1 | tail -n 1"
+    version, _, end = on.ran(image, ["sh", "-c", script]).text.partition("\n")
     return version.partition("=")[2].strip(" \"'"), end.startswith("FAILED")
-
-
-def _pushed(on: Context, image: Image) -> bool:
-    """Whether an image has a digest in this session's registry."""
-    address = registries.start(on).address
-    return any(name.startswith(address + "/") for name in image.attrs.get("RepoDigests") or [])
 
 
 @CONTENT.exercise(
@@ -102,15 +85,14 @@ def _pushed(on: Context, image: Image) -> bool:
 )
 def copies(on: Context) -> Outcome:
     network = on.session.name("microservices-net")
-    count: dict[str, int] = {}
+    count: Counter[str] = Counter()
     for row in containers(on):
         place = row["NetworkSettings"]["Networks"].get(network)
         if place and row["State"]["Running"]:
-            for alias in set(place.get("Aliases") or []) & {"gateway", "catalogue", "cart", "checkout"}:
-                count[alias] = count.get(alias, 0) + 1
+            count.update(set(place.get("Aliases") or []) & set(shop.ARCHITECTURES["microservices"]))
     if not count:
         return not_yet("no microservices run in this session.", 0)
-    if count.get("cart", 0) < 2:
+    if count["cart"] < 2:
         return not_yet("the name cart stands for one container.", 1)
     more = [piece for piece, number in count.items() if number > 1 and piece != "cart"]
     if more:

@@ -6,7 +6,7 @@ The artifact is an image, and from the push on it is known by its digest only.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,11 +15,12 @@ from docker.errors import NotFound
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...errors import BadInput, LabError
+from ...images.archive import sha256
 from ...observe.visitor import Reply
 from ...units import yes_no
+from ...waiting import wait_until
 from ..images_and_registries import registry as registries
 from ..images_and_registries.building import build
 from ..images_and_registries.samples import source
@@ -67,10 +68,11 @@ class Release(Result):
         return self.stage("production").state == "passed"
 
     def facts(self) -> str:
-        rows = []
-        for stage in self.stages:
-            words = f" ({stage.words})" if stage.state in ("failed", "waiting") and stage.words else ""
-            rows.append(f"{stage.name:<11} {stage.state}{words}")
+        rows = [
+            f"{stage.name:<11} {stage.state}"
+            + (f" ({stage.words})" if stage.state in ("failed", "waiting") and stage.words else "")
+            for stage in self.stages
+        ]
         rows.append(f"an artifact reached the registry: {yes_no(bool(self.digest))}")
         if self.released:
             same = self.digest == self.staging == self.production
@@ -93,7 +95,7 @@ def broken(version: str = "2") -> dict[str, str]:
 
 
 class _Stopped(Exception):
-    """A stage failed or waits: what is behind it is skipped."""
+    """A stage failed: what is behind it is skipped."""
 
 
 class _Run:
@@ -132,11 +134,9 @@ class _Run:
     # The stages.
 
     def read_source(self) -> str:
-        whole = hashlib.sha256()
-        for name in sorted(self.files):
-            whole.update(f"{name}\0{len(self.files[name])}\0{self.files[name]}".encode())
-        self.source_digest = "sha256:" + whole.hexdigest()
-        self.tag = f"{self.on.session.name('tea')}:{whole.hexdigest()[:12]}"
+        whole = "".join(f"{name}\0{len(text)}\0{text}" for name, text in sorted(self.files.items()))
+        self.source_digest = sha256(whole.encode())
+        self.tag = f"{self.on.session.name('tea')}:{self.source_digest[7:19]}"
         return "the files' digest"
 
     def build(self) -> str:
@@ -144,10 +144,8 @@ class _Run:
         return "an image"
 
     def test(self) -> str:
-        command = ["python3", "-m", "unittest", "-q"]
-        with self.on.container(self.tag, command, network_mode="none") as tests:
-            code = tests.wait(timeout=120)["StatusCode"]
-            lines = [line for line in tests.logs().decode().splitlines() if line.startswith(("FAIL", "ERROR"))]
+        code, text = self.on.ran(self.tag, ["python3", "-m", "unittest", "-q"])
+        lines = [line for line in text.splitlines() if line.startswith(("FAIL", "ERROR"))]
         if code:
             raise LabError("; ".join(lines) or f"the tests ended with status {code}")
         return "tests inside the artifact"
@@ -187,25 +185,21 @@ def run(
     """
     if mode not in MODES:
         raise BadInput(f"{mode!r} is no mode.", next_step=f"Choose one of: {', '.join(MODES)}.")
-    with explained(on.session.engine.endpoint):
+    with explained(on.session.engine.endpoint), contextlib.suppress(_Stopped):
         registries.start(on)  # it runs before any commit: its start is no part of a stage
         on.visitor(place_network(on))
         ours = _Run(on, tea() if files is None else files, mode, watch)
-        try:
-            ours.do("source", ours.read_source)
-            ours.do("build", ours.build)
-            ours.do("test", ours.test)
-            ours.do("push", ours.push)
-            ours.do("staging", lambda: ours.deploy("staging"))
-            ours.do("smoke", ours.smoke)
-            if mode == "delivery":
-                began = time.perf_counter() - ours.began
-                ours.say(StageRun("gate", "waiting", began, words="for a person"))
-                raise _Stopped
+        ours.do("source", ours.read_source)
+        ours.do("build", ours.build)
+        ours.do("test", ours.test)
+        ours.do("push", ours.push)
+        ours.do("staging", lambda: ours.deploy("staging"))
+        ours.do("smoke", ours.smoke)
+        if mode == "delivery":
+            ours.say(StageRun("gate", "waiting", time.perf_counter() - ours.began, words="for a person"))
+        else:
             ours.do("gate", lambda: "open: released automatically")
             ours.do("production", lambda: ours.deploy("production"))
-        except _Stopped:
-            pass
     return ours.result()
 
 
@@ -223,11 +217,8 @@ def approve(on: Context, release: Release, *, watch: Watch | None = None) -> Rel
     waited = release.stage("gate")
     ours.began -= waited.began  # the clock of the run stood still while it waited
     ours.say(replace(waited, state="passed", words="a person approved"))
-    with explained(on.session.engine.endpoint):
-        try:
-            ours.do("production", lambda: ours.deploy("production"))
-        except _Stopped:
-            pass
+    with explained(on.session.engine.endpoint), contextlib.suppress(_Stopped):
+        ours.do("production", lambda: ours.deploy("production"))
     return ours.result()
 
 
@@ -265,7 +256,7 @@ def place_network(on: Context) -> str:
     try:
         on.docker.api.inspect_network(name)
     except NotFound:
-        on.docker.api.create_network(name)
+        on.docker.networks.create(name)
     return name
 
 
@@ -276,30 +267,31 @@ def deploy(on: Context, place: str, reference: str, *, patience: float = 60.0) -
         LabError: it ended at once or does not answer.
     """
     name = on.session.name(place)
-    try:
-        remove_container(on.docker.containers.get(name))
-    except NotFound:
-        pass
+    on.free(name)
     container = on.docker.containers.create(reference, name=name, hostname=place, network=place_network(on))
     container.start()
-    end = time.monotonic() + patience
-    while True:
-        reply = call(on, place, "/health")
-        if reply.status == 200:
-            return
+
+    def healthy() -> bool:
+        if call(on, place, "/health").status == 200:
+            return True
         container.reload()
         if container.status == "exited":
             last = container.logs(tail=1).decode("utf-8", "replace").strip()
             raise LabError(f"{place} ended at once: {last}")
-        if time.monotonic() > end:
-            raise LabError(f"{place} does not answer /health")
-        time.sleep(0.05)
+        return False
+
+    if not wait_until(healthy, patience):
+        raise LabError(f"{place} does not answer /health")
 
 
 def call(on: Context, place: str, path: str) -> Reply:
     """An HTTP GET to what runs in a place, from inside its network."""
-    container = on.docker.containers.get(on.session.name(place))
     network = place_network(on)
+    with explained(on.session.engine.endpoint):
+        try:
+            container = on.docker.containers.get(on.session.name(place))
+        except NotFound:
+            return Reply(0, {}, b"", 0.0, f"nothing runs in {place}")
     address = container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
     if not address:  # what has ended has none
         return Reply(0, {}, b"", 0.0, f"{place} is {container.status}")

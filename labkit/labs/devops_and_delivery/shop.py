@@ -7,19 +7,20 @@ containers over HTTP. Requests come from a visitor inside the shop's network.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
-from docker.errors import NotFound
+from docker.models.containers import Container
 
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.client import remove_container
+from ...engine.client import address_in, remove_container
 from ...engine.faults import explained
 from ...errors import BadInput, LabError
-from ...observe.visitor import Reply
+from ...observe.visitor import Reply, Visitor
 from ...units import at_least_one
+from ...waiting import wait_until
+from ..images_and_registries.anatomy import has_image
 from ..images_and_registries.building import build
 from ..images_and_registries.samples import source
 
@@ -49,54 +50,70 @@ def elsewhere(architecture: str, container: str) -> dict[str, str]:
     return {piece: host for host, pieces in layout.items() if host != container for piece in pieces if piece not in own}
 
 
-class Shop:
-    """A deployed shop. ``get`` asks it from outside, ``stop`` and ``start`` act on one piece."""
+class DeployedShop:
+    """A deployed shop. ``get`` asks it from outside, ``stop`` and ``start`` act on one piece.
 
-    def __init__(self, on: Context, architecture: str):
+    Args:
+        on: the context.
+        architecture: one of :data:`ARCHITECTURES`.
+        name: what its containers and its network are called after; the architecture by default.
+
+    Raises:
+        BadInput: no such architecture.
+    """
+
+    def __init__(self, on: Context, architecture: str, name: str = ""):
         if architecture not in ARCHITECTURES:
             raise BadInput(
                 f"{architecture!r} is no architecture of this shop.",
                 next_step=f"Choose one of: {', '.join(ARCHITECTURES)}.",
             )
-        self._on, self.architecture = on, architecture
+        self._on, self.architecture, self.name = on, architecture, name or architecture
         self.layout = ARCHITECTURES[architecture]
         self.entrance = next(iter(self.layout))
-        self.network = on.session.name(f"{architecture}-net")
-        self.containers: dict[str, object] = {}
+        self.network = on.session.name(f"{self.name}-net")
+        self.containers: dict[str, Container] = {}
         with explained(on.session.engine.endpoint):
-            on.docker.api.create_network(self.network, internal=True)
-            for piece in self.layout:
-                self.add(piece)
-            on.say(f"{architecture}: waiting for its first answers")
-            self.wait()
+            try:
+                on.network(self.network, internal=True)
+                for piece in self.layout:
+                    self.add(piece)
+                on.say(f"{architecture}: waiting for its first answers")
+                self.wait()
+            except BaseException:
+                self.close()
+                raise
 
     def add(self, piece: str, number: int = 1, work: float = 0.0) -> None:
         """Start one more container of a piece; all of them answer to the piece's name."""
         on, pieces = self._on, self.layout[piece]
         on.say(f"{self.architecture}: starting {piece}")
         tag = image_tag(on, self.architecture, piece)
-        try:
-            on.docker.api.inspect_image(tag)
-        except NotFound:
+        if not has_image(on, tag):
             build(on, tag, piece_files(pieces))
         where = ",".join(f"{part}={host}" for part, host in elsewhere(self.architecture, piece).items())
+        name = on.session.name(f"{self.name}-{piece}-{number}")
+        on.free(name)
         container = on.docker.containers.create(
-            tag, name=on.session.name(f"{self.architecture}-{piece}-{number}"), hostname=f"{piece}-{number}",
+            tag, name=name, hostname=f"{piece}-{number}",
             environment={"PIECES": ",".join(pieces), "WHERE": where, "WORK": str(work)},
             # A stopped piece's name is unknown: the engine's resolver says so at once, instead of asking the world.
             dns=["127.0.0.1"], dns_opt=["ndots:1", "timeout:1", "attempts:1"], network=self.network,
             networking_config={self.network: on.docker.api.create_endpoint_config(aliases=[piece])},
         )  # fmt: skip
-        container.start()
         self.containers[f"{piece}-{number}" if number > 1 else piece] = container
+        container.start()
+
+    def remove(self, piece: str) -> None:
+        """Take one container away: ``cart``, or ``cart-2`` for the second one."""
+        remove_container(self._container(piece))
+        del self.containers[piece]
 
     def address(self, piece: str) -> str:
         """Where a piece listens, by address: a stopped one's name is not known any more."""
-        container = self.containers[piece]
-        container.reload()
-        return container.attrs["NetworkSettings"]["Networks"][self.network]["IPAddress"]
+        return address_in(self._container(piece), self.network)
 
-    def get(self, endpoint: str, *, timeout: float = 10.0):
+    def get(self, endpoint: str, *, timeout: float = 10.0) -> Reply:
         """An endpoint of the shop, asked at its entrance."""
         visitor, address = self._on.visitor(self.network), self.address(self.entrance)
         if not address:  # a stopped container has none
@@ -113,11 +130,14 @@ class Shop:
         Raises:
             LabError: one of them does not.
         """
-        end = time.monotonic() + patience
-        while not all(self.answers().values()):
-            if time.monotonic() > end:
-                raise LabError(f"The shop ({self.architecture}) does not answer everywhere: {self.answers()}.")
-            time.sleep(0.05)
+        if not wait_until(lambda: all(self.answers().values()), patience):
+            raise LabError(f"The shop ({self.architecture}) does not answer everywhere: {self.answers()}.")
+
+    def whole(self) -> bool:
+        """Whether a container of every piece runs."""
+        with explained(self._on.session.engine.endpoint):
+            running = {name for row in self._on.docker.api.containers() for name in row["Names"]}
+        return all(f"/{self._on.session.name(f'{self.name}-{piece}-1')}" in running for piece in self.layout)
 
     def stop(self, piece: str) -> None:
         """Stop one piece at once."""
@@ -128,7 +148,7 @@ class Shop:
         self._container(piece).start()
         self.wait()
 
-    def _container(self, piece: str):
+    def _container(self, piece: str) -> Container:
         if piece not in self.containers:
             raise BadInput(f"This shop has no piece {piece!r}.", next_step=f"It has: {', '.join(self.containers)}.")
         return self.containers[piece]
@@ -137,17 +157,15 @@ class Shop:
         """Remove its containers and its network."""
         for container in self.containers.values():
             remove_container(container)
-        if self._on._visitor is not None:
-            self._on._visitor.leave(self.network)
-        with explained(self._on.session.engine.endpoint):
-            self._on.docker.api.remove_network(self.network)
-        _shops.pop((self._on.session.id, self.architecture), None)
+        self._on.drop_network(self.network)
+        if _shops.get((self._on.session.id, self.architecture)) is self:
+            del _shops[self._on.session.id, self.architecture]
 
     def __repr__(self) -> str:
         return f"<shop as {self.architecture}: {', '.join(self.layout)}>"
 
 
-_shops: dict[tuple[str, str], Shop] = {}
+_shops: dict[tuple[str, str], DeployedShop] = {}
 
 
 def image_tag(on: Context, architecture: str, piece: str, version: str = "1") -> str:
@@ -155,15 +173,18 @@ def image_tag(on: Context, architecture: str, piece: str, version: str = "1") ->
     return f"{on.session.name(f'{architecture}-{piece}')}:{version}"
 
 
-def deploy(on: Context, architecture: str = "microservices") -> Shop:
-    """The shop in one of its architectures: built and started when it does not run yet.
+def deploy(on: Context, architecture: str = "microservices") -> DeployedShop:
+    """The shop in one of its architectures: built and started when it does not run yet, or not all of it.
 
     Raises:
         BadInput: no such architecture.
     """
     key = (on.session.id, architecture)
-    if key not in _shops:
-        _shops[key] = Shop(on, architecture)
+    found = _shops.get(key)
+    if found is not None and not found.whole():
+        found.close()
+        found = None
+    _shops[key] = found or DeployedShop(on, architecture)
     return _shops[key]
 
 
@@ -180,11 +201,10 @@ class Latency(Result):
     n: int
 
     def facts(self) -> str:
-        rows = []
-        for architecture, hops in self.hops.items():
-            counts = " · ".join(f"{endpoint} {count}" for endpoint, count in hops.items())
-            rows.append(f"{architecture:<14} HTTP requests: {counts}")
-        return "\n".join(rows)
+        return "\n".join(
+            f"{architecture:<14} HTTP requests: {' · '.join(f'{endpoint} {count}' for endpoint, count in hops.items())}"
+            for architecture, hops in self.hops.items()
+        )
 
 
 def latency(on: Context, *, n: int | None = None) -> Latency:
@@ -195,7 +215,8 @@ def latency(on: Context, *, n: int | None = None) -> Latency:
     """
     n = (5 if on.facts.emulated else 30) if n is None else n
     at_least_one(n=n)
-    seconds, hops = {}, {}
+    seconds: dict[str, dict[str, list[float]]] = {}
+    hops: dict[str, dict[str, int]] = {}
     for architecture in ARCHITECTURES:
         shop = deploy(on, architecture)
         url = f"http://{shop.address(shop.entrance)}:8000/"
@@ -204,8 +225,7 @@ def latency(on: Context, *, n: int | None = None) -> Latency:
         for endpoint in ENDPOINTS:
             on.say(f"{architecture}: asking for the {endpoint}")
             first = visitor.get(url + endpoint)
-            rows = visitor.load([url + endpoint], n).good
-            seconds[architecture][endpoint] = [row[1] for row in rows]
+            seconds[architecture][endpoint] = [row[1] for row in visitor.load([url + endpoint], n).good]
             hops[architecture][endpoint] = len(served_by(first.headers.get("x-served-by", "")))
     return Latency(on.facts, seconds, hops, n)
 
@@ -217,12 +237,18 @@ class BlastRadius(Result):
     answered: dict[str, dict[str, dict[str, bool]]]
 
     def facts(self) -> str:
-        rows = []
-        for architecture, stops in self.answered.items():
-            for stopped, answers in stops.items():
-                left = [endpoint for endpoint, good in answers.items() if good]
-                rows.append(f"{architecture:<14} without {stopped:<13} still answers: {', '.join(left) or 'nothing'}")
-        return "\n".join(rows)
+        return "\n".join(
+            f"{architecture:<14} without {stopped:<13} still answers: {left}"
+            for architecture, stopped, left in self.rows()
+        )
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Architecture, stopped piece, and which endpoints still answer, in words."""
+        return [
+            (architecture, stopped, ", ".join(endpoint for endpoint, good in answers.items() if good) or "nothing")
+            for architecture, stops in self.answered.items()
+            for stopped, answers in stops.items()
+        ]
 
 
 def blast_radius(on: Context) -> BlastRadius:
@@ -303,22 +329,21 @@ def scaling(on: Context, copies: int = 3, *, n: int = 5) -> Scaling:
     at_least_one(copies=copies, n=n)
     work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
     shop = deploy(on, "microservices")
-    remove_container(shop.containers.pop("catalogue"))
     per_second: dict[int, list[float]] = {}
     served: dict[int, int] = {}
     try:
         with explained(on.session.engine.endpoint):
             for number in range(1, copies + 1):
-                shop.add("catalogue", number, work)
+                shop.add("catalogue", number, work)  # the first one in place of the one that does no work
                 shop.wait()
                 on.say(f"the catalogue in {number} of {copies} copies: under load")
                 url = f"http://{shop.address(shop.entrance)}:8000/catalogue"
-                batches = [on.visitor(shop.network).load([url], count, workers=8, timeout=30) for _ in range(n)]
-                per_second[number] = [batch.per_second for batch in batches]
-                served[number] = count_served(on.visitor(shop.network), url, batches, "catalogue", number)
+                per_second[number], served[number] = loaded(
+                    on.visitor(shop.network), url, count, n, "catalogue", number
+                )
     finally:
-        for name in [name for name in shop.containers if name.startswith("catalogue")]:
-            remove_container(shop.containers.pop(name))
+        for name in [name for name in shop.containers if name.startswith("catalogue-")]:
+            shop.remove(name)
         shop.add("catalogue")
         shop.wait()
     return Scaling(on.facts, per_second, served, work)
@@ -329,17 +354,20 @@ def served_by(header: str) -> list[str]:
     return header.split()
 
 
-def count_served(visitor, url: str, batches: list, piece: str, wanted: int, *, most: int = 200) -> int:
-    """How many copies of a piece have answered.
+def loaded(visitor: Visitor, url: str, count: int, n: int, piece: str, wanted: int) -> tuple[list[float], int]:
+    """Load a piece in n batches of ``count`` requests, eight at a time.
 
     A name is resolved to any of its copies, so chance alone may pass one over in a few batches. Where
-    that happened, ask on, one request at a time, until all have answered or ``most`` were asked in vain.
+    that happened, ask on, one request at a time, until all have answered or 200 were asked in vain.
+
+    Returns:
+        Good answers a second by batch, and how many of the ``wanted`` copies have answered.
     """
+    batches = [visitor.load([url], count, workers=8, timeout=60) for _ in range(n)]
     chains = [served_by(row[3]) for batch in batches for row in batch.good]
-    seen = {name for chain in chains for name in chain if name.startswith(piece + "-")}
-    for _ in range(most):
+    for _ in range(200):
+        seen = {name for chain in chains for name in chain if name.startswith(piece + "-")}
         if len(seen) >= wanted:
             break
-        seen |= {name for name in served_by(visitor.get(url, timeout=30).headers.get("x-served-by", ""))
-                 if name.startswith(piece + "-")}  # fmt: skip
-    return len(seen)
+        chains.append(served_by(visitor.get(url, timeout=30).headers.get("x-served-by", "")))
+    return [batch.per_second for batch in batches], len(seen)

@@ -27,10 +27,9 @@ class BoardWidget(LabWidget):
         self.says = w.HTML(words("Choose, then commit.", "note"))
         self.stages = w.HTML()
         self.figure = FigureView()
-        self.run.on_click(lambda _: self._begin(self._run))
-        self.approve.on_click(lambda _: self._begin(self._approve))
-        self._rows = {name: pipeline.StageRun(name, "skipped") for name in pipeline.STAGES}
-        self._draw()
+        self.on_press(self.run, self.says, "Running …", self._run)
+        self.approve.on_click(lambda _: self.beside(self._approve, self.run, self.says))
+        self._begin()
         super().__init__(
             [
                 w.HTML(words("The pipeline's board", "title")),
@@ -43,19 +42,21 @@ class BoardWidget(LabWidget):
             "green or red while the engine works, and a person approves at the gate.",
         )
 
-    def _begin(self, work) -> None:
-        self.approve.disabled = True
-        self.beside(work, self.run, self.says)
+    def _begin(self) -> None:
+        self._rows = {name: pipeline.StageRun(name, "skipped") for name in pipeline.STAGES}
+        self._draw()
 
     def _run(self) -> None:
+        self.approve.disabled = True
         self._version += 1
+        self._begin()
         make = pipeline.broken if self.broken.value else pipeline.tea
-        self._rows = {name: pipeline.StageRun(name, "skipped") for name in pipeline.STAGES}
-        self.says.value = words("Running …", "note")
         self._end(pipeline.run(self._on, make(str(self._version)), mode=self.mode.value, watch=self._watch))
 
     def _approve(self) -> None:
-        self._end(pipeline.approve(self._on, self._release, watch=self._watch))
+        self.approve.disabled = True
+        if self._release is not None:
+            self._end(pipeline.approve(self._on, self._release, watch=self._watch))
 
     def _end(self, release: pipeline.Release) -> None:
         self._release = release

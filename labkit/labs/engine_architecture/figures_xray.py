@@ -215,6 +215,8 @@ def _caption(run: Xray) -> str:
 def plot_series(series: Series) -> Picture:
     """Where the time goes: one stacked bar of medians for each set of flags."""
     medians = series.medians()
+    # What took no time in any run is not there: Engine 28 has no network hook.
+    drawn = {name for segments in medians.values() for name, seconds in segments.items() if seconds}
     with styled():
         figure, axes = new_figure(2.55 + 0.62 * len(medians))
         for row, segments in enumerate(medians.values()):
@@ -222,7 +224,7 @@ def plot_series(series: Series) -> Picture:
             for (name, seconds), (colour, hatch) in zip(segments.items(), SEGMENT_LOOK):
                 width = seconds * 1000
                 axes.barh(row, width, left=left, height=0.6, color=COLOURS[colour], hatch=hatch, zorder=3,
-                          edgecolor=COLOURS["ink"], linewidth=0.7, label=name if row == 0 else None)  # fmt: skip
+                          edgecolor=COLOURS["ink"], linewidth=0.7, label=name if row == 0 and name in drawn else None)  # fmt: skip
                 left += width
             axes.text(left, row, f"  {left:.0f} ms", va="center", fontweight="bold")
         longest = max((sum(one.values()) for one in medians.values()), default=0.1) * 1000

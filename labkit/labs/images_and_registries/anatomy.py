@@ -12,13 +12,16 @@ Source: OCI image-spec, ``config.md``.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import posixpath
 import re
 import tarfile
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import IO, Any
 
 from docker.errors import ImageNotFound
 from docker.types import Mount
@@ -70,11 +73,19 @@ class Anatomy(Result):
     image_id: str
     layers: list[Layer]
     history: list[Instruction]
-    config: dict
+    config: dict[str, Any]
     checks: dict[str, bool] = field(default_factory=dict)
 
+    def rows(self) -> list[tuple[str, Layer | None]]:
+        """Each instruction with the layer that it made, base first; the layers alone where the history has others."""
+        if sum(row.layer for row in self.history) != len(self.layers):
+            return [("", layer) for layer in self.layers]
+        layers = iter(self.layers)
+        return [(row.words, next(layers) if row.layer else None) for row in self.history]
+
     def facts(self) -> str:
-        lines = [f"{len(self.history)} instructions made {len(self.layers)} layers"]
+        said = f"{len(self.history)} instructions made" if self.history else "no history kept:"
+        lines = [f"{said} {len(self.layers)} layers"]
         return "\n".join([*lines, *(f"{what}: {yes_no(good)}" for what, good in self.checks.items())])
 
     def instructions(self) -> str:
@@ -114,7 +125,7 @@ def chain_ids(diff_ids: list[str]) -> list[str]:
     return chain
 
 
-def sample(on: Context, tag: str = "1", **changed: str) -> Build:
+def sample(on: Context, /, tag: str = "1", **changed: str) -> Build:
     """Build the sample app ``hello`` of ``data/apps`` as ``hello-SESSION:tag``; returns the build.
 
     With the cache: the layers that two versions have in common are the same ones.
@@ -128,14 +139,12 @@ def sample(on: Context, tag: str = "1", **changed: str) -> Build:
 
 def has_image(on: Context, reference: str) -> bool:
     """Whether the engine has an image of that name."""
-    try:
-        on.docker.api.inspect_image(reference)
-        return True
-    except ImageNotFound:
-        return False
+    with contextlib.suppress(ImageNotFound):
+        return bool(on.docker.api.inspect_image(reference))
+    return False
 
 
-def require_image(on: Context, image: str) -> dict:
+def require_image(on: Context, image: str) -> dict[str, Any]:
     """An image of the engine, inspected.
 
     Raises:
@@ -143,7 +152,8 @@ def require_image(on: Context, image: str) -> dict:
     """
     with explained(on.session.engine.endpoint):
         try:
-            return on.docker.api.inspect_image(image)
+            found: dict[str, Any] = on.docker.api.inspect_image(image)
+            return found
         except ImageNotFound:
             raise NotPossibleHere(
                 f"The engine has no image {image}.",
@@ -175,12 +185,14 @@ def anatomy(on: Context, image: str) -> Anatomy:
         saved.seek(0)
         members, config_bytes, layers = read_archive(saved)
     config = json.loads(config_bytes)
-    history = [Instruction(tidy(row.get("created_by", "")), not row.get("empty_layer")) for row in config["history"]]
+    # An image need not have a history (image-spec config.md), or one that fits its layers.
+    history = [Instruction(tidy(row.get("created_by", "")), not row.get("empty_layer"))
+               for row in config.get("history") or []]  # fmt: skip
     # The lab's own labels are no line of anybody's Dockerfile.
     history = [row for row in history if not row.words.startswith("LABEL labkit.")]
     makers = [row.words for row in history if row.layer]
     if len(makers) == len(layers):
-        layers = [Layer(**{**vars(layer), "created_by": words}) for layer, words in zip(layers, makers)]
+        layers = [replace(layer, created_by=words) for layer, words in zip(layers, makers)]
     diff_ids = [layer.diff_id for layer in layers]
     checks = {
         "diffIDs recomputed equal the engine's": diff_ids == inspected["RootFS"]["Layers"],
@@ -191,7 +203,7 @@ def anatomy(on: Context, image: str) -> Anatomy:
     return Anatomy(on.facts, image, inspected["Id"], layers, history, config, checks)
 
 
-def read_archive(stream) -> tuple[set[str], bytes, list[Layer]]:
+def read_archive(stream: IO[bytes]) -> tuple[set[str], bytes, list[Layer]]:
     """What an image archive holds: the digests of its small files, the configuration, the layers.
 
     Both forms are understood: the one that ``docker save`` wrote before Engine 25 (a folder a
@@ -203,9 +215,9 @@ def read_archive(stream) -> tuple[set[str], bytes, list[Layer]]:
         def read(name: str) -> bytes:
             member = names[name]
             if member.issym():  # before Engine 25, a layer that came before is a link to it
-                folder = name.rpartition("/")[0]
-                return read(_resolve(f"{folder}/{member.linkname}"))
-            return tar.extractfile(member).read()
+                return read(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
+            content = tar.extractfile(member)
+            return content.read() if content else b""
 
         try:
             [manifest] = json.loads(read("manifest.json"))
@@ -221,16 +233,6 @@ def read_archive(stream) -> tuple[set[str], bytes, list[Layer]]:
         for blob, data, diff_id, chain_id in zip(blobs, opened, diff_ids, chain_ids(diff_ids))
     ]
     return small, config, layers
-
-
-def _resolve(path: str) -> str:
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
 
 
 def _files(layer: bytes) -> list[str]:
@@ -267,9 +269,8 @@ def _known(on: Context, chain: list[str]) -> bool:
     for folder in sources:
         mount = Mount("/store", folder, type="bind", read_only=True)
         try:
-            with on.container(on.image(), ["sh", "-c", script], mounts=[mount], network_mode="none") as looker:
-                if looker.wait()["StatusCode"] == 0:
-                    return True
+            if on.ran(on.image(), ["sh", "-c", script], mounts=[mount]).code == 0:
+                return True
         except LabError:
             continue  # this engine keeps its store elsewhere
     return False

@@ -6,6 +6,7 @@ step itself makes a difference.
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Mapping
@@ -72,15 +73,12 @@ def build(
             next_step="Write a name in lowercase letters, then : and a tag: shop:1",
         )
     given = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
-    options = {"cache": cache, "mtime": mtime, "arguments": arguments or {}}
     on.say(f"building {tag}")
     began = time.perf_counter()
     with explained(on.session.engine.endpoint):
         program = buildkit.command_line(on)
-        if program:
-            account = buildkit.run(on, program, tag, given, **options)
-        else:
-            account = classic.run(on, tag, given, **options)
+        run = functools.partial(buildkit.run, program=program) if program else classic.run
+        account = run(on, tag, given, cache=cache, mtime=mtime, arguments=arguments or {})
         if account.error:
             on.docker.ping()  # an engine that is gone has a sentence of its own
             raise _fault(on, account, recipe)

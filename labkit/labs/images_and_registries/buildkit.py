@@ -78,8 +78,8 @@ def _has_buildx(program: str, settings: str) -> bool:
 
 
 def run(
-    on: Context, program: str, tag: str, files: Mapping[str, bytes], *,
-    cache: bool, mtime: int, arguments: Mapping[str, str],
+    on: Context, tag: str, files: Mapping[str, bytes], *,
+    program: str, cache: bool, mtime: int, arguments: Mapping[str, str],
 ) -> Account:  # fmt: skip
     """Build with the command line: the files in a folder, each with this time stamp.
 
@@ -98,7 +98,7 @@ def run(
         )  # fmt: skip
         with client:
             try:
-                account = read(client.stderr, _stages(files["Dockerfile"].decode("utf-8", "replace")))
+                account = read(client.stderr or (), _stages(files["Dockerfile"].decode("utf-8", "replace")))
             except BaseException:
                 client.terminate()
                 raise

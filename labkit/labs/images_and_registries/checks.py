@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from docker.errors import ImageNotFound
-
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import containers
 from ...engine.faults import explained
 from ...errors import LabError
-from ...images import BUSYBOX
 from . import registry as registries
+from .anatomy import has_image, require_image
 
 CONTENT = LabContent.beside(__file__)
 
@@ -25,17 +23,13 @@ CONTENT = LabContent.beside(__file__)
 def lean(on: Context) -> Outcome:
     name = on.session.name("lean") + ":1"
     with explained(on.session.engine.endpoint):
-        try:
-            image = on.docker.api.inspect_image(name)
-        except ImageNotFound:
+        if not has_image(on, name):
             return not_yet("there is no image lean-SESSION:1 yet (lab.name_for('lean') + ':1').", 0)
-        own = len(image["RootFS"]["Layers"]) - len(on.docker.api.inspect_image(on.image(BUSYBOX))["RootFS"]["Layers"])
-        if own != 1:
-            return not_yet(f"the image has {own} layers above its base; one is asked for.", 1)
+        layers, base = (len(require_image(on, one)["RootFS"]["Layers"]) for one in (name, on.image()))
+        if layers - base != 1:
+            return not_yet(f"the image has {layers - base} layers above its base; one is asked for.", 1)
         try:
-            with on.container(name, None, network_mode="none") as container:
-                container.wait(timeout=60)
-                says = container.logs().decode()
+            says = on.ran(name).text
         except LabError as fault:
             return not_yet(f"the image does not start: {fault.what}", 2)
     if "hello from a container" not in says:

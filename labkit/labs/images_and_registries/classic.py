@@ -61,7 +61,7 @@ def run(
 class _Reader:
     """Understands the classic builder's answer, line by line."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.steps: list[Step] = []
         self.images: list[str] = []
         self.number = self.total = 0
@@ -69,7 +69,7 @@ class _Reader:
         self.cached = False
         self.began = 0.0
 
-    def take(self, line: dict) -> None:
+    def take(self, line: dict[str, str]) -> None:
         if "error" in line:
             self.error = line["error"].strip().rstrip(".")
             return

@@ -36,12 +36,15 @@ class Rebuild(Result):
         """How many of the second build's steps came from the cache."""
         return sum(step.cached for step in self.second.steps)
 
+    def states(self) -> list[str]:
+        """What became of each step of the second build, in words."""
+        return ["the base" if step.instruction.startswith("FROM") else "reused" if step.cached else "built again"
+                for step in self.second.steps]  # fmt: skip
+
     def facts(self) -> str:
-        rows = [f"{self.changed} changed:"]
-        for number, step in enumerate(self.second.steps, 1):
-            state = "the base" if step.instruction.startswith("FROM") else "reused" if step.cached else "built again"
-            rows.append(f"{number}. {step.instruction:<46} {state}")
-        return "\n".join(rows)
+        rows = [f"{number}. {step.instruction:<46} {state}"
+                for number, (step, state) in enumerate(zip(self.second.steps, self.states()), 1)]  # fmt: skip
+        return "\n".join([f"{self.changed} changed:", *rows])
 
 
 def dockerfile(order: Sequence[str]) -> str:
@@ -107,15 +110,14 @@ def same_content(on: Context) -> SameContent:
     Pinning the time inside ``RUN`` would not do: BuildKit mounts files into ``/etc`` for a program that it runs, and
     with the classic image store that folder, and its new time, is in the step's layer too.
     """
-    free = "RUN echo hello > /hello.txt"
-    pinned = "COPY hello.txt /"
-    found: dict[str, list[str]] = {"free": [], "pinned": []}
+    steps = {"free": "RUN echo hello > /hello.txt", "pinned": "COPY hello.txt /"}
+    found: dict[str, list[str]] = {name: [] for name in steps}
     for turn in (1, 2):
-        for name, step in (("free", free), ("pinned", pinned)):
+        for name, step in steps.items():
             tag = f"{on.session.name(name)}:{turn}"
             files = {"Dockerfile": f"FROM {images.BUSYBOX}\n{step}\n", "hello.txt": "hello\n"}
             build(on, tag, files, cache=False)
             found[name].append(on.docker.api.inspect_image(tag)["RootFS"]["Layers"][-1])
             on.docker.api.remove_image(tag)
         time.sleep(1.1 if turn == 1 else 0)  # time stamps in a layer count whole seconds
-    return SameContent(on.facts, found["free"], found["pinned"])
+    return SameContent(on.facts, **found)

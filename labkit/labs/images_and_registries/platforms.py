@@ -11,15 +11,17 @@ import gzip
 import json
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from docker.errors import APIError
 
 from ...course.context import Context
 from ...course.result import Result
+from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...images.archive import CREATED, layer_from_files, sha256
 from ...units import yes_no
-from .registry import Registry
+from .registry import RunningRegistry
 from .registry_api import OCI_INDEX, OCI_MANIFEST
 
 # ELF's numbers for the two processors (e_machine).
@@ -75,7 +77,7 @@ class OneName(Result):
 
     repository: str
     digest: str
-    index: dict
+    index: dict[str, Any]
     manifests: dict[str, str]
     picked: str
     says: str
@@ -111,7 +113,7 @@ class Refusal(Result):
         return f"refused: {'exec format error' if 'exec format' in self.words else self.words}"
 
 
-def publish(on: Context, registry: Registry, repository: str = "hello", tag: str = "1") -> OneName:
+def publish(on: Context, registry: RunningRegistry, repository: str = "hello", tag: str = "1") -> OneName:
     """Put an image for two platforms into the registry, by hand over its HTTP API; then pull and run it.
 
     Blobs first, then a manifest for each platform, then the index that points to both.
@@ -134,9 +136,8 @@ def publish(on: Context, registry: Registry, repository: str = "hello", tag: str
     return OneName(on.facts, repository, digest, registry.manifest(repository, tag), manifests, picked, says)
 
 
-def _manifest(on: Context, registry: Registry, repository: str, architecture: str) -> dict:
+def _manifest(on: Context, registry: RunningRegistry, repository: str, architecture: str) -> dict[str, Any]:
     layer = layer_from_files({"hello": program(architecture)}, mode=0o755)
-    packed = gzip.compress(layer, mtime=0)
     config = json.dumps(
         {
             "architecture": architecture, "os": "linux", "created": CREATED,
@@ -145,25 +146,20 @@ def _manifest(on: Context, registry: Registry, repository: str, architecture: st
             "history": [{"created": CREATED, "created_by": f"a program for {architecture}, made by hand"}],
         }
     ).encode()  # fmt: skip
+
+    def stored(kind: str, data: bytes) -> dict[str, Any]:
+        digest = registry.put_blob(repository, data)
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": digest, "size": len(data)}
+
     return {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": {
-            "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": registry.put_blob(repository, config),
-            "size": len(config),
-        },
-        "layers": [
-            {
-                "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-                "digest": registry.put_blob(repository, packed),
-                "size": len(packed),
-            }
-        ],
+        "config": stored("config.v1+json", config),
+        "layers": [stored("layer.v1.tar+gzip", gzip.compress(layer, mtime=0))],
     }
 
 
-def force(on: Context, registry: Registry, repository: str = "hello", tag: str = "1") -> Refusal:
+def force(on: Context, registry: RunningRegistry, repository: str = "hello", tag: str = "1") -> Refusal:
     """Ask for the platform that this engine's machine has not, and run it all the same."""
     own = GOARCH.get(on.facts.architecture, on.facts.architecture)
     other = next(name for name in MACHINES if name != own)
@@ -174,16 +170,14 @@ def force(on: Context, registry: Registry, repository: str = "hello", tag: str =
     return Refusal(on.facts, other, words.strip(), code, f"hello from {other}" in words)
 
 
-def _run(on: Context, name: str, **options) -> tuple[str, int | None]:
+def _run(on: Context, name: str, **options: str) -> tuple[str, int | None]:
     try:
         container = on.docker.containers.create(name, network_mode="none", **options)
+        try:
+            container.start()
+            code = container.wait(timeout=60)["StatusCode"]
+            return container.logs().decode("utf-8", "replace"), code
+        finally:
+            remove_container(container)
     except APIError as fault:
         return str(fault.explanation), None
-    try:
-        container.start()
-        code = container.wait(timeout=60)["StatusCode"]
-        return container.logs().decode("utf-8", "replace"), code
-    except APIError as fault:
-        return str(fault.explanation), None
-    finally:
-        container.remove(force=True)

@@ -11,7 +11,7 @@ from ...errors import LabError
 from ...units import yes_no
 from .anatomy import Anatomy, anatomy, sample_tag
 from .building import build
-from .registry import Push, Registry
+from .registry import Push, RunningRegistry
 
 #: The app's own code in its second version.
 SECOND = '#!/bin/sh\n. /lib/greeting.sh\ngreet\necho "second version"\n'
@@ -33,7 +33,7 @@ class TwoPushes(Result):
         return f"{self.first}\n{self.second}\nexactly the new blobs were uploaded: {yes_no(exactly)}"
 
 
-def two_pushes(on: Context, registry: Registry, repository: str = "shop") -> TwoPushes:
+def two_pushes(on: Context, registry: RunningRegistry, repository: str = "shop") -> TwoPushes:
     """Build two versions of the sample app that differ in the app's own code; push both.
 
     Uploads are counted in the registry's access log, not taken from the client's words.
@@ -68,7 +68,7 @@ class Matched(Result):
         )
 
 
-def matched(on: Context, registry: Registry, repository: str, tag: str, image: str) -> Matched:
+def matched(on: Context, registry: RunningRegistry, repository: str, tag: str, image: str) -> Matched:
     """Fetch every blob of an image from the registry and recompute its names.
 
     Args:
@@ -78,7 +78,9 @@ def matched(on: Context, registry: Registry, repository: str, tag: str, image: s
     return _matched(on, registry, repository, tag, inspected["Id"], inspected["RootFS"]["Layers"])
 
 
-def _matched(on: Context, registry: Registry, repository: str, tag: str, image_id: str, diff_ids: list[str]) -> Matched:
+def _matched(
+    on: Context, registry: RunningRegistry, repository: str, tag: str, image_id: str, diff_ids: list[str]
+) -> Matched:
     manifest = registry.manifest(repository, tag)
     named = [row["digest"] for row in (manifest["config"], *manifest["layers"])]
     hashed = [registry.hashed(repository, digest) for digest in named]
@@ -110,7 +112,7 @@ class Everywhere(Result):
         )
 
 
-def everywhere(on: Context, registry: Registry, *images: str, repository: str = "every") -> Everywhere:
+def everywhere(on: Context, registry: RunningRegistry, *images: str, repository: str = "every") -> Everywhere:
     """Open each image as the engine saves it, push it, fetch it back, and recompute all its names on both ways.
 
     Args:
@@ -147,7 +149,7 @@ class BrokenPush(Result):
 
 
 def broken_push(
-    on: Context, registry: Registry, repository: str = "broken", *, megabytes: int | None = None
+    on: Context, registry: RunningRegistry, repository: str = "broken", *, megabytes: int | None = None
 ) -> BrokenPush:
     """Break off a push when its first blob is in, then push again.
 

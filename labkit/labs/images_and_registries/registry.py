@@ -15,14 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from docker.errors import APIError, NotFound
+from docker.models.containers import Container
 
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...engine.session import SESSION
 from ...errors import BadInput, LabError, NotPossibleHere
+from ...waiting import wait_until
 from .anatomy import require_image
 from .registry_api import RegistryAPI, named
 
@@ -73,44 +74,48 @@ class BlobsStored(Result):
         return f"{len(self.sizes)} blobs"
 
 
-class Registry(RegistryAPI):
+class RunningRegistry(RegistryAPI):
     """A running registry. Close it, or leave it to the lab; use it as a context manager if you like.
 
     ``address`` is what references begin with, as the engine sees it: ``127.0.0.1:32770``.
     """
 
     def __init__(self, on: Context, port: int | None = None, name: str = "registry"):
-        self._on = on
-        api, self.network = on.docker.api, on.session.name(f"{name}-net")
-        self._log_from = 0
+        self._on, self._log_from = on, 0
+        self.name, self.network = on.session.name(name), on.session.name(f"{name}-net")
+        self.address, self.base = "", f"http://{self.name}:5000"
         with explained(on.session.engine.endpoint):
             image = on.image(images.REGISTRY)
-            api.create_network(self.network)
-            self.container = None
+            on.free(self.name)
+            on.network(self.network)
             try:
-                self.container = on.docker.containers.create(
-                    image, name=on.session.name(name), network=self.network, hostname="registry",
+                self.container: Container = on.docker.containers.create(
+                    image, name=self.name, network=self.network, hostname="registry",
                     ports={"5000/tcp": ("127.0.0.1", port)},
                     environment={"OTEL_TRACES_EXPORTER": "none", "REGISTRY_LOG_ACCESSLOG_DISABLED": "false"},
                 )  # fmt: skip
                 self.container.start()
-                self.container.reload()
-                self.address = "127.0.0.1:" + self.container.ports["5000/tcp"][0]["HostPort"]
-                self.base = f"http://{self.container.name}:5000"
-                self._await()
+                self.address = self._published()
+                if not wait_until(lambda: self.get("/v2/").status == 200, 60, every=0.1):
+                    raise LabError("The registry does not answer.", cause=self.container.logs(tail=3).decode())
             except BaseException:
                 self.close()
                 raise
 
-    def _await(self, patience: float = 60.0) -> None:
-        end = time.monotonic() + patience
-        while self.get("/v2/").status != 200:
-            if time.monotonic() > end:
-                raise LabError("The registry does not answer.", cause=self.container.logs(tail=3).decode())
-            time.sleep(0.1)
+    def _published(self) -> str:
+        """Where it listens now, as the engine sees it; "" where it does not run."""
+        self.container.reload()
+        ports = self.container.ports.get("5000/tcp") or []
+        return f"127.0.0.1:{ports[0]['HostPort']}" if ports else ""
+
+    def lives(self) -> bool:
+        """Whether it still listens at its address: one that was restarted may have another port."""
+        with contextlib.suppress(NotFound):
+            return bool(self.address) and self._published() == self.address
+        return False
 
     def __repr__(self) -> str:
-        return f"<registry {self.container.name}>"
+        return f"<registry {self.name}>"
 
     # Through the engine.
 
@@ -121,7 +126,7 @@ class Registry(RegistryAPI):
             LabError: the engine has no such image, or the push failed.
         """
         named(repository, tag)
-        labels = require_image(self._on, image)["Config"].get("Labels") or {}
+        labels = (require_image(self._on, image).get("Config") or {}).get("Labels") or {}
         api, name = self._on.docker.api, f"{self.address}/{repository}"
         self._mark()
         began = time.perf_counter()
@@ -136,7 +141,7 @@ class Registry(RegistryAPI):
         seconds = time.perf_counter() - began
         # Asked of the registry: an engine with containerd's store does not tell it.
         digest = self.digest(repository, tag)
-        blobs = self._blobs_of(repository, digest)
+        blobs = self.blobs_of(repository, digest)
         uploaded = [found for found in self.uploads() if found in blobs]
         already = [blob for blob in blobs if blob not in uploaded]
         return Push(self._on.facts, repository, tag, digest, uploaded, already, seconds, blobs)
@@ -160,10 +165,8 @@ class Registry(RegistryAPI):
             )
             with contextlib.closing(response):
                 api._raise_for_status(response)
-                end = time.monotonic() + 60
                 # Its log tells at once; the engine's own words come when it has collected a few.
-                while not (self.uploads() or self.mounted()) and time.monotonic() < end:
-                    time.sleep(0.02)
+                wait_until(lambda: self.uploads() or self.mounted(), 60, every=0.02)
         # The engine notices within moments; wait until nothing comes in any more.
         last, calm = self.arrived(repository), 0
         while calm < 3:
@@ -222,9 +225,13 @@ class Registry(RegistryAPI):
             )
         return LabError(f"The {what} failed: {words}.", engine=endpoint)
 
-    def _blobs_of(self, repository: str, digest: str) -> dict[str, int]:
-        manifest = self.manifest(repository, digest)
-        return {row["digest"]: row["size"] for row in [manifest["config"], *manifest["layers"]]}
+    def blobs_of(self, repository: str, digest: str) -> dict[str, int]:
+        """Configuration and layers behind a digest, with their bytes: an index has those of all its manifests."""
+        found = self.manifest(repository, digest)
+        blobs = {row["digest"]: row["size"] for row in (found["config"], *found["layers"])} if "config" in found else {}
+        for row in found.get("manifests", []):
+            blobs |= self.blobs_of(repository, row["digest"])
+        return blobs
 
     # The access log.
 
@@ -236,17 +243,18 @@ class Registry(RegistryAPI):
         lines = self.container.logs().decode("utf-8", "replace").splitlines()
         return [line for line in lines if re.search(r'" \d{3} ', line) and "/v2/" in line]
 
-    def uploads(self) -> list[str]:
-        """Digests of the blobs that came in completely since the last push began, from the log."""
-        done = [re.search(r'"PUT \S+digest=sha256(?:%3A|:)([0-9a-f]{64})\S* HTTP/[\d.]+" 201', line)
+    def _named_in_log(self, request: str) -> list[str]:
+        done = [re.search(rf'"{request}=sha256(?:%3A|:)([0-9a-f]{{64}})\S* HTTP/[\d.]+" 201', line)
                 for line in self.log()[self._log_from :]]  # fmt: skip
         return ["sha256:" + found[1] for found in done if found]
 
+    def uploads(self) -> list[str]:
+        """Digests of the blobs that came in completely since the last push began, from the log."""
+        return self._named_in_log(r"PUT \S+digest")
+
     def mounted(self) -> list[str]:
         """Digests of blobs that the engine had linked from another repository of this registry, from the log."""
-        done = [re.search(r'"POST \S+mount=sha256(?:%3A|:)([0-9a-f]{64})\S* HTTP/[\d.]+" 201', line)
-                for line in self.log()[self._log_from :]]  # fmt: skip
-        return ["sha256:" + found[1] for found in done if found]
+        return self._named_in_log(r"POST \S+mount")
 
     def arrived(self, repository: str) -> list[str]:
         """Digests of the blobs that a repository holds now, complete ones only: read from the registry's disk."""
@@ -265,39 +273,28 @@ class Registry(RegistryAPI):
         """Remove the registry, all it stores, and every local reference to it."""
         on = self._on
         with explained(on.session.engine.endpoint):
-            if self.container is not None and hasattr(self, "address"):
-                for row in on.docker.api.images():
-                    names = [*(row.get("RepoTags") or []), *(row.get("RepoDigests") or [])]
-                    for name in names:
-                        if name.startswith(self.address + "/"):
-                            _quietly(lambda name=name: on.docker.api.remove_image(name, force=True))
-            if self.container is not None:
-                remove_container(self.container)
-            if on._visitor is not None:
-                on._visitor.leave(self.network)
-            _quietly(lambda: on.docker.api.remove_network(self.network))
+            for row in on.docker.api.images() if self.address else []:
+                for name in [*(row.get("RepoTags") or []), *(row.get("RepoDigests") or [])]:
+                    if name.startswith(self.address + "/"):
+                        with contextlib.suppress(NotFound):
+                            on.docker.api.remove_image(name, force=True)
+            on.free(self.name)
+            on.drop_network(self.network)
         if _running.get(on.session.id) is self:
             del _running[on.session.id]
 
-    def __enter__(self) -> Registry:
+    def __enter__(self) -> RunningRegistry:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def _quietly(action) -> None:
-    try:
-        action()
-    except NotFound:
-        pass
-
-
-_running: dict[str, Registry] = {}
+_running: dict[str, RunningRegistry] = {}
 _lock = threading.Lock()
 
 
-def start(on: Context, *, port: int | None = None) -> Registry:
+def start(on: Context, *, port: int | None = None) -> RunningRegistry:
     """This session's registry: started when there is none yet, otherwise the one that runs.
 
     Args:
@@ -311,7 +308,7 @@ def start(on: Context, *, port: int | None = None) -> Registry:
         raise BadInput(f"{port!r} is not a port.", next_step="Leave it out: the engine chooses a free one.")
     with _lock:
         found = _running.get(on.session.id)
-        if found is not None and not _lives(found):
+        if found is not None and not found.lives():
             found.close()
             found = None
         if found is None or (port and not found.address.endswith(f":{port}")):
@@ -322,9 +319,9 @@ def start(on: Context, *, port: int | None = None) -> Registry:
         return found
 
 
-def _start(on: Context, port: int | None) -> Registry:
+def _start(on: Context, port: int | None) -> RunningRegistry:
     try:
-        return Registry(on, port, f"registry-{port}" if port else "registry")
+        return RunningRegistry(on, port, f"registry-{port}" if port else "registry")
     except NotPossibleHere as fault:
         if "port" not in fault.cause:
             raise
@@ -334,11 +331,3 @@ def _start(on: Context, port: int | None) -> Registry:
             next_step="Choose another port, or let the engine choose one: lab.registry.start()",
             engine=on.session.engine.endpoint,
         ) from fault
-
-
-def _lives(registry: Registry) -> bool:
-    try:
-        registry.container.reload()
-        return registry.container.status == "running"
-    except NotFound:
-        return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from ...course.context import Context
 from ...errors import BadInput, LabError, NotPossibleHere
@@ -51,7 +52,7 @@ class RegistryAPI:
     network: str
     _on: Context
 
-    def request(self, method: str, path: str, *, headers: dict | None = None, body: bytes = b"") -> Reply:
+    def request(self, method: str, path: str, *, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:
         """One HTTP request to the registry, such as ``("GET", "/v2/_catalog")``."""
         url = path if path.startswith("http") else self.base + path
         visitor = self._on.visitor(self.network)
@@ -72,23 +73,19 @@ class RegistryAPI:
         named(repository, "any")
         return sorted(self._json(f"/v2/{repository}/tags/list", f"repository {repository}").get("tags") or [])
 
-    def manifest(self, repository: str, reference: str) -> dict:
+    def manifest(self, repository: str, reference: str) -> dict[str, Any]:
         """A manifest or index by tag or digest: ``GET /v2/NAME/manifests/REFERENCE``."""
         return self._json(f"/v2/{repository}/manifests/{reference}", named(repository, reference))
 
     def digest(self, repository: str, tag: str) -> str:
         """The digest that a tag stands for now: ``HEAD``, header ``Docker-Content-Digest``."""
         what = named(repository, tag)
-        reply = self.request("HEAD", f"/v2/{repository}/manifests/{tag}", headers={"Accept": ANY_MANIFEST})
-        self._expect(reply, what)
-        return reply.headers["docker-content-digest"]
+        return self._ask("HEAD", f"/v2/{repository}/manifests/{tag}", what).headers["docker-content-digest"]
 
     def blob(self, repository: str, digest: str) -> bytes:
         """A blob's bytes: ``GET /v2/NAME/blobs/DIGEST``."""
         what = named(repository, digest)
-        reply = self.get(f"/v2/{repository}/blobs/{digest}")
-        self._expect(reply, what)
-        return reply.body
+        return self._ask("GET", f"/v2/{repository}/blobs/{digest}", what).body
 
     def hashed(self, repository: str, digest: str) -> tuple[str, str]:
         """Fetch a blob and hash it: SHA-256 as stored, and of the unpacked bytes where it is gzip."""
@@ -102,37 +99,36 @@ class RegistryAPI:
         """Delete a manifest by tag or digest; every tag that stands for it goes with it."""
         what = named(repository, reference)
         digest = reference if reference.startswith("sha256:") else self.digest(repository, reference)
-        self._expect(self.request("DELETE", f"/v2/{repository}/manifests/{digest}"), what, 202)
+        self._ask("DELETE", f"/v2/{repository}/manifests/{digest}", what, 202)
 
     # By hand: what a client does when it pushes.
 
     def put_blob(self, repository: str, data: bytes) -> str:
         """Upload a blob: POST for a place, PUT with the digest; returns the digest."""
         digest = sha256(data)
-        place = self.request("POST", f"/v2/{repository}/blobs/uploads/")
-        self._expect(place, "place for an upload", 202)
+        place = self._ask("POST", f"/v2/{repository}/blobs/uploads/", "place for an upload", 202)
         target = place.headers["location"]
         join = "&" if "?" in target else "?"
-        done = self.request(
-            "PUT", f"{target}{join}digest={digest}", headers={"Content-Type": "application/octet-stream"}, body=data
-        )
-        self._expect(done, digest, 201)
+        kind = "application/octet-stream"
+        self._ask("PUT", f"{target}{join}digest={digest}", digest, 201, headers={"Content-Type": kind}, body=data)
         return digest
 
-    def put_manifest(self, repository: str, reference: str, manifest: dict) -> str:
+    def put_manifest(self, repository: str, reference: str, manifest: dict[str, Any]) -> str:
         """Store a manifest or index under a tag or its digest (``reference=""``); returns the digest."""
         data = json.dumps(manifest).encode()
-        done = self.request(
-            "PUT", f"/v2/{repository}/manifests/{reference or sha256(data)}",
-            headers={"Content-Type": manifest["mediaType"]}, body=data,
-        )  # fmt: skip
-        self._expect(done, f"{repository}:{reference}", 201)
+        path = f"/v2/{repository}/manifests/{reference or sha256(data)}"
+        headers = {"Content-Type": manifest["mediaType"]}
+        self._ask("PUT", path, f"{repository}:{reference}", 201, headers=headers, body=data)
         return sha256(data)
 
-    def _json(self, path: str, what: str) -> dict:
-        reply = self.get(path)
-        self._expect(reply, what)
-        return reply.json()
+    def _json(self, path: str, what: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._ask("GET", path, what).json()
+        return found
+
+    def _ask(self, method: str, path: str, what: str, status: int = 200, **more: Any) -> Reply:
+        reply = self.request(method, path, **{"headers": {"Accept": ANY_MANIFEST}, **more})
+        self._expect(reply, what, status)
+        return reply
 
     def _expect(self, reply: Reply, what: str, status: int = 200) -> None:
         if reply.status == status:

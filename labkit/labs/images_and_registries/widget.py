@@ -27,7 +27,7 @@ class PuzzleWidget(LabWidget):
         self.build = button("Build twice", "Build, change the file, build again", button_style="primary", icon="play")
         self.says = w.HTML(words("Order the steps, guess what is reused, then build.", "note"))
         self.figure = FigureView()
-        self.build.on_click(self._build)
+        self.on_press(self.build, self.says, "Building twice …", self._run)
         self._show()
         super().__init__(
             [
@@ -58,10 +58,6 @@ class PuzzleWidget(LabWidget):
         order[place], order[place + way] = order[place + way], order[place]
         self._show()
 
-    def _build(self, _=None) -> None:
-        self.says.value = words("Building twice …", "note")
-        self.beside(self._run, self.build, self.says)
-
     def _run(self) -> None:
         run = layering.rebuild(self._on, self._order, change=self.change.value)
         self.figure.show(plot_rebuild(run))
@@ -78,8 +74,8 @@ class ExplorerWidget(LabWidget):
         self.draw = button("Open", "Save the chosen images, open them, draw their layers", button_style="primary")
         self.says = w.HTML()
         self.figure = FigureView()
-        self.again.on_click(self._list)
-        self.draw.on_click(self._draw)
+        self.again.on_click(lambda _: self._list())
+        self.on_press(self.draw, self.says, "Opening the images …", self._compare)
         super().__init__(
             [
                 w.HTML(words("Layer explorer: choose images (hold Ctrl or Shift for several)", "title")),
@@ -91,20 +87,16 @@ class ExplorerWidget(LabWidget):
         )
         self._list()
 
-    def _list(self, _=None) -> None:
+    def _list(self) -> None:
         try:
             self.chosen.options = [(tidy_name(name), name) for name in lab_images(self._on)]
         except LabError as fault:
             self.says.value = words(str(fault), "bad")
 
-    def _draw(self, _=None) -> None:
+    def _compare(self) -> None:
         if not self.chosen.value:
             self.says.value = words("Choose at least one image.", "note")
             return
-        self.says.value = words("Opening the images …", "note")
-        self.beside(self._compare, self.draw, self.says)
-
-    def _compare(self) -> None:
         shelf = anatomy.compare(self._on, *self.chosen.value)
         self.figure.show(plot_shelf(shelf))
         self.says.value = words(shelf.facts())

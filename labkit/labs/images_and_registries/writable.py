@@ -6,6 +6,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from docker.models.containers import Container
+
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
@@ -68,21 +70,24 @@ def two_containers(on: Context) -> TwoContainers:
     ``/proc/mounts``, sizes from ``GET /containers/json?size=1``.
     """
     tag = sample_tag(on)
-    options = {"network_mode": "none"}
     with (
         explained(on.session.engine.endpoint),
-        on.container(tag, ["sh", "-c", _WRITES], **options) as writer,
-        on.container(tag, ["sleep", "600"], **options) as reader,
+        on.container(tag, ["sh", "-c", _WRITES], network_mode="none") as writer,
+        on.container(tag, ["sleep", "600"], network_mode="none") as reader,
     ):
         writer.exec_run(["sh", "-c", "until ! test -e /app/app.sh; do usleep 10000; done"])
-        line = writer.exec_run(["grep", " / ", "/proc/mounts"]).output.decode().strip()
-        sides = [_side(on, box, name) for box, name in ((writer, "writer"), (reader, "reader"))]
         sees = reader.exec_run("/app/app.sh").output.decode()
-    return TwoContainers(on.facts, *sides, sees, line)
+        return TwoContainers(
+            on.facts, _side(on, writer, "writer"), _side(on, reader, "reader"), sees, _root_mount(writer).strip()
+        )
 
 
-def _side(on: Context, container, name: str) -> Side:
-    line = container.exec_run(["grep", " / ", "/proc/mounts"]).output.decode()
+def _root_mount(container: Container) -> str:
+    return str(container.exec_run(["grep", " / ", "/proc/mounts"]).output.decode())
+
+
+def _side(on: Context, container: Container, name: str) -> Side:
+    line = _root_mount(container)
     lower = re.search(r"lowerdir=([^,\s]+)", line)
     upper = re.search(r"upperdir=([^,\s]+)", line)
     api = on.docker.api
@@ -137,7 +142,8 @@ def copy_up(on: Context, sizes: tuple[int, ...] = (1, 8, 32), *, n: int | None =
     made = "; ".join(f"dd if=/dev/zero of=/data/{size} bs=1M count={size} 2>/dev/null" for size in sizes)
     tag = f"{on.session.name('copyup')}:1"
     build(on, tag, {"Dockerfile": f"FROM {images.PYTHON}\nRUN mkdir /data; {made}\n"})
-    first, second = {size * MIB: [] for size in sizes}, {size * MIB: [] for size in sizes}
+    first: dict[int, list[float]] = {size * MIB: [] for size in sizes}
+    second: dict[int, list[float]] = {size * MIB: [] for size in sizes}
     with explained(on.session.engine.endpoint):
         for _ in range(n):
             with on.container(tag, ["python3", "-c", _TIMED.format(sizes=list(sizes))], network_mode="none") as box:

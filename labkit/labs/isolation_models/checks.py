@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import machine_namespaces, namespaces_of, running
@@ -22,17 +24,14 @@ def shared_network(on: Context) -> Outcome:
     if len(rows) < 2:
         return not_yet(f"{len(rows)} of your containers run; it takes two.", 0)
     spaces, machine = namespaces_of(on, rows), machine_namespaces(on)
-    for left in spaces:
-        for right in spaces:
-            if left >= right or spaces[left].get("net") != spaces[right].get("net"):
-                continue
-            if spaces[left].get("net") == machine.get("net"):
-                continue
-            if spaces[left].get("pid") == spaces[right].get("pid"):
-                return not_yet("they share the network, but their processes too.", 1)
-            return passed(
-                "one network namespace, two containers, each with processes of its own. Kubernetes calls that a pod."
-            )
+    for left, right in itertools.combinations(spaces.values(), 2):
+        if left.get("net") != right.get("net") or left.get("net") == machine.get("net"):
+            continue
+        if left.get("pid") == right.get("pid"):
+            return not_yet("they share the network, but their processes too.", 1)
+        return passed(
+            "one network namespace, two containers, each with processes of its own. Kubernetes calls that a pod."
+        )
     return not_yet("no two of your running containers have the same network namespace, apart from the machine's.", 1)
 
 
@@ -72,15 +71,13 @@ def tight(on: Context) -> Outcome:
     for row in rows:
         status = on.observer.call("run", script=f"cat /proc/{row['State']['Pid']}/status")["output"]
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        lacks = []
-        if row["HostConfig"]["NetworkMode"] != "none":
-            lacks.append("its network")
-        if not row["HostConfig"]["ReadonlyRootfs"]:
-            lacks.append("a writable root filesystem")
-        if int(fields.get("CapBnd", "1").strip(), 16):
-            lacks.append("capabilities")
-        if fields.get("Uid", "0").split()[0] == "0":
-            lacks.append("root's user id")
+        has = {
+            "its network": row["HostConfig"]["NetworkMode"] != "none",
+            "a writable root filesystem": not row["HostConfig"]["ReadonlyRootfs"],
+            "capabilities": int(fields.get("CapBnd", "1").strip(), 16) != 0,
+            "root's user id": fields.get("Uid", "0").split()[0] == "0",
+        }
+        lacks = [what for what, true in has.items() if true]
         if not lacks:
             return passed(
                 "no network, nothing to write, no capabilities, an ordinary user. The kernel is still shared."

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...course.benchmark import Benchmark, Series, Subject, check_budget, measure
 from ...course.context import Context
 from ...units import yes_no
-from .isolation import RUNC, bundle
+from .isolation import RUNC, bundle, spawned
 from .isolation_work import timed
 
 GVISOR = "gVisor alone"
@@ -71,19 +72,17 @@ def gvisor(on: Context, budget: float = 30.0, *, n: int = 10) -> Sandbox:
     on.workshop.add("runsc")
     began = time.monotonic()
     release = {"machine": on.workshop.shell("uname -r").strip()}
-    _command(on, "/bin/busybox uname -r")
-    for tool in _RUN:
-        release[tool] = _run(on, tool).strip()
+    release |= {tool: _inside(on, tool, "/bin/busybox uname -r").strip() for tool in _RUN}
 
     def start(tool: str) -> float:
-        return on.workshop.call("spawn", timeout=120, command=[*_RUN[tool].split(), f"start-{next(_numbers)}"])[0]
+        return spawned(on, f"{_RUN[tool]} start-{next(_numbers)}", 120)
 
     def call(tool: str) -> float:
         often = _COUNTS[tool] // (8 if emulated else 1)
         copy = f"/bin/busybox dd if=/dev/zero of=/dev/null bs=1 count={often} 2>/dev/null"
         return timed(functools.partial(_inside, on, tool), copy) / often / 2 * 1e6
 
-    _command(on, "true")
+    _runs(on, "true")
     starts, _, stopped = measure(_subjects(start, n, emulated), budget / 2)
     calls, _, halted = ([], 0, True) if stopped else measure(_subjects(call, -(-n // 2), emulated), budget / 2)
     method = (
@@ -96,19 +95,15 @@ def gvisor(on: Context, budget: float = 30.0, *, n: int = 10) -> Sandbox:
     )  # fmt: skip
 
 
-def _subjects(once, n: int, emulated: bool) -> list[Subject]:
+def _subjects(once: Callable[[str], float], n: int, emulated: bool) -> list[Subject]:
     return [Subject(tool, _MODELS[tool], functools.partial(once, tool), n=n, emulated=emulated) for tool in _RUN]
 
 
-def _command(on: Context, script: str) -> None:
+def _runs(on: Context, script: str) -> None:
     """What the bundle runs from now on: a line of shell."""
     bundle(on, ["/bin/busybox", "sh", "-c", script])
 
 
-def _run(on: Context, tool: str) -> str:
-    return on.workshop.shell(f"{_RUN[tool]} call-{next(_numbers)}", timeout=120)
-
-
 def _inside(on: Context, tool: str, script: str) -> str:
-    _command(on, script)
-    return _run(on, tool)
+    _runs(on, script)
+    return on.workshop.shell(f"{_RUN[tool]} call-{next(_numbers)}", timeout=120)

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from docker.models.containers import Container
 
-from ...course.benchmark import Benchmark, Series, Subject, check_budget, measure
+from ...course.benchmark import Benchmark, Series, Subject, check_budget
 from ...course.context import Context
 from ...engine.client import remove_container
 from ...engine.embedded.small import SmallVM, accelerator
 from ...engine.faults import explained
-from ...errors import BadInput, LabError
+from ...errors import BadInput
+from ...paths import text_beside
 from ...units import MIB, show_size, size
 
 PLAIN, RUNC, DOCKER, VM = "plain process", "runc alone", "docker run", "virtual machine"
@@ -31,20 +32,7 @@ _numbers = itertools.count(1)
 
 # A bundle as the OCI runtime specification has it: a folder with rootfs/ and config.json. The group
 # lies below the workshop's own, so that it goes with it.
-_BUNDLE = r"""
-mkdir -p /bundle/rootfs/bin /bundle/rootfs/proc /bundle/rootfs/dev /bundle/rootfs/sys
-cd /bundle; test -f rootfs/bin/busybox || cp /usr/bin/busybox rootfs/bin/
-test -f config.json || /usr/bin/runc spec
-python3 - "$@" <<'END'
-import json, os
-config = json.load(open("/bundle/config.json"))
-config["process"] |= {"terminal": False, "args": json.loads(os.environ["ARGUMENTS"])}
-rows = [line.split(":", 2) for line in open("/proc/self/cgroup").read().split()]
-own = next(path for _, names, path in rows if names in ("", "memory"))
-config["linux"]["cgroupsPath"] = own + "/bundle"
-json.dump(config, open("/bundle/config.json", "w"))
-END
-"""
+_BUNDLE = text_beside(__file__, "bundle.sh")
 
 
 def bundle(on: Context, command: Sequence[str] = ("/bin/busybox", "true")) -> None:
@@ -52,9 +40,10 @@ def bundle(on: Context, command: Sequence[str] = ("/bin/busybox", "true")) -> No
     on.workshop.shell(_BUNDLE, ARGUMENTS=json.dumps(list(command)))
 
 
-def _docker_once(on: Context, image: str, network: str) -> float:
+def docker_run(on: Context, **network: str) -> float:
+    """Seconds from asking the engine to run ``true`` until its end is known; the removal is not timed."""
     began = time.perf_counter()
-    container = on.docker.containers.create(image, ["true"], network=network)
+    container = on.docker.containers.create(on.image(), ["true"], **network)
     try:
         container.start()
         container.wait(timeout=60)
@@ -66,11 +55,11 @@ def _docker_once(on: Context, image: str, network: str) -> float:
 @contextlib.contextmanager
 def bridge(on: Context) -> Iterator[str]:
     """A bridge network for the length of a ``with`` block."""
-    network = on.docker.networks.create(on.session.name("bench"))
+    name = on.session.name("bench")
     try:
-        yield network.name
+        yield on.network(name)
     finally:
-        network.remove()
+        on.drop_network(name)
 
 
 def _vm_once(on: Context) -> float:
@@ -88,47 +77,30 @@ def start_latency(on: Context, budget: float = 30.0, *, n: int = 10) -> Benchmar
     program, firmware and kernel included. Warm: one run of each before, uncounted. n = 10 or more
     each, half as many for the virtual machine, in turn.
     """
-    image = on.image()
+    on.image()
     bundle(on)
     emulated = on.facts.emulated
     with explained(on.session.engine.endpoint), bridge(on) as network:
         subjects = [
-            Subject(PLAIN, "bare metal", lambda: on.workshop.call("spawn", command=["/usr/bin/busybox", "true"])[0],
-                    n=max(n, 30), emulated=emulated),
-            Subject(RUNC, "runc", lambda: _runc_once(on), n=n, emulated=emulated),
-            Subject(DOCKER, "container", lambda: _docker_once(on, image, network), n=n, emulated=emulated),
+            Subject(PLAIN, "bare metal", lambda: spawned(on, "/usr/bin/busybox true"), n=max(n, 30), emulated=emulated),
+            Subject(RUNC, "runc", lambda: spawned(on, f"/usr/bin/runc run --bundle /bundle start-{next(_numbers)}"), n=n,
+                    emulated=emulated),
+            Subject(DOCKER, "container", lambda: docker_run(on, network=network), n=n, emulated=emulated),
             Subject(VM, "virtual machine", lambda: _vm_once(on), n=max(1, n // 2), emulated=accelerator() == "tcg"),
         ]  # fmt: skip
-        series, seconds, interrupted = measure(subjects, budget)
-    method = (
-        "From asking until the end of `true` is known; docker run over the API on a bridge network, without the "
-        "removal; VM from starting QEMU to its first program's first line. Warm, in turn."
-    )
-    # It boots beside the engine's machine, not in it: where that one is emulated, docker run may well take longer.
-    note = "The virtual machine runs beside the engine's machine, which is itself emulated." if emulated else ""
-    return Benchmark(on.facts, "start-latency", "Time to start", "s", method, series, budget, seconds, interrupted,
-                     note=note, clear_order=True, apart=(VM,))  # fmt: skip
+        method = (
+            "From asking until the end of `true` is known; docker run over the API on a bridge network, without the "
+            "removal; VM from starting QEMU to its first program's first line. Warm, in turn."
+        )
+        # It boots beside the engine's machine, not in it: where that is emulated, docker run may well take longer.
+        note = "The virtual machine runs beside the engine's machine, which is itself emulated." if emulated else ""
+        return Benchmark.of(on.facts, "start-latency", "Time to start", "s", method, subjects, budget, note=note,
+                            clear_order=True, apart=(VM,))  # fmt: skip
 
 
-def _runc_once(on: Context) -> float:
-    command = ["/usr/bin/runc", "run", "--bundle", "/bundle", f"start-{next(_numbers)}"]
-    return on.workshop.call("spawn", command=command)[0]
-
-
-@contextlib.contextmanager
-def _sleepers(on: Context, count: int) -> Iterator[list[Container]]:
-    made: list[Container] = []
-    try:
-        for _ in range(count):
-            made.append(on.docker.containers.create(on.image(), ["sleep", "600"], network_mode="none"))
-            made[-1].start()
-        yield made
-    finally:
-        for container in made:
-            with contextlib.suppress(LabError):
-                container.kill()
-        for container in made:
-            remove_container(container)
+def spawned(on: Context, command: str, timeout: float = 60) -> float:
+    """Seconds that a program took in the workshop, from asking for it to its end."""
+    return float(on.workshop.call("spawn", timeout=timeout, command=command.split())[0])
 
 
 def _share_of(on: Context, container: Container) -> float:
@@ -138,7 +110,7 @@ def _share_of(on: Context, container: Container) -> float:
     rows = {row["pid"]: row for row in on.observer.processes()}
     shim = rows.get(rows[main]["ppid"]) if main in rows else None
     pids = [main, shim["pid"]] if shim and "shim" in " ".join([shim["comm"], *shim["command"][:1]]) else [main]
-    return sum(on.observer.call("memory_of", pids=pids).values()) / MIB
+    return float(sum(on.observer.call("memory_of", pids=pids).values()) / MIB)
 
 
 def memory(on: Context, budget: float = 20.0, *, n: int = 3) -> Benchmark:
@@ -150,16 +122,8 @@ def memory(on: Context, budget: float = 20.0, *, n: int = 3) -> Benchmark:
     Memory that the kernel itself spends is not in it. n = 3 or more each, fresh instances, in turn.
     """
 
-    def plain() -> float:
-        [pid] = on.observer.call("crowd", command=["/usr/bin/busybox", "sleep", "600"], count=1)
-        time.sleep(0.05)
-        try:
-            return on.observer.call("memory_of", pids=[pid])[str(pid)] / MIB
-        finally:
-            on.observer.call("crowd", command=[], count=0)
-
     def docker() -> float:
-        with _sleepers(on, 1) as [container]:
+        with _sleeper(on) as container:
             time.sleep(0.1)
             return _share_of(on, container)
 
@@ -169,19 +133,22 @@ def memory(on: Context, budget: float = 20.0, *, n: int = 3) -> Benchmark:
 
     emulated = on.facts.emulated
     subjects = [
-        Subject(PLAIN, "bare metal", plain, n=max(n, 5), emulated=emulated, warm=False),
+        Subject(PLAIN, "bare metal", lambda: _crowd_shares(on, 1)[0], n=max(n, 5), emulated=emulated, warm=False),
         Subject(DOCKER, "container", docker, n=max(n, 5), emulated=emulated, warm=False),
         Subject(VM, "virtual machine", machine, n=n, emulated=accelerator() == "tcg", warm=False),
     ]
-    with explained(on.session.engine.endpoint):
-        series, seconds, interrupted = measure(subjects, budget)
     method = (
         "Proportional set size of one idle instance: the process; the process and its shim; the QEMU process with a "
         "guest of 96 MiB. The kernel's own memory is not in it."
     )
     note = "QEMU's own share includes room for translated code." if accelerator() == "tcg" else ""
-    return Benchmark(on.facts, "memory", "Memory per instance", "MiB", method, series, budget, seconds, interrupted,
-                     note=note, clear_order=True)  # fmt: skip
+    with explained(on.session.engine.endpoint):
+        return Benchmark.of(on.facts, "memory", "Memory per instance", "MiB", method, subjects, budget, note=note,
+                            clear_order=True)  # fmt: skip
+
+
+def _sleeper(on: Context) -> contextlib.AbstractContextManager[Container]:
+    return on.container(on.image(), ["sleep", "600"], network_mode="none")
 
 
 def density(on: Context, budget: float = 30.0, *, space: str | int = "256m", most: int = 12) -> Benchmark:
@@ -225,7 +192,7 @@ def density(on: Context, budget: float = 30.0, *, space: str | int = "256m", mos
                 on.say(f"{label}: {len(found)} started", (len(shares) - 1 + len(found) / wanted) / 3)
 
     def container(stack: contextlib.ExitStack) -> float:
-        return _share_of(on, stack.enter_context(on.container(on.image(), ["sleep", "600"], network_mode="none")))
+        return _share_of(on, stack.enter_context(_sleeper(on)))
 
     def machine(stack: contextlib.ExitStack) -> float:
         return stack.enter_context(SmallVM(progress=on.progress)).memory() / MIB

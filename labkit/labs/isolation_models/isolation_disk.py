@@ -13,9 +13,10 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ... import debian
-from ...course.benchmark import Benchmark, Subject, check_budget, measure
+from ...course.benchmark import Benchmark, Subject, check_budget
 from ...course.context import Context
 from ...engine.embedded.initramfs import cpio
 from ...engine.embedded.small import SmallVM
@@ -40,7 +41,7 @@ _READ = (
 
 
 @contextlib.contextmanager
-def _places(on: Context, mib: int, **machine) -> Iterator[dict[str, tuple[str, Callable[[str], str], str, bool]]]:
+def _places(on: Context, mib: int, **machine: Any) -> Iterator[dict[str, tuple[str, Callable[[str], str], str, bool]]]:
     """Model, runner of a script, path and whether emulated, by label; for the length of a ``with`` block."""
     image = Path(cache_dir("small-vm"), f"disk-{on.session.id}")
     with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
@@ -52,8 +53,8 @@ def _places(on: Context, mib: int, **machine) -> Iterator[dict[str, tuple[str, C
             os.fsync(handle.fileno())
         volume = on.docker.volumes.create(on.session.name("bench"))
         stack.callback(lambda: volume.remove(force=True))
-        options = {"network_mode": "none", "volumes": {volume.name: {"bind": "/volume", "mode": "rw"}}}
-        box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], **options))
+        volumes = {volume.name: {"bind": "/volume", "mode": "rw"}}
+        box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], network_mode="none", volumes=volumes))
         if machine:
             box.put_archive("/", tools(DEBIAN_ARCH.get(on.facts.architecture, on.facts.architecture), IOPING,
                                        name="ioping", progress=on.progress))  # fmt: skip
@@ -76,16 +77,19 @@ def disk(on: Context, budget: float = 30.0, *, n: int = 3, size_mib: int = 96) -
     """
     check_budget(budget)
     write = f"dd if=/dev/zero of=%s bs=1M count={size_mib} conv=fsync 2>/dev/null"
+    method = f"dd writes {size_mib} MiB and waits for the disk (fsync); timed inside, start to end. Warm, in turn."
+
+    def written(run: Callable[[str], str], path: str) -> float:
+        return size_mib / timed(run, write % path)
+
     with _places(on, size_mib) as places:
         subjects = [
-            Subject(label, model, lambda run=run, path=path: size_mib / timed(run, write % path), n=n, emulated=emulated)
+            Subject(label, model, functools.partial(written, run, path), n=n, emulated=emulated)
             for label, (model, run, path, emulated) in places.items()
-        ]  # fmt: skip
-        series, seconds, interrupted = measure(subjects, budget)
-    method = f"dd writes {size_mib} MiB and waits for the disk (fsync); timed inside, start to end. Warm, in turn."
-    return Benchmark(
-        on.facts, "disk", "Writing to disk", "MiB/s", method, series, budget, seconds, interrupted, less_is_better=False
-    )  # fmt: skip
+        ]
+        return Benchmark.of(
+            on.facts, "disk", "Writing to disk", "MiB/s", method, subjects, budget, less_is_better=False
+        )
 
 
 def random_read(on: Context, budget: float = 30.0, *, n: int = 5, size_mib: int = 48) -> Benchmark:
@@ -111,16 +115,11 @@ def random_read(on: Context, budget: float = 30.0, *, n: int = 5, size_mib: int 
                     emulated=emulated)
             for label, (model, run, path, emulated) in places.items()
         ]  # fmt: skip
-        series, seconds, interrupted = measure(subjects, budget)
-    method = (
-        "ioping reads 4 KiB at random places, one after the other, past the page cache; timed inside. Warm, in turn."
-    )
-    note = "Published: 128 reads at a time, from flash disks; ours: one at a time."
-    note += "" if direct else " The virtual machine's file was read through the notebook's page cache."
-    return Benchmark(
-        on.facts, "random-read", "Random reads", "IOPS", method, series, budget, seconds, interrupted,
-        less_is_better=False, note=note,
-    )  # fmt: skip
+        method = "ioping reads 4 KiB at random places, one after the other, past the page cache; timed inside. Warm, in turn."
+        note = "Published: 128 reads at a time, from flash disks; ours: one at a time."
+        note += "" if direct else " The virtual machine's file was read through the notebook's page cache."
+        return Benchmark.of(on.facts, "random-read", "Random reads", "IOPS", method, subjects, budget,
+                            less_is_better=False, note=note)  # fmt: skip
 
 
 def _reads(run: Callable[[str], str], script: str) -> float:
@@ -149,10 +148,9 @@ def _archive(tar: bytes) -> bytes:
     entries = []
     with tarfile.open(fileobj=io.BytesIO(tar)) as found:
         for entry in found:
-            if entry.isdir():
-                entries.append((entry.name, 0o040755, b""))
-            elif entry.isfile():
-                entries.append((entry.name, 0o100755, found.extractfile(entry).read()))
+            content = found.extractfile(entry)  # None for a folder
+            if content or entry.isdir():
+                entries.append((entry.name, 0o100755 if content else 0o040755, content.read() if content else b""))
     return cpio(entries)
 
 

@@ -7,15 +7,17 @@ and in a small virtual machine.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from docker.models.containers import Container
 
-from ...course.benchmark import Benchmark, Series, Subject, check_budget, measure
+from ...course.benchmark import Benchmark, Series, Subject, check_budget
 from ...course.context import Context
+from ...engine.client import address_in
 from ...engine.embedded.small import accelerator, borrowed
 from ...engine.faults import explained
 from ...errors import LabError
@@ -43,17 +45,11 @@ def timed(run: Callable[[str], str], script: str) -> float:
     return max(float(words[2]) - float(words[1]), 0.005)
 
 
+@contextlib.contextmanager
 def _three_places(
-    on: Context,
-    benchmark: Benchmark,
-    script: str,
-    count: int,
-    value: Callable[[float], float],
-    *,
-    n: int,
-    more: dict[str, dict] | None = None,
-) -> Benchmark:
-    """The same script as a plain process, in a container and in a virtual machine.
+    on: Context, script: str, count: int, value: Callable[[float], float], n: int, **more: dict[str, Any]
+) -> Iterator[list[Subject]]:
+    """The same script as a plain process, in a container and in a virtual machine, for the length of a ``with`` block.
 
     ``script`` has a ``%d`` for how often; where the processor is emulated that is an eighth of ``count``.
     ``value`` makes the benchmark's unit of the seconds for one. ``more`` are other containers, their
@@ -66,22 +62,20 @@ def _three_places(
 
     with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
         vm = stack.enter_context(borrowed(progress=on.progress))
-        places = [subject("plain process", "bare metal", lambda text: _by_observer(on, text), on.facts.emulated)]
-        for label, options in {"container": {}, **(more or {})}.items():
+        places = [subject("plain process", "bare metal", functools.partial(_by_observer, on), on.facts.emulated)]
+        for label, options in {"container": {}, **more}.items():
             box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], network_mode="none", **options))
             places.append(subject(label, "container", functools.partial(shell_in, box), on.facts.emulated))
-        places.append(subject(VM, "virtual machine", functools.partial(vm.run, timeout=120), vm.emulated))
-        series, seconds, interrupted = measure(places, benchmark.budget)
-    return dataclasses.replace(benchmark, series=series, seconds=seconds, interrupted=interrupted)
+        yield [*places, subject(VM, "virtual machine", functools.partial(vm.run, timeout=120), vm.emulated)]
 
 
 def _by_observer(on: Context, script: str) -> str:
-    return on.observer.call("run", timeout=130, script=script, limit=120)["output"]
+    return str(on.observer.call("run", timeout=130, script=script, limit=120)["output"])
 
 
 def shell_in(box: Container, script: str) -> str:
     """Run a shell script in a container that runs; its output, errors mixed in."""
-    return box.exec_run(["sh", "-c", script]).output.decode()
+    return str(box.exec_run(["sh", "-c", script]).output.decode())
 
 
 def cpu(on: Context, budget: float = 20.0, *, n: int = 5) -> Benchmark:
@@ -95,8 +89,9 @@ def cpu(on: Context, budget: float = 20.0, *, n: int = 5) -> Benchmark:
     method = (
         "busybox awk adds 800,000 numbers (an eighth of it where emulated); timed inside, start to end. Warm, in turn."
     )
-    empty = Benchmark(on.facts, "cpu", "Time for one addition", "ns", method, [], check_budget(budget), 0.0)
-    return _three_places(on, empty, script, 800_000, lambda s: s * 1e9, n=n)
+    check_budget(budget)
+    with _three_places(on, script, 800_000, lambda s: s * 1e9, n) as places:
+        return Benchmark.of(on.facts, "cpu", "Time for one addition", "ns", method, places, budget)
 
 
 def system_calls(on: Context, budget: float = 20.0, *, n: int = 5) -> Benchmark:
@@ -112,19 +107,10 @@ def system_calls(on: Context, budget: float = 20.0, *, n: int = 5) -> Benchmark:
         "dd copies 400,000 single bytes (an eighth of it where emulated), two system calls each; timed inside, "
         "start to end; one container without its seccomp filter. Warm, in turn."
     )
-    empty = Benchmark(on.facts, "system-calls", "Time per system call", "µs", method, [], check_budget(budget), 0.0)
+    check_budget(budget)
     more = {"container, no filter": {"security_opt": ["seccomp=unconfined"]}}
-    return _three_places(on, empty, script, 400_000, lambda s: s / 2 * 1e6, n=n, more=more)
-
-
-def _pings(text: str) -> list[float]:
-    """Microseconds of each answer in what busybox ping prints."""
-    return [
-        float(part.split("=")[1]) * 1000
-        for line in text.splitlines()
-        for part in line.split()
-        if part.startswith("time=")
-    ]
+    with _three_places(on, script, 400_000, lambda s: s / 2 * 1e6, n, **more) as places:
+        return Benchmark.of(on.facts, "system-calls", "Time per system call", "µs", method, places, budget)
 
 
 def network(on: Context, budget: float = 20.0, *, n: int = 20) -> Benchmark:
@@ -136,19 +122,18 @@ def network(on: Context, budget: float = 20.0, *, n: int = 20) -> Benchmark:
     """
     check_budget(budget)
     n = min(n, max(1, int(float(budget) / 3 / 0.06)))
-    began, rows, interrupted = time.monotonic(), [], False
+    began, interrupted = time.monotonic(), False
+    rows: list[Series] = []
     ping = f"ping -c {n + 1} -i 0.05"
 
     def loopback() -> str:
         return on.workshop.shell(f"ip link set lo up; {ping} 127.0.0.1")
 
     def across() -> str:
-        options = {"command": ["sleep", "600"], "image": on.image()}
+        image, sleep = on.image(), ["sleep", "600"]
         with explained(on.session.engine.endpoint), bridge(on) as net:
-            with on.container(network=net, **options) as left, on.container(network=net, **options) as right:
-                right.reload()
-                address = right.attrs["NetworkSettings"]["Networks"][net]["IPAddress"]
-                return shell_in(left, f"{ping} {address}")
+            with on.container(image, sleep, network=net) as left, on.container(image, sleep, network=net) as right:
+                return shell_in(left, f"{ping} {address_in(right, net)}")
 
     def machine() -> str:
         with borrowed(progress=on.progress) as vm:
@@ -161,7 +146,7 @@ def network(on: Context, budget: float = 20.0, *, n: int = 20) -> Benchmark:
         for label, model, pinged, emulated in places:
             on.say(label, len(rows) / 3)
             text = pinged()
-            values = _pings(text)[1:]
+            values = [float(found) * 1000 for found in re.findall(r"time=([\d.]+)", text)][1:]
             if not values:
                 raise LabError(f"No answer to ping ({label}).", cause=text.strip()[-200:])
             rows.append(Series(label, model, values, n, emulated))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ...course.benchmark import Benchmark, Subject, measure
+from ...course.benchmark import Benchmark, Subject
 from ...course.context import Context
 from ...engine import EngineFacts
-from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...errors import BadInput
 from ...units import yes_no
+from .isolation import docker_run
 
 # The container that shares all it can with its engine's machine, and looks how far that reaches.
 _LOOK = "cat /proc/sys/kernel/random/boot_id; uname -r; ls -d /proc/[0-9]* | wc -l; cat /proc/1/comm"
-_ALL_SHARED = {"pid_mode": "host", "network_mode": "host", "ipc_mode": "host", "uts_mode": "host"}
+_ALL_SHARED: dict[str, Any] = {"pid_mode": "host", "network_mode": "host", "ipc_mode": "host", "uts_mode": "host"}
 
 
 @dataclass(frozen=True)
@@ -38,23 +39,11 @@ class TwoEngines(Benchmark):
         return "the engine in a VM, and the one on the machine where there is one"
 
     def facts(self) -> str:
-        apart = self.inner_boot != self.outer_boot
         return (
             "a container in the virtual machine that shares pid, net, ipc and uts with its engine's machine\n"
-            f"sees the virtual machine's kernel: {yes_no(self.inner_kernel == self.inside.kernel)}"
-            f" · sees the notebook's machine: {yes_no(not apart)}"
+            f"sees the virtual machine's kernel: {yes_no(self.inside is not None and self.inner_kernel == self.inside.kernel)}"
+            f" · sees the notebook's machine: {yes_no(self.inner_boot == self.outer_boot)}"
         )
-
-
-def _once(on: Context, image: str) -> float:
-    began = time.perf_counter()
-    container = on.docker.containers.create(image, ["true"], network_mode="none")
-    try:
-        container.start()
-        container.wait(timeout=60)
-        return time.perf_counter() - began
-    finally:
-        remove_container(container)
 
 
 def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5) -> TwoEngines:
@@ -79,27 +68,18 @@ def two_engines(on: Context, other: Context, budget: float = 20.0, *, n: int = 5
     pairs = [(other, "docker run, engine in a VM", "virtual machine")]
     if other is not on and not on.facts.owned:
         pairs.insert(0, (on, "docker run, engine on the machine", "container"))
-    subjects = []
-    for context, label, model in pairs:
-        image = context.image()
-        subjects.append(
-            Subject(
-                label,
-                model,
-                lambda context=context, image=image: _once(context, image),
-                n=n,
-                emulated=context.facts.emulated,
-            )
-        )
+    subjects = [
+        Subject(label, model, functools.partial(docker_run, context, network_mode="none"), n=n, emulated=context.facts.emulated)
+        for context, label, model in pairs
+    ]  # fmt: skip
     with explained(other.session.engine.endpoint):
-        series, seconds, interrupted = measure(subjects, budget)
-        with other.container(other.image(), ["sh", "-c", _LOOK], **_ALL_SHARED) as container:
-            container.wait(timeout=60)
-            boot, kernel, *_ = container.logs().decode().split()
-    own = Path("/proc/sys/kernel/random/boot_id")
-    return TwoEngines(
-        on.facts, "two-engines", "The same container on two engines", "s",
-        "Create, start and wait of `true` over the API, without a network. Warm, in turn.",
-        series, budget, seconds, interrupted, inside=other.facts, outer_boot=own.read_text().strip() if own.exists() else "",
-        inner_boot=boot, inner_kernel=kernel, machine_memory=other.facts.memory,
-    )  # fmt: skip
+        for context, _, _ in pairs:
+            context.image()
+        boot, kernel, *_ = other.ran(other.image(), ["sh", "-c", _LOOK], **_ALL_SHARED).text.split()
+        own = Path("/proc/sys/kernel/random/boot_id")
+        return TwoEngines.of(
+            on.facts, "two-engines", "The same container on two engines", "s",
+            "Create, start and wait of `true` over the API, without a network. Warm, in turn.", subjects, budget,
+            inside=other.facts, outer_boot=own.read_text().strip() if own.exists() else "", inner_boot=boot,
+            inner_kernel=kernel, machine_memory=other.facts.memory,
+        )  # fmt: skip

@@ -7,12 +7,14 @@ compares the namespaces, inode by inode, and starts the container with the flags
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.embedded.small import borrowed
 from ...errors import BadInput, LabError, NotPossibleHere
+from ...paths import text_beside
 from ...units import yes_no
 
 #: The namespaces of Linux, in the order in which they are shown.
@@ -24,7 +26,7 @@ FLAGS = {
     "net": ("--network=host", {"network_mode": "host"}),
     "ipc": ("--ipc=host", {"ipc_mode": "host"}),
     "uts": ("--uts=host", {"uts_mode": "host"}),
-    "cgroup": ("--cgroupns=host", {}),
+    "cgroup": ("--cgroupns=host", {"cgroupns": "host"}),
     "user": ("--userns=host", {"userns_mode": "host"}),
 }
 
@@ -44,22 +46,7 @@ ROWS = {
     "users": "users in /etc/passwd",
 }
 
-_SCRIPT = r"""
-one() { printf '%s\t%s\n' "$1" "$2"; }
-one kernel "$(uname -r)"
-one boot "$(cut -c1-8 /proc/sys/kernel/random/boot_id)"
-one system "$( (. /etc/os-release && echo "$PRETTY_NAME") 2>/dev/null || busybox | head -n1 | cut -d' ' -f1,2)"
-one hostname "$(cat /proc/sys/kernel/hostname)"
-one processes "$(ls -d /proc/[0-9]* | wc -l)"
-one pid "$$"
-one cpus "$(grep -c ^processor /proc/cpuinfo)"
-one memory "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)"
-one mounts "$(wc -l < /proc/self/mounts)"
-one devices "$(ls /dev | wc -l)"
-one interfaces "$(($(wc -l < /proc/net/dev) - 2))"
-one users "$(wc -l < /etc/passwd)"
-for n in mnt uts ipc pid net user cgroup time; do one "ns $n" "$(readlink /proc/self/ns/$n | tr -dc 0-9)"; done
-"""
+_SCRIPT = text_beside(__file__, "probe.sh")
 
 
 def probe_script() -> str:
@@ -67,7 +54,8 @@ def probe_script() -> str:
     return _SCRIPT.strip()
 
 
-def _parse(text: str) -> dict[str, str]:
+def reported(text: str) -> dict[str, str]:
+    """What a script said of itself: a name, a tab and a value a line."""
     rows = (line.rstrip().partition("\t") for line in text.splitlines())
     return {name: value.strip() for name, tab, value in rows if tab}
 
@@ -80,15 +68,12 @@ def _plain(on: Context) -> dict[str, str]:
             cause=done["output"].strip()[-200:],
             next_step="Try the embedded engine: LABKIT_ENGINE=embedded.",
         )
-    return _parse(done["output"])
+    return reported(done["output"])
 
 
-def _in_container(on: Context, **options) -> dict[str, str]:
+def _in_container(on: Context, **options: Any) -> dict[str, str]:
     # No network to connect to, but a network namespace of its own all the same.
-    options.setdefault("network_mode", "none")
-    with on.container(on.image(), ["sh", "-c", _SCRIPT], **options) as container:
-        container.wait(timeout=60)
-        return _parse(container.logs().decode())
+    return reported(on.ran(on.image(), ["sh", "-c", _SCRIPT], **options).text)
 
 
 @dataclass(frozen=True)
@@ -136,7 +121,7 @@ def matrix(on: Context) -> Matrix:
     columns = {"plain process": _plain(on), "container": _in_container(on)}
     try:
         with borrowed(progress=on.progress) as vm:
-            columns["virtual machine"] = _parse(vm.run(_SCRIPT))
+            columns["virtual machine"] = reported(vm.run(_SCRIPT))
             return Matrix(on.facts, columns, vm.emulated)
     except LabError as fault:
         return Matrix(on.facts, columns, False, f"no virtual machine here: {fault}")
@@ -148,7 +133,7 @@ class NamespaceView(Result):
 
     columns: dict[str, dict[str, str]]
     shared: tuple[str, ...] = ()
-    flags: tuple[str, ...] = field(default=())
+    flags: tuple[str, ...] = ()
 
     def own(self, place: str = "container") -> list[str]:
         """Namespaces in which a place differs from the machine."""
@@ -164,7 +149,7 @@ class NamespaceView(Result):
         return f"{command}: own {', '.join(own) or 'none'} · shared with the machine {', '.join(share) or 'none'}"
 
 
-def namespaces(on: Context, *share: str, vm: dict[str, str] | None = None) -> NamespaceView:
+def namespaces(on: Context, *share: str | Iterable[str], vm: dict[str, str] | None = None) -> NamespaceView:
     """Start a container that shares the named namespaces with the machine, and compare all of them.
 
     Args:
@@ -176,23 +161,16 @@ def namespaces(on: Context, *share: str, vm: dict[str, str] | None = None) -> Na
         BadInput: no flag shares a namespace of that name.
         LabError: the engine refuses the combination.
     """
-    wrong = set(_flat(share)) - set(FLAGS)
+    wanted = {name for item in share for name in ([item] if isinstance(item, str) else item)}
+    wrong = wanted - set(FLAGS)
     if wrong:
         raise BadInput(f"No flag shares {', '.join(sorted(wrong))}.", next_step=f"Choose among {', '.join(FLAGS)}.")
-    chosen = [name for name in FLAGS if name in _flat(share)]
-    options: dict = {}
-    for name in chosen:
-        options |= FLAGS[name][1]
-    if "cgroup" in chosen:
-        options["cgroupns"] = "host"
+    chosen = [name for name in FLAGS if name in wanted]
+    options = {key: value for name in chosen for key, value in FLAGS[name][1].items()}
     columns = {"plain process": _spaces(_plain(on)), "container": _spaces(_in_container(on, **options))}
     if vm:
         columns["virtual machine"] = _spaces(vm)
     return NamespaceView(on.facts, columns, tuple(chosen), tuple(FLAGS[name][0] for name in chosen))
-
-
-def _flat(share: Iterable) -> list[str]:
-    return [name for item in share for name in ([item] if isinstance(item, str) else item)]
 
 
 def _spaces(column: dict[str, str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ class NamespaceWidget(LabWidget):
         )
         self.says = w.HTML(words("Choose what the container shares with the machine, press Run.", "note"))
         self.picture = FigureView()
-        self.start.on_click(self._start)
+        self.on_press(self.start, self.says, "Starting a container …", self._run)
         row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
         super().__init__(
             [
@@ -38,10 +38,6 @@ class NamespaceWidget(LabWidget):
             ],
             "Widget: a toggle each for --pid, --network, --ipc, --uts, --cgroupns and --userns=host, and Run.",
         )
-
-    def _start(self, _=None) -> None:
-        self.says.value = words("Starting a container …", "note")
-        self.beside(self._run, self.start, self.says)
 
     def _run(self) -> None:
         chosen = [name for name, toggle in self.toggles.items() if toggle.value]
@@ -65,7 +61,7 @@ class StopwatchWidget(LabWidget):
         self.bar = w.FloatProgress(value=0, min=0, max=1, layout=w.Layout(width="240px"))
         self.says = w.HTML(words("Nothing measured yet.", "note"))
         self.picture = FigureView()
-        self.start.on_click(self._start)
+        self.on_press(self.start, self.says, "Getting ready …", self._run)
         self.stop.on_click(lambda _: self._stopped.set())
         super().__init__(
             [
@@ -78,13 +74,6 @@ class StopwatchWidget(LabWidget):
             "Widget: choose a benchmark and a budget in seconds; Start, Stop, a progress bar and the figure.",
         )
 
-    def _start(self, _=None) -> None:
-        self._stopped.clear()
-        self.stop.disabled = False
-        self.bar.value = 0
-        self.says.value = words("Getting ready …", "note")
-        self.beside(self._run, self.start, self.says)
-
     def _hear(self, text: str, share: float | None = None) -> None:
         self.bar.value = self.bar.value if share is None else share
         self.says.value = words(text, "note")
@@ -92,6 +81,9 @@ class StopwatchWidget(LabWidget):
             raise KeyboardInterrupt
 
     def _run(self) -> None:
+        self._stopped.clear()
+        self.stop.disabled = False
+        self.bar.value = 0
         try:
             name = self.which.value
             with listening(self._hear):

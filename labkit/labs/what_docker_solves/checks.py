@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from docker.errors import ImageNotFound
-
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
-from ...course.state import containers
+from ...course.state import running
 from ...engine.faults import explained
+from ..images_and_registries.anatomy import has_image
 from . import promises
 
 CONTENT = LabContent.beside(__file__)
@@ -22,11 +21,11 @@ CONTENT = LabContent.beside(__file__)
 )
 def two_versions(on: Context) -> Outcome:
     found: dict[str, str] = {}
-    running = [row for row in containers(on) if row["State"]["Running"]]
-    if len(running) < 2:
+    rows = running(on)
+    if len(rows) < 2:
         return not_yet("two containers of this session have to run at the same time.", 2)
     with explained(on.session.engine.endpoint):
-        for row in running:
+        for row in rows:
             done = on.docker.containers.get(row["Id"]).exec_run(["cat", promises.LIBRARY])
             if done.exit_code == 0:
                 found[row["Image"]] = done.output.decode()
@@ -46,9 +45,7 @@ def two_versions(on: Context) -> Outcome:
 )
 def replicas(on: Context) -> Outcome:
     names: dict[tuple[str, str], set[str]] = {}
-    for row in containers(on):
-        if not row["State"]["Running"]:
-            continue
+    for row in running(on):
         for network, place in row["NetworkSettings"]["Networks"].items():
             # The engine adds the beginning of its id to every container's aliases.
             for alias in [name for name in place.get("Aliases") or [] if not row["Id"].startswith(name)]:
@@ -71,13 +68,9 @@ def replicas(on: Context) -> Outcome:
 def one_run(on: Context) -> Outcome:
     name = on.session.name("mine") + ":1"
     with explained(on.session.engine.endpoint):
-        try:
-            on.docker.api.inspect_image(name)
-        except ImageNotFound:
+        if not has_image(on, name):
             return not_yet("there is no image mine-SESSION:1 yet (lab.name_for('mine') + ':1').", 2)
-        with on.container(name, None, network_mode="none") as container:
-            container.wait(timeout=120)
-            says = container.logs(stderr=False).decode()
+    says = on.ran(name, stderr=False).text
     if "total: 15" not in says:
         return not_yet("run alone, it does not compute the total.", 0)
     if "1970-01-01 01:00" not in says:

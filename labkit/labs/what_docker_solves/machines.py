@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from docker.models.containers import Container
 
 from ... import engine as engines
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.client import remove_container
 from ...engine.faults import explained
+from ...errors import LabError
+from ...observe.visitor import Visitor
 from ...units import at_least_one, yes_no
-from ..devops_and_delivery.shop import Shop, count_served
+from ...waiting import wait_until
+from ..devops_and_delivery import pipeline
+from ..devops_and_delivery.shop import DeployedShop, loaded
+from ..images_and_registries.building import build
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,6 @@ _SERVICE = (
 )
 
 
-@contextlib.contextmanager
-def _service(client, image: str) -> Iterator[Container]:
-    """A container with the service, from the moment of its first answer."""
-    container = client.containers.create(image, ["sh", "-c", _SERVICE], network_mode="none")
-    try:
-        container.start()
-        for chunk in container.logs(stream=True, follow=True):
-            if b"answered" in chunk:
-                break
-        yield container
-    finally:
-        remove_container(container)
-
-
 def machines(on: Context, *, n: int = 5) -> Machines:
     """Start n containers with a small web server and n virtual machines; time the first answer, weigh each.
 
@@ -74,13 +61,17 @@ def machines(on: Context, *, n: int = 5) -> Machines:
     touched yet don't count, so it grows with use. n each, warm, one at a time.
     """
     at_least_one(n=n)
-    seconds, memory, vm_seconds, vm_memory, emulated = [], [], [], [], True
-    image = on.image()
+    seconds: list[float] = []
+    memory: list[int] = []
+    vm_seconds: list[float] = []
+    vm_memory: list[int] = []
+    emulated, image = True, on.image()
     with explained(on.session.engine.endpoint):
         for number in range(n):
             on.say(f"container {number + 1} of {n}")
             began = time.perf_counter()
-            with _service(on.docker, image) as container:
+            with on.container(image, ["sh", "-c", _SERVICE], network_mode="none") as container:
+                next(chunk for chunk in container.logs(stream=True, follow=True) if b"answered" in chunk)
                 seconds.append(time.perf_counter() - began)
                 stats = on.docker.api.stats(container.id, stream=False, one_shot=True)
                 memory.append(int(stats["memory_stats"]["usage"]))
@@ -95,7 +86,7 @@ def machines(on: Context, *, n: int = 5) -> Machines:
 
 
 def _resident(pid: int) -> int:
-    """A process's resident memory in bytes; ``ps`` knows it on Linux and macOS alike."""
+    """A process's resident memory in bytes; ``ps`` knows it where there is no ``/proc``."""
     status = Path(f"/proc/{pid}/status")
     if status.exists():
         row = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS:"))
@@ -122,12 +113,11 @@ def roll_out(on: Context, *, n: int = 5) -> RollOut:
     Method: timed from removing the old container to the first answer of the new one (``/health`` with its
     version), over HTTP inside the network; images are on the engine already (warm).
     """
-    from ..devops_and_delivery import pipeline
-    from ..images_and_registries.building import build
-
     at_least_one(n=n)
     tags = {version: build(on, f"{on.session.name('tea')}:v{version}", pipeline.tea(version)).tag for version in "12"}
-    forward, back, versions = [], [], []
+    forward: list[float] = []
+    back: list[float] = []
+    versions: list[str] = []
     with explained(on.session.engine.endpoint):
         pipeline.deploy(on, "production", tags["1"])
         for _ in range(n):
@@ -163,23 +153,28 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
     """
     at_least_one(most=most, n=n)
     work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
-    shop = Shop(on, "monolith")
-    starts, per_second, answered = [], {}, {}
+    shop = DeployedShop(on, "monolith", "replicas")
+    starts: list[float] = []
+    per_second: dict[int, list[float]] = {}
+    answered: dict[int, int] = {}
     try:
         with explained(on.session.engine.endpoint):
-            remove_container(shop.containers.pop("shop"))
+            shop.remove("shop")
             visitor = on.visitor(shop.network)
             for number in range(1, most + 1):
                 began = time.perf_counter()
                 shop.add("shop", number, work)
                 url = f"http://{shop.address('shop' if number == 1 else f'shop-{number}')}:8000/cart"
-                while visitor.get(url).status != 200:
-                    time.sleep(0.01)
+                if not wait_until(functools.partial(_good, visitor, url), 90, every=0.01):
+                    raise LabError(f"Replica {number} does not answer.", engine=on.session.engine.endpoint)
                 starts.append(time.perf_counter() - began)
                 on.say(f"{number} of {most} replicas: under load")
-                batches = [visitor.load(["http://shop:8000/catalogue"], count, workers=8, timeout=60) for _ in range(n)]
-                per_second[number] = [batch.per_second for batch in batches]
-                answered[number] = count_served(visitor, "http://shop:8000/catalogue", batches, "shop", number)
+                found = loaded(visitor, "http://shop:8000/catalogue", count, n, "shop", number)
+                per_second[number], answered[number] = found
     finally:
         shop.close()
     return Replicas(on.facts, starts, per_second, work, answered)
+
+
+def _good(visitor: Visitor, url: str) -> bool:
+    return visitor.get(url).status == 200

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from ... import images
 from ...course.context import Context
 from ...course.result import Result
 from ...engine import EngineFacts, Session
-from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...observe import Observer
 from ...units import at_least_one, yes_no
@@ -42,12 +42,6 @@ def second_engine(on: Context) -> Iterator[Context]:
             session.close()
 
 
-def _answer(on: Context, image: str, command=None) -> tuple[str, int]:
-    with on.container(image, command, network_mode="none") as container:
-        code = container.wait(timeout=120)["StatusCode"]
-        return container.logs().decode("utf-8", "replace").strip(), code
-
-
 @dataclass(frozen=True)
 class Environments(Result):
     """The same script in two people's environments, by name; each a list of n answers."""
@@ -57,15 +51,10 @@ class Environments(Result):
 
     def facts(self) -> str:
         first = {name: rows[0] for name, rows in self.answers.items()}
-        rows = []
-        for name, text in first.items():
-            rows += [f"{name}:", *(f"    {line}" for line in text.splitlines())]
-        return "\n".join(
-            [
-                *rows,
-                f"the same answer in both: {yes_no(len(set(first.values())) == 1)}",
-                f"packed into an image, {len(self.packed)} runs, different answers: {len(set(self.packed))}",
-            ]
+        said = "".join(f"{name}:\n{textwrap.indent(text, '    ')}\n" for name, text in first.items())
+        return (
+            f"{said}the same answer in both: {yes_no(len(set(first.values())) == 1)}\n"
+            f"packed into an image, {len(self.packed)} runs, different answers: {len(set(self.packed))}"
         )
 
 
@@ -85,24 +74,14 @@ def environments(on: Context, *, n: int = 5) -> Environments:
     with explained(on.session.engine.endpoint):
         for name, (image, environment) in places.items():
             on.say(f"the report on {name}")
-            with on.container(image, ["sh", "-c", SCRIPT], environment=environment, network_mode="none") as container:
-                container.wait(timeout=120)
-                # Only what the script says: a shell's complaint differs from one version to the next.
-                answers[name] = [container.logs(stderr=False).decode().strip()]
-        tag = build(on, report_tag(on), report_files()).tag
-        packed = [_answer(on, tag)[0] for _ in range(n)]
+            # Only what the script says: a shell's complaint differs from one version to the next.
+            said = on.ran(image, ["sh", "-c", SCRIPT], environment=environment, stderr=False)
+            answers[name] = [said.text.strip()]
+        # With all that it needs: Python and a time zone.
+        recipe = f'FROM {images.PYTHON}\nENV TZ=CET-1\nCOPY report.sh /report.sh\nCMD ["sh", "/report.sh"]\n'
+        tag = build(on, on.session.name("report") + ":1", {"Dockerfile": recipe, "report.sh": SCRIPT}).tag
+        packed = [on.ran(tag).text.strip() for _ in range(n)]
     return Environments(on.facts, answers, packed)
-
-
-def report_tag(on: Context) -> str:
-    """The report's image."""
-    return on.session.name("report") + ":1"
-
-
-def report_files() -> dict[str, str]:
-    """The report with all that it needs: Python and a time zone."""
-    recipe = f'FROM {images.PYTHON}\nENV TZ=CET-1\nCOPY report.sh /report.sh\nCMD ["sh", "/report.sh"]\n'
-    return {"Dockerfile": recipe, "report.sh": SCRIPT}
 
 
 @dataclass(frozen=True)
@@ -140,7 +119,7 @@ def carry(on: Context) -> Carried:
     tag = sample_tag(on)
     with explained("one of the two engines"), second_engine(on) as other:
         id_here = on.docker.api.inspect_image(tag)["Id"]
-        here = _answer(on, tag)[0]
+        here = on.ran(tag).text.strip()
         on.say("saving the image, loading it there, running it")
         seconds, began = {}, time.perf_counter()
         archive = b"".join(on.docker.api.get_image(tag))
@@ -149,13 +128,7 @@ def carry(on: Context) -> Carried:
         began = time.perf_counter()
         other.docker.images.load(archive)
         seconds["load"], began = time.perf_counter() - began, time.perf_counter()
-        container = other.docker.containers.create(tag, network_mode="none")
-        try:
-            container.start()
-            container.wait(timeout=120)
-            there = container.logs().decode().strip()
-        finally:
-            remove_container(container)
+        there = other.ran(tag).text.strip()
         seconds["run"] = time.perf_counter() - began
         id_there = other.docker.api.inspect_image(tag)["Id"]
         other.docker.api.remove_image(tag, force=True)
@@ -191,8 +164,8 @@ def conflict(on: Context, *, n: int = 5) -> Conflict:
     one machine; then both run. Own: an image for each; both run at the same time. n rounds of both.
     """
     at_least_one(n=n)
-    shared = {app: [] for app in _APPS}
-    own = {app: [] for app in _APPS}
+    shared: dict[str, list[bool]] = {app: [] for app in _APPS}
+    own: dict[str, list[bool]] = {app: [] for app in _APPS}
     tags = {}
     for app, (version, call) in _APPS.items():
         tags[app] = f"{on.session.name('conflict')}:{version}"
@@ -205,14 +178,11 @@ def conflict(on: Context, *, n: int = 5) -> Conflict:
     with explained(on.session.engine.endpoint):
         for number in range(n):
             on.say(f"round {number + 1} of {n}")
-            with contextlib.ExitStack() as all_three:
-                one = all_three.enter_context(
-                    on.container(images.BUSYBOX, ["sh", "-c", script + runs], network_mode="none")
-                )
-                started = {app: all_three.enter_context(on.container(tag, None, network_mode="none"))
+            with contextlib.ExitStack() as both:
+                started = {app: both.enter_context(on.container(tag, None, network_mode="none"))
                            for app, tag in tags.items()}  # fmt: skip
-                one.wait(timeout=60)
-                for app, word in zip(_APPS, one.logs().decode().split()):
+                one = on.ran(images.BUSYBOX, ["sh", "-c", script + runs])
+                for app, word in zip(_APPS, one.text.split()):
                     shared[app].append(word == "good")
                 for app, container in started.items():
                     own[app].append(container.wait(timeout=60)["StatusCode"] == 0)
@@ -264,7 +234,9 @@ def set_up(on: Context, *, n: int = 5) -> SetUp:
     """
     at_least_one(n=n)
     n = 2 if on.facts.emulated else n
-    by_hand, steps, run = "", [], []
+    by_hand = packed = ""
+    steps: list[float] = []
+    run: list[float] = []
     with explained(on.session.engine.endpoint):
         with on.container(on.image(), ["sleep", "600"], network_mode="none") as bare:
             for name, command in SETUP:
@@ -275,11 +247,10 @@ def set_up(on: Context, *, n: int = 5) -> SetUp:
         lines = "\n".join(command for _, command in SETUP[:-1])
         recipe = f"FROM {images.BUSYBOX}\nCOPY setup.sh /setup.sh\nRUN sh -e /setup.sh\nCMD {SETUP[-1][1]}\n"
         tag = build(on, on.session.name("packed") + ":1", {"Dockerfile": recipe, "setup.sh": lines + "\n"}).tag
-        packed = ""
         for number in range(n):
             on.say(f"packed: run {number + 1} of {n}")
             began = time.perf_counter()
-            packed = _answer(on, tag)[0]
+            packed = on.ran(tag).text.strip()
             run.append(time.perf_counter() - began)
         broken = _forgotten(on, by_hand)
     return SetUp(on.facts, steps, run, broken, by_hand, packed)
@@ -293,7 +264,7 @@ def _forgotten(on: Context, right: str) -> dict[str, bool]:
         clean = "rm -rf /srv /etc/app.conf /etc/TZ /lib/total.sh /usr/bin/app"
         tests.append(f"{clean}; ({rest}) > /tmp/out 2>/dev/null; tr '\\n' ' ' < /tmp/out; echo .")
     on.say("by hand again, each time without one step")
-    says, _ = _answer(on, images.BUSYBOX, ["sh", "-c", "\n".join(tests)])
+    says = on.ran(images.BUSYBOX, ["sh", "-c", "\n".join(tests)]).text.strip()
     expected = " ".join(right.split())
     lines = [" ".join(line.removesuffix(".").split()) for line in says.split("\n")]
     return {name: line != expected for (name, _), line in zip(SETUP, lines)}

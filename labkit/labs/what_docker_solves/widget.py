@@ -19,16 +19,12 @@ class ScaleWidget(LabWidget):
         self.go = button("Start and load", "Start the replicas one by one, load them", button_style="primary")
         self.says = w.HTML(words("Choose a number, then start.", "note"))
         self.figure = FigureView()
-        self.go.on_click(self._start)
+        self.on_press(self.go, self.says, "Starting containers, sending requests …", self._run)
         super().__init__(
             [w.HTML(words("Replicas behind one name", "title")), w.HBox([self.most, self.go]), self.says, self.figure],
             "Widget: choose how many replicas answer to one name, start them on the engine, and see how many "
             "answers a second they give.",
         )
-
-    def _start(self, _=None) -> None:
-        self.says.value = words("Starting containers, sending requests …", "note")
-        self.beside(self._run, self.go, self.says)
 
     def _run(self) -> None:
         run = machines.replicas(self._on, self.most.value, n=2)
