@@ -91,8 +91,8 @@ def _ending(on: Context, docker: str, how: tuple[str, str, str, str]) -> Ending:
     try:
         if meanwhile:
             starting = {"name": f"^/{name}$", "status": "running"}
-            if not wait_until(lambda: on.docker.api.containers(filters=starting), 30, every=0.02):
-                raise LabError(f"The container {name} did not start within 30 seconds.", engine=engine.endpoint)
+            late = f"The container {name} did not start within 30 seconds."
+            wait_until(lambda: on.docker.api.containers(filters=starting), 30, late, every=0.02)
             getattr(on.docker.containers.get(name), meanwhile)()
         code = client.wait(60)
     except subprocess.TimeoutExpired as late:
@@ -288,8 +288,7 @@ def restarts(on: Context, times: int | None = None) -> Restarts:
             on.say(f"restarted {container.attrs['RestartCount']} of {times} times")
             return bool(container.attrs["RestartCount"] >= times and container.status == "exited")
 
-        if not wait_until(given_up, 200 + 0.2 * 2**times, every=0.1):
-            raise LabError("The engine did not give up restarting in time.", engine=on.session.engine.endpoint)
+        wait_until(given_up, 200 + 0.2 * 2**times, "The engine did not give up restarting in time.", every=0.1)
         until = on.observer.call("clocks")["wall"]
         rows = list(on.docker.api.events(since=f"{began:.6f}", until=f"{until:.6f}", decode=True))
     ours = [row for row in rows

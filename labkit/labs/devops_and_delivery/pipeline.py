@@ -280,8 +280,7 @@ def deploy(on: Context, place: str, reference: str, *, patience: float = 60.0) -
             raise LabError(f"{place} ended at once: {last}")
         return False
 
-    if not wait_until(healthy, patience):
-        raise LabError(f"{place} does not answer /health")
+    wait_until(healthy, patience, f"{place} does not answer /health")
 
 
 def call(on: Context, place: str, path: str) -> Reply:

@@ -13,7 +13,6 @@ from ... import engine as engines
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.faults import explained
-from ...errors import LabError
 from ...observe.visitor import Visitor
 from ...units import at_least_one, yes_no
 from ...waiting import wait_until
@@ -165,8 +164,7 @@ def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
                 began = time.perf_counter()
                 shop.add("shop", number, work)
                 url = f"http://{shop.address('shop' if number == 1 else f'shop-{number}')}:8000/cart"
-                if not wait_until(functools.partial(_good, visitor, url), 90, every=0.01):
-                    raise LabError(f"Replica {number} does not answer.", engine=on.session.engine.endpoint)
+                wait_until(functools.partial(_good, visitor, url), 90, f"Replica {number} does not answer.", every=0.01)
                 starts.append(time.perf_counter() - began)
                 on.say(f"{number} of {most} replicas: under load")
                 found = loaded(visitor, "http://shop:8000/catalogue", count, n, "shop", number)
