@@ -73,7 +73,7 @@ def connect(engine: Engine, *, timeout: float = 60.0, certificate: bool = True) 
     if not folder:
         return http.client.HTTPConnection(url.hostname, url.port or 2375, timeout=timeout)
     context = ssl.create_default_context(cafile=str(Path(folder, "ca.pem")))
-    if certificate:
+    if certificate and Path(folder, "cert.pem").exists():
         context.load_cert_chain(Path(folder, "cert.pem"), Path(folder, "key.pem"))
     return http.client.HTTPSConnection(url.hostname, url.port or 2376, timeout=timeout, context=context)
 

@@ -170,6 +170,8 @@ def sessions(client) -> dict[str, str]:
 
 def dead_sessions(client, *, but: str = "") -> list[str]:
     """Sessions whose keeper has ended or is missing."""
+    # Before the keepers: a session that begins in between has a keeper first, so it is not among these.
+    found = set(sessions(client))
     alive = {but}
     for row in client.api.containers(all=True, filters={"label": f"{ROLE}=keeper"}):
         session = row["Labels"].get(SESSION, "")
@@ -177,7 +179,7 @@ def dead_sessions(client, *, but: str = "") -> list[str]:
         # A paused keeper can't end, so it says nothing; sparing the living comes first.
         if row["State"] in ("running", "paused") or (row["State"] == "created" and young):
             alive.add(session)
-    return sorted(set(sessions(client)) - alive)
+    return sorted(found - alive)
 
 
 def remove(client, session: str) -> Removed:

@@ -88,7 +88,7 @@ def test_the_command_lines_creations(lab_context, plain):
     on = lab_context
 
     def cli(command: str) -> str:
-        return run_cli(on.session.engine, command, on.docker.lab_labels).splitlines()[-1]
+        return run_cli(on.session, command).splitlines()[-1]
 
     on.session.show_life()
     image = on.image()

@@ -7,8 +7,9 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ... import debian
 from ...errors import LabError, NotPossibleHere
@@ -95,7 +96,7 @@ def archives(folder: Path) -> list[Path]:
     return [path for path in (cache_dir("images") / name for name in names) if path.exists()]
 
 
-def versions(manifest: dict) -> dict[str, str]:
+def versions(manifest: Mapping[str, Any]) -> dict[str, str]:
     """What a build was made of: the suite, the kernel's release, and the versions of the packages that matter."""
     found = {"Debian": manifest["suite"], "kernel": manifest["kernel"]}
     for name in manifest["packages"]:
@@ -160,7 +161,7 @@ def build(
             raise reason from None  # neither: what ails the first is what is told
 
 
-def _build(images: Sequence[Path], say: Progress, force: bool, variant: packages.Variant, **facts) -> Path:
+def _build(images: Sequence[Path], say: Progress, force: bool, variant: packages.Variant, **facts: object) -> Path:
     target = _target(images, variant)
     started = time.time()
     with store.locked(home(), lambda: say("Waiting for another build to finish")):
@@ -168,19 +169,26 @@ def _build(images: Sequence[Path], say: Progress, force: bool, variant: packages
             return target
         store.require_space(home(), SPACE)
         with store.made_aside(target) as aside:
-            _make(aside, images, say, variant, facts)
+            _make(aside, target / "keys", images, say, variant, facts)
         _clear_old(target)
     return target
 
 
-def _make(folder: Path, images: Sequence[Path], say: Progress, variant: packages.Variant, facts: dict) -> None:
+def _make(
+    folder: Path,
+    earlier: Path,
+    images: Sequence[Path],
+    say: Progress,
+    variant: packages.Variant,
+    facts: Mapping[str, object],
+) -> None:
     begun = time.monotonic()
     arch = variant.arch or debian.architecture()
     must, optional = packages.wanted(arch)
     debs = debian.fetch(must, suite=variant.suite, arch=arch, optional=optional, skip=packages.UNUSED, progress=say)
     say(f"Unpacking {len(debs)} packages ({variant})")
     root = folder / "root"
-    keys.make(folder / "keys")
+    keys.make(folder / "keys", earlier)
     busybox = (root if arch == debian.architecture() else _tools(folder / "tools", variant)) / "usr/bin/busybox"
     kernel = rootfs.make(debs, root, images, busybox=busybox, settings=packages.STORES[variant.store])
     release = rootfs.kernel_release(kernel)

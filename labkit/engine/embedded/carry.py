@@ -215,7 +215,7 @@ def _import(found: Archive, source: str, say: builder.Progress) -> Path:
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 (aside / name).symlink_to(goal)
             _hand_out(aside)
-            keys.make(aside / "keys")
+            keys.make(aside / "keys", target / "keys")
             _seal(aside, found, source)
         _clear_older(target)
     return target

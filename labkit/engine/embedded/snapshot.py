@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import EngineGone, LabError
+from ...waiting import wait_until
 from . import host, machine, monitor, qemu, store
 from .builder import scratch
 from .keys import Keys
@@ -78,14 +79,8 @@ def folder_of(build: Path, found: host.Qemu, shape: qemu.Shape) -> Path:
     """
     line = qemu.command(found.path, shape, Path("build"), Path("own"), disk="disk", ram="ram", private=True, port=0)
     model = _processor() if not shape.emulated else ""
-    return (
-        build
-        / "snapshots"
-        / (
-            f"{shape.accelerator}-{shape.memory // host.MIB}m-{shape.cpus}-"
-            + store.key(found.version, line, model, _WARM_UP, _SETTLE)
-        )
-    )
+    key = store.key(found.version, line, model, _WARM_UP, _SETTLE)
+    return build / "snapshots" / f"{shape.accelerator}-{shape.memory // host.MIB}m-{shape.cpus}-{key}"
 
 
 def _processor() -> str:
@@ -110,9 +105,10 @@ def existing(build: Path, found: host.Qemu, accelerator: str, limit: int) -> qem
             shape = qemu.Shape(memory, cpus, accelerator)
             if host.fits(memory, limit) and store.intact(folder_of(build, found, shape)):
                 return shape
-    shape = imported_shape(build)
-    fits = shape and shape.accelerator == accelerator and host.fits(shape.memory, limit)
-    return shape if fits and _resumable(build, found, shape) else None
+    came = imported_shape(build)
+    if came is None or came.accelerator != accelerator or not host.fits(came.memory, limit):
+        return None
+    return came if _resumable(build, found, came) else None
 
 
 def imported_shape(build: Path) -> qemu.Shape | None:
@@ -165,7 +161,9 @@ def ensure(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progre
 
 
 @contextmanager
-def keyless(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progress | None = None):
+def keyless(
+    build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progress | None = None
+) -> Iterator[Path | None]:
     """A snapshot of a machine that never had a key, for as long as the block runs; made now unless it is there.
 
     Yields its folder, with ``ram``, ``state`` and ``disk.qcow2``; None where this engine keeps a key of its own
@@ -220,7 +218,9 @@ def cold_boot(
     return running
 
 
-def _boot(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress, *, keys: bool):
+def _boot(
+    folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress, *, keys: bool
+) -> machine.Machine:
     # Named relative to this folder, so that the whole cache may be copied elsewhere.
     base = ["-b", "../../base.qcow2", "-F", "qcow2"]
     host.run_tool([found.img, "create", "-q", "-f", "qcow2", *base, "disk.qcow2"], folder)
@@ -292,17 +292,18 @@ def _save(running: machine.Machine) -> None:
     # The path is relative to QEMU's working directory, so that no name needs quoting.
     socket = running.folder / "qmp"
     monitor.ask(socket, _MEMORY_STAYS, ("migrate", {"uri": "exec:cat >state"}))
-    deadline = time.monotonic() + 120
-    while True:
-        (status,) = monitor.ask(socket, "query-migrate")
-        if status.get("status") == "completed":
-            break
-        if status.get("status") in ("failed", "cancelled") or time.monotonic() > deadline:
-            raise LabError(
-                f"The snapshot could not be saved: {status.get('error-desc', status.get('status'))}.",
-                next_step="Check free disk space, then: labkit engine build --force",
-            )
-        time.sleep(0.05)
+    status: dict[str, str] = {}
+
+    def over() -> bool:
+        status.update(*monitor.ask(socket, "query-migrate"))
+        return status.get("status") in ("completed", "failed", "cancelled")
+
+    wait_until(over, 120)
+    if status.get("status") != "completed":
+        raise LabError(
+            f"The snapshot could not be saved: {status.get('error-desc', status.get('status'))}.",
+            next_step="Check free disk space, then: labkit engine build --force",
+        )
     monitor.ask(socket, "quit")
 
 

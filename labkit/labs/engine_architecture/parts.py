@@ -287,7 +287,7 @@ def ways(on: Context) -> Ways:
     with on.container(on.image(), ["sleep", "600"], network_mode="none"), explained(engine.endpoint):
         answers = {"by hand (HTTP)": sorted(row["Id"] for row in request(engine, "GET", path).json())}
         if engine.cli_path() is not None:
-            said = run_cli(engine, f"docker ps -q --no-trunc --filter label={label}", {})
+            said = run_cli(on.session, f"docker ps -q --no-trunc --filter label={label}")
             answers["command line (docker)"] = sorted(said.split())
         answers["SDK (docker-py)"] = sorted(one.id for one in on.docker.containers.list(filters={"label": label}))
     refusal = ""
