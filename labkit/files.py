@@ -25,10 +25,9 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> N
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
-        with open(aside, "wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            if durable:
-                stream.flush()
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+        if durable:
+            with open(aside, "rb") as stream:
                 os.fsync(stream.fileno())
         aside.replace(path)
     finally:

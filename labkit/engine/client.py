@@ -35,7 +35,7 @@ def _named_volumes(host: Mapping[str, Any]) -> list[str]:
     return [name for name in [*binds, *mounts] if re.fullmatch(r"[a-zA-Z0-9][\w.-]+", name)]
 
 
-class LabelledAPIClient(docker.APIClient):
+class LabelledAPIClient(docker.APIClient):  # type: ignore[misc]  # docker-py has no types
     """docker-py's low-level client; adds labels to containers, networks, volumes and images.
 
     All of docker-py's high-level calls end in these methods, so a learner who calls
@@ -89,7 +89,7 @@ class LabelledAPIClient(docker.APIClient):
         return [*lines, *(f'LABEL {key}="{value}"' for key, value in self._labelled({}).items())]
 
 
-class LabelledClient(docker.DockerClient):
+class LabelledClient(docker.DockerClient):  # type: ignore[misc]  # docker-py has no types
     """The client a lab hands out as ``lab.docker``: docker-py's own, plus labels.
 
     Args:

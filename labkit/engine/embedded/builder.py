@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ... import debian
+from ...debian import Progress
 from ...errors import LabError, NotPossibleHere
 from ...paths import cache_dir
 from . import accel, host, initramfs, keys, machine, packages, qemu, rootfs, store
 
-Progress = Callable[[str], None]
 Images = Sequence[Path] | Callable[..., Sequence[Path]] | None
 
 #: Bytes that a build needs on the cache's disk, packages and snapshot included.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ... import debian
+from ...debian import Progress
 from ...errors import LabError, NoEngine, NotPossibleHere
 from ...files import write_whole
 from ...paths import cache_dir
@@ -59,7 +60,7 @@ def running() -> EmbeddedEngine | None:
 def up(
     *,
     images: builder.Images = None,
-    progress: builder.Progress | None = None,
+    progress: Progress | None = None,
     memory: int | None = None,
     cpus: int | None = None,
     port: int | None = None,
