@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..debian import Progress
 from ..errors import LabError, NoEngine
-from .base import Engine, EngineFacts, OwnedEngine
+from .base import Engine, EngineFacts, OwnedEngine, require_owned
 from .facts import read_facts
 from .faults import explain
 from .host import HostEngine, find_host
@@ -20,7 +20,7 @@ from .session import Removed, Session, clean
 
 __all__ = [
     "Engine", "EngineFacts", "HostEngine", "OwnedEngine", "Removed", "Session",
-    "clean", "explain", "find", "find_host", "owned", "read_facts",
+    "clean", "explain", "find", "find_host", "owned", "read_facts", "require_owned",
 ]  # fmt: skip
 
 
