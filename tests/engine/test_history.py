@@ -7,7 +7,7 @@ import time
 import pytest
 
 from labkit.course.context import Context
-from labkit.errors import NotPossibleHere
+from labkit.errors import BadInput, LabError, NotPossibleHere
 from labkit.labs.container_history import history, lxc, own_container, runtimes
 from labkit.labs.container_history.checks import CONTENT
 
