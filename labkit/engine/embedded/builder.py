@@ -240,30 +240,38 @@ def _furnish(folder: Path, images: Sequence[Path], say: Progress, arch: str) -> 
     accelerator = accel.choose(found, folder / "kernel", folder / "initrd", arch=arch, progress=say)
     shape = qemu.Shape(host.fitting_memory(host.memory_limit()), min(2, host.cpu_limit()), accelerator, arch)
     say("First boot" + ("" if accelerator != "tcg" else " (emulated: about 20 s)"))
-    with_memory = folder / "memory"
-    running = machine.Machine(keys.Keys(folder / "keys"))
+    running = cold_boot(folder, found, shape, folder, disk="disk.raw,format=raw", private=False, keyless=True)
     try:
-        running.start(
-            lambda own, port: qemu.command(
-                found.path,
-                shape,
-                folder,
-                own,
-                disk="disk.raw,format=raw",
-                ram="memory",
-                private=False,
-                port=port,
-            ),
-            work=folder,
-            scratch=scratch(),
-        )
-        running.wait_for_clock(machine.BOOT_LIMIT)
-        running.start_keyless()
         _load(running, images, say)
         _finish(running)
     finally:
         running.close()
-        with_memory.unlink(missing_ok=True)
+        (folder / "ram").unlink(missing_ok=True)
+
+
+def cold_boot(
+    build: Path, found: host.Qemu, shape: qemu.Shape, work: Path, *, disk: str, private: bool, keyless: bool = False
+) -> machine.Machine:
+    """Boot from the disk image; returns a machine whose engine answers (``keyless``: only inside it)."""
+    running = machine.Machine(keys.Keys(build / "keys"))
+    try:
+        running.start(
+            lambda own, port: qemu.command(
+                found.path, shape, build, own, disk=disk, ram="ram", private=private, port=port
+            ),
+            work=work,
+            scratch=scratch(),
+        )
+        running.wait_for_clock(machine.BOOT_LIMIT)
+        if keyless:
+            running.start_keyless()
+        else:
+            running.hand_over_keys()
+            running.wait_for_dockerd(machine.BOOT_LIMIT)
+    except BaseException:
+        running.close()
+        raise
+    return running
 
 
 def _load(running: machine.Machine, images: Sequence[Path], say: Progress) -> None:

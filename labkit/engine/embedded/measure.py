@@ -82,7 +82,7 @@ def _cold_boot(folder: Path, found: host.Qemu, shape: qemu.Shape) -> float:
     work = Path(tempfile.mkdtemp(dir=builder.scratch()))
     try:
         begun = time.perf_counter()
-        booted = snapshot.cold_boot(
+        booted = builder.cold_boot(
             folder, found, shape, work, disk=f"{qemu.escape(folder)}/base.qcow2,format=qcow2", private=True
         )
         took = time.perf_counter() - begun

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import EngineGone, LabError
 from ...waiting import wait_until
 from . import host, machine, monitor, qemu, store
-from .builder import scratch
+from .builder import cold_boot, scratch
 from .keys import Keys
 
 Progress = Callable[[str], None]
@@ -193,45 +193,20 @@ def _clear_stale(target: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def cold_boot(
-    build: Path, found: host.Qemu, shape: qemu.Shape, work: Path, *, disk: str, private: bool, keys: bool = True
-) -> machine.Machine:
-    """Boot from the disk image; returns a machine whose engine answers (without ``keys``, only inside it)."""
-    running = machine.Machine(Keys(build / "keys"))
-    try:
-        running.start(
-            lambda own, port: qemu.command(
-                found.path, shape, build, own, disk=disk, ram="ram", private=private, port=port
-            ),
-            work=work,
-            scratch=scratch(),
-        )
-        running.wait_for_clock(machine.BOOT_LIMIT)
-        if keys:
-            running.hand_over_keys()
-            running.wait_for_dockerd(machine.BOOT_LIMIT)
-        else:
-            running.start_keyless()
-    except BaseException:
-        running.close()
-        raise
-    return running
-
-
 def _boot(
-    folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress, *, keys: bool
+    folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress, *, keyless: bool
 ) -> machine.Machine:
     # Named relative to this folder, so that the whole cache may be copied elsewhere.
     base = ["-b", "../../base.qcow2", "-F", "qcow2"]
     host.run_tool([found.img, "create", "-q", "-f", "qcow2", *base, "disk.qcow2"], folder)
     say("Booting" + (" (emulated: about 10 s)" if shape.emulated else ""))
-    return cold_boot(build, found, shape, folder, disk=_DISK, private=False, keys=keys)
+    return cold_boot(build, found, shape, folder, disk=_DISK, private=False, keyless=keyless)
 
 
 def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> None:
     begun = time.monotonic()
     warm = _from_imported(folder, build, found, shape, say)
-    running = warm or _boot(folder, build, found, shape, say, keys=True)
+    running = warm or _boot(folder, build, found, shape, say, keyless=False)
     booted = time.monotonic() - begun
     try:
         say("Warming up")
@@ -273,7 +248,7 @@ def _from_imported(
 
 def _make_keyless(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> bool:
     # False when its memory may hold a key all the same.
-    running = _boot(folder, build, found, shape, say, keys=False)
+    running = _boot(folder, build, found, shape, say, keyless=True)
     try:
         say("Warming up")
         running.shell(_WARM_UP, 900)
