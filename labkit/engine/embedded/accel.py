@@ -14,7 +14,7 @@ from pathlib import Path
 from ...files import write_whole
 from ...paths import cache_dir
 from . import qemu, store
-from .host import Qemu, machine_type
+from .host import MIB, Qemu, machine_type
 
 #: Seconds that a tried accelerator gets for reaching the first program of its machine.
 PROBE_LIMIT = 5.0
@@ -89,8 +89,9 @@ def _remember(name: str, found: Qemu, worked: bool) -> None:
 
 def works(name: str, found: Qemu, kernel: Path, initrd: Path, limit: float = PROBE_LIMIT) -> bool:
     """Whether a small machine reaches its first program under this accelerator in time."""
+    shape = qemu.Shape(128 * MIB, 1, name)
     process = subprocess.Popen(
-        qemu.probe_command(found.path, name, kernel, initrd),
+        qemu.bare_command(found.path, shape, kernel, initrd, "panic=-1 labkit.probe quiet"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

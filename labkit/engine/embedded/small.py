@@ -26,9 +26,9 @@ from ...errors import EngineGone, LabError, NotPossibleHere
 from ...files import write_whole
 from ...paths import cache_dir
 from . import accel, packages, rootfs
-from .host import find_qemu, machine_type
+from .host import MIB, find_qemu, machine_type
 from .initramfs import cpio
-from .qemu import EMULATED_CLOCK, EMULATED_PROCESSOR
+from .qemu import Shape, bare_command, escape
 
 #: Memory of the machine in MiB.
 MEMORY = 96
@@ -198,28 +198,16 @@ class SmallVM:
     def _command(
         self, qemu: str, kernel: Path, initramfs: Path, devices: bool, disk: Path | None, cache: str
     ) -> list[str]:
-        if machine_type() == "aarch64":
-            machine, console, more = "virt,highmem=off", "ttyAMA0", ""
-            cpu = "max" if self.emulated else "host"
-        else:
-            cpu = EMULATED_PROCESSOR if self.emulated else "host"
-            machine, console = "q35,sata=off,smbus=off,vmport=off,hpet=off,i8042=off,graphics=off", "ttyS0"
-            more = EMULATED_CLOCK if self.emulated else ""
-        words = f"console={console} {KERNEL_ARGUMENTS} {more}"
-        arguments = [
-            qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "labkit-small",
-            "-machine", machine, "-accel", self.accelerator, "-cpu", cpu, "-smp", "1", "-m", f"{MEMORY}M",
-            "-kernel", str(kernel), "-initrd", str(initramfs), "-serial", "stdio",
-        ]  # fmt: skip
+        shape = Shape(MEMORY * MIB, 1, self.accelerator)
+        words = KERNEL_ARGUMENTS + (" labkit.devices" if devices else "")
+        arguments = bare_command(qemu, shape, kernel, initramfs, words)
         if devices:
-            words += " labkit.devices"
             arguments += ["-netdev", "user,id=net,restrict=on,ipv6=off"]
             arguments += ["-device", "virtio-net-pci,netdev=net,romfile="]
         if disk is not None:
-            path = str(disk).replace(",", ",,")
-            arguments += ["-drive", f"if=none,id=disk,file={path},format=raw,cache={cache}"]
+            arguments += ["-drive", f"if=none,id=disk,file={escape(disk)},format=raw,cache={cache}"]
             arguments += ["-device", "virtio-blk-pci,drive=disk"]
-        return [*arguments, "-append", words]
+        return arguments
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
