@@ -8,7 +8,6 @@ what descends from them. Of the system's settings only its proxies and a nearer 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import re
@@ -17,10 +16,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import LabError, NotPossibleHere
+from .files import locked
 from .paths import cache_dir
 
 #: Package lists older than this many seconds are refreshed before a fetch.
@@ -83,15 +82,6 @@ def _require_client() -> None:
         )
 
 
-@contextmanager
-def _locked(folder: Path):
-    # Two kernels may prepare at once; the second waits and then finds the work done.
-    with open(folder / "lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        os.set_inheritable(handle.fileno(), True)
-        yield
-
-
 def _apt(folder: Path, arch: str, *arguments: str, where: Path | None = None) -> str:
     state, cache = folder / "state", folder / "cache"
     (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
@@ -113,7 +103,7 @@ def _apt(folder: Path, arch: str, *arguments: str, where: Path | None = None) ->
         "APT::Install-Recommends": "false",
         "APT::Sandbox::User": "",  # no switch to the _apt user: we aren't root
         "APT::Update::Error-Mode": "any",  # a list that could not be fetched is no list
-        "Debug::NoLocking": "true",  # dpkg's lock is root's; ours is _locked()
+        "Debug::NoLocking": "true",  # dpkg's lock is root's; ours is fetch()'s
         "Acquire::Retries": "3",
         "Acquire::Languages": "none",
     }
@@ -173,15 +163,15 @@ def _refused(message: str, folder: Path) -> LabError:
 
 def _update(folder: Path, suite: str, arch: str) -> None:
     # From the first mirror that has the suite; the refusal of the first is what is told.
-    refusal = None
+    refusals: list[LabError] = []
     for mirror in mirrors():
         (folder / "sources.list").write_text(f"deb {mirror} {suite} main\n")
         try:
             _apt(folder, arch, "update")
             return
         except LabError as reason:
-            refusal = refusal or reason
-    raise refusal
+            refusals.append(reason)
+    raise refusals[0]
 
 
 def _watched(command: list[str], where: Path) -> tuple[int, str, str]:
@@ -233,7 +223,7 @@ def fetch(
     arch: str | None = None,
     progress: Progress | None = None,
     optional: Sequence[str] = (),
-    skip: re.Pattern | None = None,
+    skip: re.Pattern[str] | None = None,
 ) -> list[Path]:
     """Download the packages and all they depend on; return the ``.deb`` files.
 
@@ -255,7 +245,9 @@ def fetch(
     arch = arch or architecture()
     say = progress or (lambda line: None)
     folder = cache_dir("packages", suite, arch)
-    with _locked(folder):
+    # Two kernels may prepare at once; the second waits and then finds the work done.
+    with locked(folder / "lock") as handle:
+        os.set_inheritable(handle.fileno(), True)
         stamp = folder / "updated"
         if not stamp.exists() or time.time() - stamp.stat().st_mtime > LISTS_MAX_AGE:
             say("Reading package lists")

@@ -98,7 +98,7 @@ class Lab:
         """
         with Busy():
             self.engine.cli_path(say)  # here: fetching it, once, takes a while
-        output = run_cli(self.engine, command, self.docker.lab_labels, check=check)
+        output = run_cli(self._session, command, check=check)
         if not show:
             return output
         print(f"$ {command}" + (f"\n{output}" if output else ""))

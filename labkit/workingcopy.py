@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from .errors import NotPossibleHere
+from .files import write_whole
 from .paths import COURSE, INSTALLED
 
 #: What a working copy's record is called: JSON, file name to SHA-256 for what was given and what lies beside.
@@ -77,7 +78,9 @@ def update(folder: Path) -> list[str]:
     Raises:
         NotPossibleHere: something can't be read or written.
     """
-    added, replaced, kept = [], [], []
+    added: list[str] = []
+    replaced: list[str] = []
+    kept: list[str] = []
     try:
         folder.joinpath("notebooks").mkdir(parents=True, exist_ok=True)
         before = _read(folder)
@@ -87,18 +90,18 @@ def update(folder: Path) -> list[str]:
             ours, target = _sum(text), folder / "notebooks" / source.name
             mine = _sum(target.read_bytes()) if os.path.lexists(target) else None
             if mine is None or (mine == given.get(name) and mine != ours):
-                _write(target, text)
+                write_whole(target, text)
                 (added if mine is None else replaced).append(source.stem)
             elif mine != ours:
                 if ours not in (given.get(name), beside.get(name)):
                     other = _beside(target, ours, beside.get(name))
-                    _write(other, text)
+                    write_whole(other, text)
                     beside[name] = ours
                     kept.append(f"You have changed {name}, so it stays as it is. The newer one is {other.name}.")
                 continue
             given[name] = ours
         if {"given": given, "beside": beside} != before:
-            _write(folder / RECORD, json.dumps({"given": given, "beside": beside}, indent=1).encode())
+            write_whole(folder / RECORD, json.dumps({"given": given, "beside": beside}, indent=1).encode())
     except OSError as fault:
         raise _refused(folder, fault) from fault
     said = [f"Copied to {folder / 'notebooks'}: {', '.join(added)}."] if added else []
@@ -165,16 +168,6 @@ def _read(folder: Path) -> dict[str, dict[str, str]]:
         return {key: {str(name): str(was) for name, was in found[key].items()} for key in ("given", "beside")}
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {"given": {}, "beside": {}}
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _sum(content: bytes) -> str:

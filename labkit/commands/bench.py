@@ -13,8 +13,8 @@ from typing import Any
 
 from ..course import benchmark
 from ..course.context import Context
-from ..engine.dockercli import with_labels
-from ..errors import BadInput, NotPossibleHere
+from ..engine.dockercli import command_line
+from ..errors import BadInput
 from ..labs.engine_architecture import xray
 from ..labs.isolation_models import isolation_disk
 from ..labs.out_of_memory import oom
@@ -49,11 +49,8 @@ def run_against_cli(on: Context, n: int) -> Rows:
 
     Timed from the call to the container's removal, no network, same image and command.
     """
-    program = on.session.engine.cli_path()
-    if program is None:
-        raise NotPossibleHere("This machine has no docker command line to compare with.")
     words = ["docker", "run", "--rm", "--network", "none", on.image(), *first.COMMAND]
-    line = [program, *with_labels(words, on.docker.lab_labels)[1:]]
+    line = command_line(on.session, words)
 
     def cli() -> float:
         began = time.perf_counter()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
-import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from ..files import locked, write_whole
 from ..paths import state_dir
 from . import labs
 from .exercises import Question, load
@@ -64,13 +63,10 @@ class Progress:
     @contextmanager
     def _changing(self) -> Iterator[Content]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path.with_suffix(".lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.path.with_suffix(".lock")):
             content = self.read()
             yield content
-            part = self.path.with_suffix(f".{os.getpid()}.part")
-            part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-            part.replace(self.path)
+            write_whole(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n", durable=True)
 
     def _entry(self, content: Content, lab: str, kind: str, key: str) -> Entry:
         return content.setdefault(lab, {}).setdefault(kind, {}).setdefault(key, {})

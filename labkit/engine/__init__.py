@@ -7,9 +7,12 @@ embedded one that labkit starts. ``owned`` gives one that a lab may break.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from ..debian import Progress
 from ..errors import LabError, NoEngine
-from .base import Engine, EngineFacts, OwnedEngine
+from .base import Engine, EngineFacts, OwnedEngine, require_owned
 from .facts import read_facts
 from .faults import explain
 from .host import HostEngine, find_host
@@ -17,11 +20,13 @@ from .session import Removed, Session, clean
 
 __all__ = [
     "Engine", "EngineFacts", "HostEngine", "OwnedEngine", "Removed", "Session",
-    "clean", "explain", "find", "find_host", "owned", "read_facts",
+    "clean", "explain", "find", "find_host", "owned", "read_facts", "require_owned",
 ]  # fmt: skip
 
 
-def find(choice: str | None = None, *, progress=None, images=None) -> Engine:
+def find(
+    choice: str | None = None, *, progress: Progress | None = None, images: Callable[..., Sequence[Path]] | None = None
+) -> Engine:
     """The engine to run on.
 
     Args:
@@ -57,7 +62,7 @@ def find(choice: str | None = None, *, progress=None, images=None) -> Engine:
         ) from fault
 
 
-def owned(*, progress=None, images=None) -> OwnedEngine:
+def owned(*, progress: Progress | None = None, images: Callable[..., Sequence[Path]] | None = None) -> OwnedEngine:
     """An engine that labkit starts and a lab may stop, starve and break; arguments as for :func:`find`.
 
     Raises:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import select
+import socket
 import ssl
 import struct
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from ..errors import EngineGone
 
@@ -23,10 +25,10 @@ class AttachedStream:
         container: id of a container created with ``stdin_open``.
     """
 
-    def __init__(self, api, container: str):
+    def __init__(self, api: Any, container: str):
         self._holder = api.attach_socket(container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-        self._raw = getattr(self._holder, "_sock", self._holder)
-        self._tls = isinstance(self._raw, ssl.SSLSocket)
+        self._raw: socket.socket = getattr(self._holder, "_sock", self._holder)
+        self._tls = self._raw if isinstance(self._raw, ssl.SSLSocket) else None
         # One thread may read while another writes, but not inside the same TLS connection.
         self._lock = threading.Lock()
         if not self._tls:
@@ -52,7 +54,7 @@ class AttachedStream:
         if not self._tls:
             return self._raw.recv(1 << 16)
         while True:
-            if not self._raw.pending():
+            if not self._tls.pending():
                 select.select([self._raw], [], [], 1.0)
             try:
                 with self._lock:

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any, Self
 
-from ..errors import LabError
+from ..errors import LabError, NotPossibleHere
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def client_options(self) -> dict:
+    def client_options(self) -> dict[str, Any]:
         """Keyword arguments for ``docker.DockerClient`` (``base_url``, ``tls``)."""
 
     def cli_path(self, progress: Callable[[str], None] | None = None) -> str | None:
@@ -95,10 +96,10 @@ class Engine(ABC):
     def close(self) -> None:  # noqa: B027 - nothing to do for most engines
         """Let go of the engine. An owned engine stops with its last user."""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -159,3 +160,18 @@ class OwnedEngine(Engine):
     @abstractmethod
     def console(self, lines: int = 200) -> str:
         """The last lines of its machine's kernel console."""
+
+
+def require_owned(engine: Engine) -> OwnedEngine:
+    """The engine, if a lab may break it.
+
+    Raises:
+        NotPossibleHere: others may use it too.
+    """
+    if not isinstance(engine, OwnedEngine):
+        raise NotPossibleHere(
+            "This engine is not the lab's own, so nothing on it is stopped, starved or broken.",
+            next_step="Use an engine of its own: own = lab.own()",
+            engine=engine.endpoint,
+        )
+    return engine

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import docker
 from docker.errors import DockerException
@@ -21,7 +23,19 @@ def build_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return {**labels, BUILD: labels["labkit.session"]} if "labkit.session" in labels else dict(labels)
 
 
-class LabelledAPIClient(docker.APIClient):
+def _named_volumes(host: Mapping[str, Any]) -> list[str]:
+    if host.get("VolumeDriver"):
+        return []
+    binds = [bind.split(":")[0] for bind in host.get("Binds") or ()]
+    mounts = [
+        mount.get("Source") or ""
+        for mount in host.get("Mounts") or ()
+        if mount["Type"] == "volume" and not (mount.get("VolumeOptions") or {}).get("DriverConfig")
+    ]
+    return [name for name in [*binds, *mounts] if re.fullmatch(r"[a-zA-Z0-9][\w.-]+", name)]
+
+
+class LabelledAPIClient(docker.APIClient):  # type: ignore[misc]  # docker-py has no types
     """docker-py's low-level client; adds labels to containers, networks, volumes and images.
 
     All of docker-py's high-level calls end in these methods, so a learner who calls
@@ -29,49 +43,53 @@ class LabelledAPIClient(docker.APIClient):
     by a client: a session tells those by their name (:meth:`labkit.engine.session.Session.name`).
     """
 
-    def __init__(self, *args, labels: Mapping[str, str], before_create: Callable[[], None], **kwargs):
+    def __init__(self, *args: Any, labels: Mapping[str, str], before_create: Callable[[], None], **kwargs: Any):
         self._lab_labels = dict(labels)
         self._before_create = before_create
         super().__init__(*args, **kwargs)
 
-    def _labelled(self, labels) -> dict[str, str]:
+    def _labelled(self, labels: Iterable[str] | Mapping[str, str] | None) -> dict[str, str]:
         self._before_create()
-        if isinstance(labels, (list, tuple)):
-            labels = {name: "" for name in labels}
-        return {**(labels or {}), **self._lab_labels}
+        given = labels if isinstance(labels, Mapping) else dict.fromkeys(labels or (), "")
+        return {**given, **self._lab_labels}
 
-    def create_container_from_config(self, config, *args, **kwargs):
+    def create_container_from_config(self, config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         config["Labels"] = self._labelled(config.get("Labels"))
+        # The engine makes the volumes that are named here, without labels; one that exists stays as it is.
+        for name in _named_volumes(config.get("HostConfig") or {}):
+            self.create_volume(name)
         return super().create_container_from_config(config, *args, **kwargs)
 
-    def create_network(self, *args, **kwargs):
+    def create_network(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["labels"] = self._labelled(kwargs.get("labels"))
         return super().create_network(*args, **kwargs)
 
-    def create_volume(self, name=None, driver=None, driver_opts=None, labels=None):
+    def create_volume(self, name: Any = None, driver: Any = None, driver_opts: Any = None, labels: Any = None) -> Any:
         return super().create_volume(name, driver, driver_opts, self._labelled(labels))
 
-    def build(self, *args, **kwargs):
+    def build(self, *args: Any, **kwargs: Any) -> Any:
         return super().build(*args, labels=build_labels(self._labelled(kwargs.pop("labels", None))), **kwargs)
 
-    def commit(self, container, *args, **kwargs):
+    def commit(self, container: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["changes"] = self._as_changes(kwargs.get("changes"))
         return super().commit(container, *args, **kwargs)
 
-    def import_image(self, *args, **kwargs):
+    def import_image(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["changes"] = "\n".join(self._as_changes(kwargs.get("changes")))
         return super().import_image(*args, **kwargs)
 
-    def import_image_from_data(self, *args, **kwargs):  # the one import that doesn't end in import_image
+    def import_image_from_data(
+        self, *args: Any, **kwargs: Any
+    ) -> Any:  # the one import that doesn't end in import_image
         kwargs["changes"] = "\n".join(self._as_changes(kwargs.get("changes")))
         return super().import_image_from_data(*args, **kwargs)
 
-    def _as_changes(self, changes) -> list[str]:
+    def _as_changes(self, changes: str | Iterable[str] | None) -> list[str]:
         lines = [changes] if isinstance(changes, str) else list(changes or [])
         return [*lines, *(f'LABEL {key}="{value}"' for key, value in self._labelled({}).items())]
 
 
-class LabelledClient(docker.DockerClient):
+class LabelledClient(docker.DockerClient):  # type: ignore[misc]  # docker-py has no types
     """The client a lab hands out as ``lab.docker``: docker-py's own, plus labels.
 
     Args:
@@ -80,7 +98,7 @@ class LabelledClient(docker.DockerClient):
         options: ``base_url``, ``tls`` and the like, as for :class:`docker.DockerClient`.
     """
 
-    def __init__(self, *, labels: Mapping[str, str], before_create: Callable[[], None] = lambda: None, **options):
+    def __init__(self, *, labels: Mapping[str, str], before_create: Callable[[], None] = lambda: None, **options: Any):
         # The API version is negotiated, never pinned: engines differ in the oldest they take.
         options.setdefault("version", "auto")
         self.api = LabelledAPIClient(labels=labels, before_create=before_create, **options)

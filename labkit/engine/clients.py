@@ -9,17 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import threading
 import time
-from functools import lru_cache
 from pathlib import Path
 
+from ..debian import Progress
 from ..errors import LabError
+from ..files import write_whole
 from ..paths import state_dir
 from .embedded import packages, programs
-
-Progress = programs.Progress
 
 _PLUGINS = "usr/libexec/docker/cli-plugins"
 
@@ -68,16 +65,7 @@ def ensure(progress: Progress | None = None) -> Path:
 def installed() -> str | None:
     """A ``docker`` on ``PATH`` that is Docker's own command line, not a name that Podman took; else None."""
     found = shutil.which("docker")
-    return found if found and _is_dockers(found, os.stat(found).st_mtime_ns) else None
-
-
-@lru_cache
-def _is_dockers(path: str, _changed: int) -> bool:
-    try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0 and done.stdout.startswith("Docker version")
+    return found if found and programs.version_of(found).startswith("Docker version") else None
 
 
 def settings_folder() -> Path:
@@ -96,9 +84,7 @@ def settings_folder() -> Path:
     except (OSError, ValueError, AttributeError):
         content, known = {}, []
     if known[:1] != plugins[:1]:
-        aside = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")  # two threads may be at it
-        aside.write_text(json.dumps({**content, "cliPluginsExtraDirs": plugins}, indent=1) + "\n")
-        aside.replace(file)
+        write_whole(file, json.dumps({**content, "cliPluginsExtraDirs": plugins}, indent=1) + "\n", durable=True)
     return folder
 
 

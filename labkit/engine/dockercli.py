@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..errors import BadInput, NotPossibleHere
 from .base import Engine
 from .client import build_labels
+from .faults import explained
+from .session import Session
 
 # Subcommands that make something which can carry a label.
 _CREATES = (("run",), ("create",), ("build",), ("container", "run"), ("container", "create"), ("image", "build"),
@@ -29,7 +32,7 @@ _WITH_VALUE = (
 )
 
 
-def with_labels(words: list[str], labels: Mapping[str, str]) -> list[str]:
+def with_labels(words: Sequence[str], labels: Mapping[str, str]) -> list[str]:
     """The command with ``--label`` added right after a subcommand that creates something."""
     first = 1
     while first < len(words) and words[first].startswith("-"):
@@ -40,18 +43,109 @@ def with_labels(words: list[str], labels: Mapping[str, str]) -> list[str]:
             wanted = build_labels(labels) if "build" in subcommand else labels
             extra = [word for key, value in wanted.items() for word in ("--label", f"{key}={value}")]
             return [*words[:place], *extra, *words[place:]]
+    return list(words)
+
+
+def named_volumes(words: Sequence[str]) -> Iterator[str]:
+    """The volumes that a command's ``-v name:/x`` and ``--mount source=name,…`` name."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, _, value = word.partition("=")
+        if re.fullmatch(r"--volume|-[A-Za-z]*v", option):
+            yield from re.findall(r"^(\w[\w.-]+):/", value or following)
+        elif option == "--mount" and "volume-driver" not in (value or following):
+            fields = dict(part.partition("=")[::2] for part in (value or following).split(","))
+            if fields.get("type", "volume") == "volume":
+                yield from filter(None, [fields.get("source") or fields.get("src")])
+
+
+def read_words(command: str) -> list[str]:
+    """The words of a ``docker …`` command, as a shell would read them.
+
+    Raises:
+        BadInput: a quotation mark that isn't closed, or another command.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as fault:
+        raise BadInput(f"{command!r} can't be read: {fault}.", next_step="Close the quotation mark.") from fault
+    if words[:1] != ["docker"]:
+        raise BadInput(f"{command!r} is not a docker command.", next_step="Begin it with docker, as in a terminal.")
     return words
 
 
-def run_cli(
-    engine: Engine, command: str, labels: Mapping[str, str], *, timeout: float = 120.0, check: bool = True
-) -> str:
-    """Run a ``docker …`` command against an engine; what it creates carries the labels.
+def program(engine: Engine, progress: Callable[[str], None] | None = None) -> str:
+    """The path of the ``docker`` command line for an engine.
+
+    Raises:
+        NotPossibleHere: this machine has none, and none can be fetched.
+    """
+    found = engine.cli_path(progress)
+    if found is None:
+        raise NotPossibleHere(
+            "This machine has no docker command line.",
+            cause="labkit's own could not be fetched: labkit doctor says why.",
+            next_step="Use lab.docker, which needs none, or install Docker's own.",
+        )
+    return found
+
+
+def command_line(session: Session, words: Sequence[str]) -> list[str]:
+    """What to start for a ``docker …`` command of a session: what it creates is the session's, and goes with it.
+
+    A volume that it names is made now, with the session's labels; one that exists stays as it is, and whose it is.
+
+    Raises:
+        NotPossibleHere: this machine has no ``docker`` command line.
+    """
+    docker = program(session.engine)
+    labelled = with_labels(words, session.docker.lab_labels)
+    if labelled != list(words):
+        session.show_life()
+        for name in named_volumes(words):
+            session.docker.api.create_volume(name)
+    return [docker, *labelled[1:]]
+
+
+def run(
+    session: Session,
+    words: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 120.0,
+    stderr: int = subprocess.STDOUT,
+) -> subprocess.CompletedProcess[str]:
+    """Run a ``docker …`` command against a session's engine, whatever this shell's own context says.
 
     Args:
-        engine: the engine it talks to, whatever this shell's own context says.
+        words: as :func:`read_words` gives them.
+        environment: instead of the engine's own.
+        timeout: seconds.
+        stderr: by default mixed into the output.
+
+    Raises:
+        BadInput: it did not end in time.
+        NotPossibleHere: this machine has no ``docker`` command line.
+    """
+    with explained(session.engine.endpoint):
+        full = command_line(session, words)
+    try:
+        return subprocess.run(
+            full, env=environment or session.engine.process_environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=stderr, text=True, errors="replace", timeout=timeout,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as late:
+        raise BadInput(
+            f"{shlex.join(words)} did not end within {timeout:.0f} seconds.",
+            next_step="Give it an end of its own, or run it with -d.",
+        ) from late
+
+
+def run_cli(session: Session, command: str, *, timeout: float = 120.0, check: bool = True) -> str:
+    """Run a ``docker …`` command; what it creates carries the session's labels.
+
+    Args:
+        session: whose engine it talks to.
         command: as one would type it, without pipes or redirections.
-        labels: added to what it creates.
         timeout: seconds.
         check: raise when it fails; otherwise its error text is part of what comes back.
 
@@ -62,31 +156,8 @@ def run_cli(
         BadInput: not a ``docker`` command, or it failed.
         NotPossibleHere: this machine has no ``docker`` command line.
     """
-    try:
-        words = shlex.split(command)
-    except ValueError as fault:
-        raise BadInput(f"{command!r} can't be read: {fault}.", next_step="Close the quotation mark.") from fault
-    if not words or words[0] != "docker":
-        raise BadInput(f"{command!r} is not a docker command.", next_step="Begin it with docker, as in a terminal.")
-    program = engine.cli_path()
-    if program is None:
-        raise NotPossibleHere(
-            "This machine has no docker command line.",
-            cause="labkit's own could not be fetched: labkit doctor says why.",
-            next_step="Use lab.docker, which needs none, or install Docker's own.",
-        )
-    full = [program, *with_labels(words, labels)[1:]]
-    try:
-        done = subprocess.run(
-            full, env=engine.process_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as late:
-        raise BadInput(
-            f"{command} did not end within {timeout:.0f} seconds.",
-            next_step="Give it an end of its own, or run it with -d.",
-        ) from late
+    done = run(session, read_words(command), timeout=timeout)
     output = done.stdout.rstrip("\n")
     if done.returncode and check:
-        raise BadInput(f"{command} ended with status {done.returncode}: {output}", engine=engine.endpoint)
+        raise BadInput(f"{command} ended with status {done.returncode}: {output}", engine=session.engine.endpoint)
     return output

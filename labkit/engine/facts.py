@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from docker import DockerClient
+
 from .base import Engine, EngineFacts
 from .faults import explained
 
 
-def read_facts(client, engine: Engine) -> EngineFacts:
+def read_facts(client: DockerClient, engine: Engine) -> EngineFacts:
     """Ask ``/version`` and ``/info``.
 
     Raises:

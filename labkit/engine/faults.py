@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import re
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -145,13 +148,30 @@ def _has(fault: BaseException | None, *kinds: type[BaseException]) -> bool:
 
 @contextmanager
 def explained(endpoint: str = "") -> Iterator[None]:
-    """Turn what docker-py and requests raise inside into a :class:`LabError`; interrupts pass through."""
+    """Turn what docker-py, requests and sockets raise inside into a :class:`LabError`.
+
+    Interrupts pass through, and so does an ``OSError`` that is not a connection's, such as one of a file.
+    """
     import docker.errors
     import requests.exceptions
 
     try:
         yield
-    except LabError:
-        raise
-    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as fault:
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as fault:
         raise explain(fault, endpoint) from fault
+    except OSError as fault:
+        if not _of_connection(fault):
+            raise
+        raise explain(fault, endpoint) from fault
+
+
+#: What a socket's own calls say beside Python's named errors: its file is missing or closed to this user, its
+#: network is away, it was closed here meanwhile.
+_CONNECTION = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN,
+               errno.ENETDOWN, errno.ENOTCONN, errno.EBADF}  # fmt: skip
+
+
+def _of_connection(fault: OSError) -> bool:
+    if isinstance(fault, (ConnectionError, TimeoutError, ssl.SSLError, socket.gaierror)):
+        return True
+    return fault.filename is None and fault.errno in _CONNECTION  # of a file, Python says which

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import EngineRefused, LabError, NoEngine
 from .base import Engine
@@ -26,7 +27,7 @@ class Candidate:
     endpoint: str
     found_by: str
     explicit: bool = False
-    tls: dict = field(default_factory=dict)
+    tls: dict[str, str | None] = field(default_factory=dict)
 
 
 def _usual_sockets() -> Iterator[tuple[str, str]]:
@@ -43,7 +44,7 @@ def _usual_sockets() -> Iterator[tuple[str, str]]:
     yield "/run/podman/podman.sock", "Podman's socket"
 
 
-def _tls_files(folder: str) -> dict:
+def _tls_files(folder: str) -> dict[str, str | None]:
     names = {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
     return {key: str(Path(folder, name)) for key, name in names.items()}
 
@@ -68,7 +69,7 @@ def _context() -> Candidate | None:
             f"The Docker CLI's context {name!r} does not exist.",
             next_step="List the contexts with: docker context ls",
         )
-    tls = {}
+    tls: dict[str, str | None] = {}
     if context.TLSConfig is not None:
         cert, key = context.TLSConfig.cert or (None, None)
         tls = {"ca": context.TLSConfig.ca_cert, "cert": cert, "key": key}
@@ -123,19 +124,21 @@ class HostEngine(Engine):
 
     def environment(self) -> dict[str, str]:
         environment = {"DOCKER_HOST": self.endpoint}
-        if self._tls:
-            folder = str(Path(self._tls["cert"]).parent)
-            environment |= {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": folder}
+        file = self._tls.get("cert") or self._tls.get("ca")  # a context may know the engine's authority only
+        if file:
+            environment |= {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(Path(file).parent)}
         return environment
 
-    def client_options(self) -> dict:
-        options: dict = {"base_url": self.endpoint}
+    def client_options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"base_url": self.endpoint}
         if self._tls:
             from docker.tls import TLSConfig
 
             pair = (self._tls["cert"], self._tls["key"])
             try:
-                options["tls"] = TLSConfig(client_cert=pair, ca_cert=self._tls["ca"], verify=True)
+                options["tls"] = TLSConfig(
+                    client_cert=pair if all(pair) else None, ca_cert=self._tls["ca"], verify=True
+                )
             except Exception as fault:  # docker-py raises TLSParameterError for missing files
                 raise EngineRefused(
                     f"The certificates for {self.endpoint} can't be used: {fault}",

@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathlib import Path
 from .. import debian
 from ..errors import LabError, NotPossibleHere
 from ..paths import cache_dir
+from ..waiting import wait_until
 from .embedded import packages, store
 from .facts import read_facts
 from .host import HostEngine, find_host
@@ -244,16 +244,17 @@ def start(
         shutil.rmtree(place)
 
 
-def _answering(name: str, endpoint: str, process: subprocess.Popen, log: Path) -> HostEngine:
-    patience = time.monotonic() + PATIENCE
-    while True:
-        try:
+def _answering(name: str, endpoint: str, process: subprocess.Popen[bytes], log: Path) -> HostEngine:
+    def answering() -> HostEngine | None:
+        with contextlib.suppress(LabError):
             return find_host(endpoint)[0]
-        except LabError as fault:
-            if process.poll() is not None or time.monotonic() > patience:
-                words = log.read_text(errors="replace").strip().splitlines()[-3:]
-                raise LabError(f"{name} did not start beside this machine's engine.", cause=" ".join(words)) from fault
-            time.sleep(0.1)
+        return None
+
+    found = wait_until(lambda: answering() or process.poll() is not None, PATIENCE, every=0.1)
+    if isinstance(found, HostEngine):
+        return found
+    words = log.read_text(errors="replace").strip().splitlines()[-3:]
+    raise LabError(f"{name} did not start beside this machine's engine.", cause=" ".join(words))
 
 
 def _require_store(engine: HostEngine, variant: packages.Variant) -> None:
@@ -279,7 +280,7 @@ def _clear_leftovers() -> None:
             shutil.rmtree(Path(tempfile.gettempdir(), name), ignore_errors=True)
 
 
-def _end(process: subprocess.Popen, group: str, program: Program) -> None:
+def _end(process: subprocess.Popen[bytes], group: str, program: Program) -> None:
     """End the engine, and then whatever is still in its namespaces or its control groups."""
     mounts = _namespace(process.pid)
     if program.finish and process.poll() is None:
@@ -293,20 +294,18 @@ def _end(process: subprocess.Popen, group: str, program: Program) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    patience = time.monotonic() + PATIENCE
-    while True:
+
+    def ended() -> bool:
         left = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _belongs(pid, mounts, group)]
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if not left and not _remove_groups(group):
-            break
-        if time.monotonic() > patience:
-            raise LabError(f"The second engine is gone, but its control groups /{group} could not be removed.")
-        time.sleep(0.1)
-    patience = time.monotonic() + 5
-    while program.group and _remove_groups(program.group) and time.monotonic() < patience:
-        time.sleep(0.1)  # what is not empty after that is another one's
+        return not left and not _remove_groups(group)
+
+    late = f"The second engine is gone, but its control groups /{group} could not be removed."
+    wait_until(ended, PATIENCE, late, every=0.1)
+    if program.group:  # what is not empty after that is another one's
+        wait_until(lambda: not _remove_groups(program.group), 5, every=0.1)
 
 
 def _namespace(pid: int) -> str:

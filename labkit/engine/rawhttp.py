@@ -9,8 +9,10 @@ import http.client
 import json
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import NotPossibleHere
@@ -40,7 +42,7 @@ class Exchange:
     reason: str
     body: bytes
 
-    def json(self):
+    def json(self) -> Any:
         """The answer's body, parsed."""
         return json.loads(self.body or b"null")
 
@@ -71,14 +73,14 @@ def connect(engine: Engine, *, timeout: float = 60.0, certificate: bool = True) 
         )
     folder = engine.environment().get("DOCKER_CERT_PATH")
     if not folder:
-        return http.client.HTTPConnection(url.hostname, url.port or 2375, timeout=timeout)
+        return http.client.HTTPConnection(url.hostname or "", url.port or 2375, timeout=timeout)
     context = ssl.create_default_context(cafile=str(Path(folder, "ca.pem")))
-    if certificate:
+    if certificate and Path(folder, "cert.pem").exists():
         context.load_cert_chain(Path(folder, "cert.pem"), Path(folder, "key.pem"))
-    return http.client.HTTPSConnection(url.hostname, url.port or 2376, timeout=timeout, context=context)
+    return http.client.HTTPSConnection(url.hostname or "", url.port or 2376, timeout=timeout, context=context)
 
 
-def request(engine: Engine, method: str, path: str, body: dict | None = None, **options) -> Exchange:
+def request(engine: Engine, method: str, path: str, body: Mapping[str, Any] | None = None, **options: Any) -> Exchange:
     """Send one request and read the whole answer.
 
     Args:

@@ -12,11 +12,13 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from docker import DockerClient
 from docker.errors import APIError, DockerException, NotFound
 
 from ..errors import LabError
@@ -68,7 +70,7 @@ class Session:
         self.id = secrets.token_hex(4)
         self._keeper_image = keeper_image
         self._keeper = ""
-        self._keeper_socket = None
+        self._keeper_socket: socket.SocketIO | None = None
         self._starting = False
         self._closed = False
         with explained(engine.endpoint):
@@ -99,7 +101,7 @@ class Session:
     def _keeper_lives(self) -> bool:
         # Asked anew each time (1 ms): a restarted daemon has ended it.
         try:
-            return bool(self._keeper) and self.docker.api.inspect_container(self._keeper)["State"]["Running"]
+            return bool(self._keeper and self.docker.api.inspect_container(self._keeper)["State"]["Running"])
         except NotFound:
             return False
 
@@ -145,14 +147,14 @@ class Session:
         return total
 
 
-def _labelled(client, session: str | None) -> dict:
+def _labelled(session: str | None) -> dict[str, str]:
     return {"label": f"{SESSION}={session}" if session else SESSION}
 
 
-def sessions(client) -> dict[str, str]:
+def sessions(client: DockerClient) -> dict[str, str]:
     """Every session that has anything labelled on this engine, and the lab it belongs to."""
     found: dict[str, str] = {}
-    filters = _labelled(client, None)
+    filters = _labelled(None)
     with explained():
         for row in client.api.containers(all=True, filters=filters):
             found[row["Labels"][SESSION]] = row["Labels"].get(LAB, "?")
@@ -168,8 +170,10 @@ def sessions(client) -> dict[str, str]:
     return found
 
 
-def dead_sessions(client, *, but: str = "") -> list[str]:
+def dead_sessions(client: DockerClient, *, but: str = "") -> list[str]:
     """Sessions whose keeper has ended or is missing."""
+    # Before the keepers: a session that begins in between has a keeper first, so it is not among these.
+    found = set(sessions(client))
     alive = {but}
     for row in client.api.containers(all=True, filters={"label": f"{ROLE}=keeper"}):
         session = row["Labels"].get(SESSION, "")
@@ -177,34 +181,34 @@ def dead_sessions(client, *, but: str = "") -> list[str]:
         # A paused keeper can't end, so it says nothing; sparing the living comes first.
         if row["State"] in ("running", "paused") or (row["State"] == "created" and young):
             alive.add(session)
-    return sorted(set(sessions(client)) - alive)
+    return sorted(found - alive)
 
 
-def remove(client, session: str) -> Removed:
+def remove(client: DockerClient, session: str) -> Removed:
     """Remove what one session made: containers, then networks, volumes and images.
 
     What carries another session's label, or none, is never touched, except image references
     that bear this session's name.
     """
     done = Removed()
-    filters = _labelled(client, session)
+    filters = _labelled(session)
     rows = client.api.containers(all=True, filters=filters)
     # The keeper goes last: as long as anything is left, a dead keeper marks it for the next sweep.
     rows.sort(key=lambda row: row["Labels"].get(ROLE) == "keeper")
     keepers = [row for row in rows if row["Labels"].get(ROLE) == "keeper"]
     for row in rows[: len(rows) - len(keepers)]:
-        done.containers += _try(done, lambda id=row["Id"]: client.api.remove_container(id, v=True, force=True))
+        done.containers += _try(done, client.api.remove_container, row["Id"], v=True, force=True)
     for row in client.api.networks(filters=filters):
-        done.networks += _try(done, lambda id=row["Id"]: client.api.remove_network(id))
+        done.networks += _try(done, client.api.remove_network, row["Id"])
     for row in client.api.volumes(filters=filters)["Volumes"] or []:
-        done.volumes += _try(done, lambda name=row["Name"]: client.api.remove_volume(name, force=True))
+        done.volumes += _try(done, client.api.remove_volume, row["Name"], force=True)
     done.images += _remove_images(client, session, done)
     for row in keepers:
-        _try(done, lambda id=row["Id"]: client.api.remove_container(id, v=True, force=True))
+        _try(done, client.api.remove_container, row["Id"], v=True, force=True)
     return done
 
 
-def _remove_images(client, session: str, done: Removed) -> int:
+def _remove_images(client: DockerClient, session: str, done: Removed) -> int:
     count = 0
     bears_name = re.compile(rf"-{session}(?=[/:@]|$)")
     for row in client.api.images(all=True):
@@ -216,29 +220,29 @@ def _remove_images(client, session: str, done: Removed) -> int:
         # Podman's force takes an image with all its names, also those of others.
         force = len(ours) == len(tags) + len(digests)
         for reference in ours:
-            count += _try(done, lambda name=reference, force=force: client.api.remove_image(name, force=force))
+            count += _try(done, client.api.remove_image, reference, force=force)
     # An image goes only after its children, and two of one second are listed in any order: rounds, as long as
     # one of them removes something.
     before, kept = None, Removed()
     while (found := _images_of(client, session)) and found != before:
         before, kept = found, Removed()
         for identifier in found:
-            count += _try(kept, lambda id=identifier: client.api.remove_image(id, force=True), attempts=2)
+            count += _try(kept, client.api.remove_image, identifier, attempts=2, force=True)
     if found:
         done.kept += kept.kept
     return count
 
 
-def _images_of(client, session: str) -> list[str]:
+def _images_of(client: DockerClient, session: str) -> list[str]:
     """The images with a session's label, newest first."""
     filters = [{"label": f"{label}={session}"} for label in (SESSION, BUILD)]
     return list(dict.fromkeys(row["Id"] for one in filters for row in client.api.images(all=True, filters=one)))
 
 
-def _try(done: Removed, removal: Callable[[], object], *, attempts: int = 20) -> int:
+def _try(done: Removed, removal: Callable[..., object], what: str, *, attempts: int = 20, **options: bool) -> int:
     for attempt in range(attempts):
         try:
-            removal()
+            removal(what, **options)
             return 1
         except NotFound:
             return 0
@@ -263,7 +267,7 @@ def _add(total: Removed, part: Removed) -> None:
     total.kept += part.kept
 
 
-def clean(client, *, everything: bool = False) -> Removed:
+def clean(client: DockerClient, *, everything: bool = False) -> Removed:
     """Remove what labs left on an engine, and only that.
 
     Args:
@@ -276,5 +280,5 @@ def clean(client, *, everything: bool = False) -> Removed:
         _add(total, remove(client, session))
     if everything:
         for row in client.api.images(filters={"label": "labkit.base=1"}):
-            total.images += _try(total, lambda id=row["Id"]: client.api.remove_image(id, force=True))
+            total.images += _try(total, client.api.remove_image, row["Id"], force=True)
     return total

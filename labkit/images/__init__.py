@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from pathlib import Path
 
+from docker import DockerClient
 from docker.errors import APIError, ImageNotFound
+from docker.models.images import Image
 
 from .. import debian
 from ..engine.faults import explained
@@ -19,7 +22,7 @@ __all__ = ["BUSYBOX", "PYTHON", "RECIPES", "REGISTRY", "archives", "ensure", "ma
 _DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386", "riscv64": "riscv64"}
 
 
-def archives(arch: str | None = None, *, progress=None) -> list:
+def archives(arch: str | None = None, *, progress: debian.Progress | None = None) -> list[Path]:
     """The archives of all lab images (for an engine that is built with them).
 
     Args:
@@ -30,7 +33,7 @@ def archives(arch: str | None = None, *, progress=None) -> list:
     return [make(name, arch, progress=progress) for name in RECIPES]
 
 
-def ensure(client, name: str, *, progress=None) -> str:
+def ensure(client: DockerClient, name: str, *, progress: debian.Progress | None = None) -> str:
     """Make sure that the engine has a lab image; returns its reference.
 
     An image already there is used as it is, unless an older labkit made it. ``$LABKIT_BUSYBOX`` and ``$LABKIT_PYTHON`` name
@@ -63,13 +66,13 @@ def ensure(client, name: str, *, progress=None) -> str:
     return name
 
 
-def _outdated(image) -> bool:
+def _outdated(image: Image) -> bool:
     # Made by labkit, by an older recipe.
     labels = image.labels or {}
     return "labkit.base" in labels and int(labels.get("labkit.recipe", 0)) < RECIPE
 
 
-def _pull(client, name: str, source: str) -> str:
+def _pull(client: DockerClient, name: str, source: str) -> str:
     if not re.search(r"@sha256:[0-9a-f]{64}$", source):
         raise BadInput(
             f"{variable(name)}={source!r} has no digest.",

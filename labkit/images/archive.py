@@ -17,6 +17,9 @@ import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from ..files import write_whole
 
 #: The one time stamp in all lab images (seconds since 1970: 2026-01-01 00:00 UTC).
 EPOCH = 1767225600
@@ -117,7 +120,7 @@ def write_archive(target: Path, name: str, layers: Sequence[bytes], config: byte
     """
     blobs = {sha256(config): config, **{sha256(layer): layer for layer in layers}}
 
-    def descriptor(media_type: str, data: bytes) -> dict:
+    def descriptor(media_type: str, data: bytes) -> dict[str, Any]:
         return {"mediaType": media_type, "digest": sha256(data), "size": len(data)}
 
     manifest = {
@@ -151,9 +154,4 @@ def write_archive(target: Path, name: str, layers: Sequence[bytes], config: byte
         "manifest.json": json.dumps(docker_manifest, sort_keys=True),
         **{blob_path(digest): data for digest, data in blobs.items()},
     }
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(layer_from_files(files))
-        part.rename(target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(target, layer_from_files(files))

@@ -70,7 +70,7 @@ def _skeleton(root: Path) -> None:
     (root / "etc/group").write_text("root:x:0:\nlearner:x:1000:\n")
 
 
-def _busybox_binary(arch: str, scratch: Path, progress) -> Path:
+def _busybox_binary(arch: str, scratch: Path, progress: debian.Progress | None) -> Path:
     """The static busybox of the package; the installed one where nothing can be fetched."""
     try:
         [deb] = [d for d in debian.fetch(["busybox-static"], arch=arch, progress=progress)
@@ -78,14 +78,14 @@ def _busybox_binary(arch: str, scratch: Path, progress) -> Path:
     except LabError:
         installed = shutil.which("busybox")
         static = installed and b"/lib64/ld-" not in Path(installed).read_bytes()[:4096]
-        if static and debian.available() and arch == debian.architecture():
+        if installed and static and debian.available() and arch == debian.architecture():
             return Path(installed)
         raise
     debian.unpack([deb], scratch)
     return next(path for path in (scratch / "bin/busybox", scratch / "usr/bin/busybox") if path.exists())
 
 
-def _install_busybox(root: Path, arch: str, progress) -> None:
+def _install_busybox(root: Path, arch: str, progress: debian.Progress | None) -> None:
     binary = _busybox_binary(arch, root.with_name("busybox"), progress)
     target = root / "usr/bin/busybox"
     shutil.copyfile(binary, target)
@@ -113,7 +113,7 @@ def _native(arch: str) -> bool:
     return debian.available() and arch == debian.architecture()
 
 
-def _install_python(root: Path, arch: str, progress) -> None:
+def _install_python(root: Path, arch: str, progress: debian.Progress | None) -> None:
     debs = [
         deb
         for deb in debian.fetch(["python3"], arch=arch, progress=progress)
@@ -149,7 +149,7 @@ def _compile(root: Path, stdlib: Path) -> None:
     subprocess.run(command, env=environment, capture_output=True)  # without it Python is only slower
 
 
-def _install_registry(root: Path, arch: str, progress) -> None:
+def _install_registry(root: Path, arch: str, progress: debian.Progress | None) -> None:
     """The registry's program and the C library it is linked with; its init scripts stay out."""
     wanted = ("docker-registry", "libc6")
     debs = debian.fetch(["docker-registry"], arch=arch, progress=progress)
@@ -174,7 +174,7 @@ http: {addr: ":5000"}
 """
 
 
-def make(name: str, arch: str, *, progress=None) -> Path:
+def make(name: str, arch: str, *, progress: debian.Progress | None = None) -> Path:
     """Make one lab image's archive, or find the one made before.
 
     Args:

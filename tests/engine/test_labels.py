@@ -88,7 +88,7 @@ def test_the_command_lines_creations(lab_context, plain):
     on = lab_context
 
     def cli(command: str) -> str:
-        return run_cli(on.session.engine, command, on.docker.lab_labels).splitlines()[-1]
+        return run_cli(on.session, command).splitlines()[-1]
 
     on.session.show_life()
     image = on.image()
@@ -133,3 +133,19 @@ def test_a_failed_run_leaves_its_container_to_the_session(lab_context):
     with pytest.raises(docker.errors.APIError):
         on.docker.containers.run(on.image(), ["/no/such/program"])
     assert on.session.close().containers == 1
+
+
+def test_volumes_that_containers_name_go_with_the_session_and_those_of_others_stay(lab_context, plain):
+    on = lab_context
+    image, theirs = on.image(), "stranger-of-labkit-tests-mounted"
+    plain.volumes.create(theirs)
+    try:
+        by_cli, by_client, kept = (on.session.name(word) for word in ("cli", "client", "kept"))
+        run_cli(on.session, f"docker run --rm -v {by_cli}:/x -v {theirs}:/y {image} touch /x/file /y/file")
+        on.docker.containers.run(image, "true", volumes={by_client: {"bind": "/x"}, theirs: {"bind": "/y"}})
+        run_cli(on.session, f"docker run --rm --mount source={kept},target=/x {image} true")
+        assert all(carries(on, plain.volumes.get(name).attrs["Labels"]) for name in (by_cli, by_client, kept))
+        assert on.session.close().volumes == 3
+        assert not plain.volumes.get(theirs).attrs["Labels"]
+    finally:
+        plain.volumes.get(theirs).remove()

@@ -63,7 +63,7 @@ def test_runs_and_labels(on):
 
 def test_the_docker_command_line_speaks_to_it(on):
     name = on.session.name("cli")
-    run_cli(on.session.engine, f"docker run --name {name} {on.image()} true", on.docker.lab_labels)
+    run_cli(on.session, f"docker run --name {name} {on.image()} true")
     assert on.docker.containers.get(name).labels[SESSION] == on.session.id
 
 

@@ -191,14 +191,11 @@ def test_a_full_disk_is_told_before_and_meanwhile(cache, make, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_told(cache, make, monkeypatch):
     path = make()
     builder.home()
-    real = open
 
-    def refuse(name, *rest, **more):
-        if str(name).endswith("lock"):
-            raise OSError(30, "Read-only file system")
-        return real(name, *rest, **more)
+    def refuse(path):
+        raise OSError(30, "Read-only file system", str(path))
 
-    monkeypatch.setattr(store, "open", refuse, raising=False)
+    monkeypatch.setattr(store.Path, "touch", refuse)
     with pytest.raises(LabError, match="can't be written") as told:
         carry.bring(str(path))
     assert "LABKIT_CACHE" in told.value.next_step

@@ -11,6 +11,7 @@ import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from docker.types import Mount
 from requests import Response
 from requests.adapters import BaseAdapter
 
@@ -129,3 +130,11 @@ def test_the_api_version_is_negotiated_not_pinned(monkeypatch):
     monkeypatch.setattr("labkit.engine.client.LabelledAPIClient.__init__", lambda self, **options: seen.update(options))
     LabelledClient(labels=LABELS, base_url="http://engine")
     assert seen["version"] == "auto"
+
+
+def test_volumes_that_a_container_names_are_made_with_labels(client):
+    mounts = [Mount("/a", "more"), Mount("/b", "/etc", type="bind"), Mount("/c", None)]
+    client.containers.create("image", volumes={"data": {"bind": "/x"}, "/etc": {"bind": "/y"}}, mounts=mounts)
+    made = [content for path, _, content in client.wire.sent if path.endswith("/volumes/create")]
+    assert [row["Name"] for row in made] == ["data", "more"]
+    assert all(row["Labels"] == LABELS for row in made)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from labkit.engine.dockercli import run_cli, with_labels
+from labkit.engine.dockercli import named_volumes, run_cli, with_labels
 from labkit.engine.host import Candidate, HostEngine
 from labkit.errors import BadInput, NotPossibleHere
 
@@ -39,16 +41,21 @@ def test_options_of_docker_itself_may_come_first(options):
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """An engine whose docker command is a script; ``fake(text)`` writes it."""
+    """A session on an engine whose docker command is a script; ``fake(text)`` writes it."""
     engine = HostEngine(Candidate("unix:///nowhere.sock", "test"))
+    made = []
+    session = SimpleNamespace(
+        engine=engine, made=made, show_life=lambda: made.append("life"),
+        docker=SimpleNamespace(lab_labels=LABELS, api=SimpleNamespace(create_volume=made.append)),
+    )  # fmt: skip
 
     def write(text: str | None):
         program = tmp_path / "docker"
         if text is not None:
             program.write_text("#!/bin/sh\n" + text)
             program.chmod(0o755)
-        monkeypatch.setattr(engine, "cli_path", lambda: str(program) if text is not None else None)
-        return engine
+        monkeypatch.setattr(engine, "cli_path", lambda progress: str(program) if text is not None else None)
+        return session
 
     return write
 
@@ -56,33 +63,57 @@ def fake(tmp_path, monkeypatch):
 def test_runs_against_this_engine_whatever_the_shell_says(fake, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere:1")
     monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
-    engine = fake('echo "$DOCKER_HOST|$DOCKER_CONTEXT|$@"')
-    assert run_cli(engine, "docker run 'a b'", LABELS) == f"unix:///nowhere.sock||run {' '.join(FLAGS)} a b"
+    session = fake('echo "$DOCKER_HOST|$DOCKER_CONTEXT|$@"')
+    assert run_cli(session, "docker run 'a b'") == f"unix:///nowhere.sock||run {' '.join(FLAGS)} a b"
 
 
 def test_errors_are_part_of_the_output_or_raised(fake):
-    engine = fake("echo out; echo wrong >&2; exit 3")
-    assert run_cli(engine, "docker ps", LABELS, check=False) == "out\nwrong"
+    session = fake("echo out; echo wrong >&2; exit 3")
+    assert run_cli(session, "docker ps", check=False) == "out\nwrong"
     with pytest.raises(BadInput, match="docker ps ended with status 3: out\nwrong"):
-        run_cli(engine, "docker ps", LABELS)
+        run_cli(session, "docker ps")
 
 
 @pytest.mark.parametrize("command", ["", "ls", "sudo docker ps", "dockerd"])
 def test_only_docker_commands(fake, command):
     with pytest.raises(BadInput, match="is not a docker command"):
-        run_cli(fake("echo no"), command, LABELS)
+        run_cli(fake("echo no"), command)
 
 
 def test_a_quote_left_open_is_a_sentence(fake):
     with pytest.raises(BadInput, match="quot"):
-        run_cli(fake("echo no"), "docker run 'x", LABELS)
+        run_cli(fake("echo no"), "docker run 'x")
 
 
 def test_no_command_line_here(fake):
     with pytest.raises(NotPossibleHere, match="no docker command line"):
-        run_cli(fake(None), "docker ps", LABELS)
+        run_cli(fake(None), "docker ps")
 
 
 def test_a_command_without_end(fake):
     with pytest.raises(BadInput, match="did not end within 0 seconds"):
-        run_cli(fake("exec sleep 60"), "docker logs -f x", LABELS, timeout=0.2)
+        run_cli(fake("exec sleep 60"), "docker logs -f x", timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    "command, volumes",
+    [
+        ("docker run -v data:/x image", ["data"]),
+        ("docker run --rm -itv data:/x:ro --volume more:/y image", ["data", "more"]),
+        ("docker create --volume=data:/x -v=more:/y image", ["data", "more"]),
+        ("docker run --mount type=volume,source=data,target=/x --mount=src=more,dst=/y image", ["data", "more"]),
+        ("docker run -v /etc:/x -v ./here:/y -v /anonymous -v data image", []),
+        ("docker run --mount type=bind,source=/etc,target=/x --mount type=tmpfs,dst=/y image", []),
+    ],
+)
+def test_volumes_that_a_command_names(command, volumes):
+    assert list(named_volumes(command.split())) == volumes
+
+
+def test_what_creates_shows_life_first_and_makes_the_volumes_it_names(fake):
+    session = fake("true")
+    run_cli(session, "docker ps")
+    run_cli(session, "docker volume inspect x")
+    assert session.made == []
+    run_cli(session, "docker run -v data:/x image")
+    assert session.made == ["life", "data"]

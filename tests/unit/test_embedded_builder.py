@@ -2,7 +2,7 @@
 
 import pytest
 
-from labkit.engine.embedded import builder, packages, store
+from labkit.engine.embedded import builder, keys, machine, packages, store
 from labkit.errors import LabError
 
 
@@ -14,10 +14,11 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setattr(builder.host, "find_qemu", lambda *_: None)
     tried, broken = [], set()
 
-    def make(folder, images, say, variant, facts):
+    def make(folder, earlier, images, say, variant, facts):
         tried.append(variant.suite)
         if variant.suite in broken:
             raise LabError(f"{variant.suite} does not boot.")
+        keys.make(folder / "keys", earlier)
         (folder / "kernel").write_text(variant.suite)
         store.seal(folder, ["kernel"], suite=variant.suite, **facts)
 
@@ -44,6 +45,19 @@ def test_a_current_suite_that_fails_gives_way_to_the_last_good_one_with_a_senten
     broken.clear()
     assert store.manifest(builder.build(force=True))["suite"] == packages.CURRENT
     assert store.manifest(builder.current())["suite"] == packages.CURRENT
+
+
+def test_a_forced_build_leaves_the_keys_of_running_engines(made):
+    tried, _ = made
+    place = builder.build()
+    running = machine.Machine(keys.Keys(place / "keys"))
+    known = {path: path.read_bytes() for path in running.keys.folder.rglob("*.pem")}
+    assert builder.build(force=True) == place and len(tried) == 2
+    assert {path: path.read_bytes() for path in running.keys.folder.rglob("*.pem")} == known
+    (place / "keys/server/server.pem").write_text("damaged")
+    builder.build(force=True)
+    assert {path: path.read_bytes() for path in running.keys.folder.rglob("*.pem")} != known
+    machine.client_context(running.keys)
 
 
 def test_a_suite_that_was_asked_for_is_not_replaced(made, monkeypatch):

@@ -1,20 +1,27 @@
 """Machines as processes: started by a keeper, ended with their owner, cleared away. QEMU is a script here."""
 
+import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from labkit.engine.embedded import machine
+from labkit import files
+from labkit.engine.embedded import machine, monitor
 from labkit.engine.embedded.keys import Keys
 from labkit.errors import BadInput, EngineGone, LabError
 
 from ..helpers import running, wait_until
+
+#: The real one; tests of machines put their own in its place.
+ASK = monitor.ask
 
 ROOT = Path(machine.__file__).parents[3]
 
@@ -40,7 +47,7 @@ RUNS = "touch $1/qmp; echo [    0.000000] hello >>$1/console; exec sleep 600"
 def answers(socket, *_, **__):
     """The monitor of a script that stands for QEMU: there is none, but its socket's file."""
     if not socket.exists():
-        raise EngineGone("no monitor")
+        raise monitor.Silent("no monitor")
     return []
 
 
@@ -156,6 +163,55 @@ def test_what_qemu_says_is_in_the_error(runtime):
         started(runtime, "echo 'qemu: unknown option banana' >&2; exit 1")
 
 
+def test_what_a_machine_that_hangs_has_said_is_in_the_error(runtime, monkeypatch):
+    monkeypatch.setattr(machine, "_START_LIMIT", 0.3)
+    with pytest.raises(EngineGone, match="did not start its machine within .*: could not lock"):
+        started(runtime, "echo could not lock >&2; exec sleep 600")
+    assert not list(machine.run_dir().glob("m*"))
+
+
+def test_a_refused_command_is_not_asked_again(runtime, monkeypatch):
+    asked = []
+
+    def refuses(socket, *commands, **_):
+        asked.append(commands)
+        raise monitor.Refused("refused")
+
+    monkeypatch.setitem(globals(), "answers", refuses)
+    with pytest.raises(EngineGone, match="refused"):
+        started(runtime)
+    assert len(asked) == 1 and not list(machine.run_dir().glob("m*"))
+
+
+def test_the_monitor_tells_refused_from_silent(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server, pytest.raises(monitor.Refused, match="no such capability"):
+        server.bind(str(tmp_path / "qmp"))
+        server.listen()
+        threading.Thread(target=qmp, args=[server], daemon=True).start()
+        ASK(tmp_path / "qmp", "query-status", ("migrate-set-capabilities", {"capabilities": []}), timeout=10)
+    with pytest.raises(monitor.Silent, match="does not answer"):
+        ASK(tmp_path / "nothing", "query-status")
+
+
+def qmp(server):
+    """A monitor that refuses all but the first commands: those of the greeting, and one more."""
+    connection, _ = server.accept()
+    with connection:
+
+        def say(**words):
+            connection.sendall(json.dumps(words).encode() + b"\n")
+
+        version = {"qemu": {"major": 8, "minor": 0, "micro": 0}, "package": ""}
+        say(QMP={"version": version, "capabilities": []})
+        while asked := connection.recv(4096):  # one command at a time, without a line end
+            asked = json.loads(asked)
+            number = {key: asked[key] for key in asked if key == "id"}
+            if asked["execute"] == "migrate-set-capabilities":
+                say(error={"class": "GenericError", "desc": "no such capability"}, **number)
+            else:
+                say(**{"return": {}}, **number)
+
+
 def test_port_taken(runtime):
     with pytest.raises(LabError, match="Port 4321 is taken"):
         started(runtime, "echo \"Could not set up host forwarding rule 'x'\" >&2; exit 1", port=4321)
@@ -201,7 +257,7 @@ def test_qemu_left_without_keeper_and_owner_is_ended(runtime):
     # The command line names the folder, as QEMU's does.
     script = f"exec 9>{folder}/lock; flock 9; exec {sys.executable} -c 'import time; time.sleep(600)' {folder}"
     subprocess.run([sys.executable, "-c", code, script], check=True)
-    wait_until(lambda: machine._locked(folder))
+    wait_until(lambda: files.taken(folder / "lock"))
 
     def pids():
         found = []

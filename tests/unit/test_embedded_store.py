@@ -95,6 +95,15 @@ def test_made_aside_clears_what_a_killed_build_left(tmp_path):
         assert not left.exists()
 
 
+@pytest.mark.parametrize("left", ["other.old4711", "a.old4711", "other.new4711"])
+def test_made_aside_clears_what_any_killed_build_left_beside_it(tmp_path, left):
+    (tmp_path / left).mkdir()
+    (tmp_path / "b-12.1").mkdir()  # another's name
+    with store.made_aside(tmp_path / "a"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b-12.1"]
+
+
 def test_second_of_two_waits_and_is_told_so(tmp_path):
     order, told = [], threading.Event()
 

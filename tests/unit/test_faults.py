@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import socket
 from types import SimpleNamespace
 
 import docker.errors
@@ -156,6 +157,24 @@ def test_explained_turns_faults_into_sentences_and_keeps_the_cause():
     with pytest.raises(LabError) as caught, explained("unix:///x"):
         raise inner
     assert caught.value.__cause__ is inner and caught.value.engine == "unix:///x"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [PermissionError(errno.EACCES, "Permission denied", "/cache"), FileNotFoundError(errno.ENOENT, "No such file", "x"),
+     OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "Input/output error")],
+)  # fmt: skip
+def test_explained_takes_no_fault_of_a_file_for_the_engines(fault):
+    with pytest.raises(OSError) as caught, explained("unix:///x"):
+        raise fault
+    assert caught.value is fault
+
+
+def test_explained_takes_a_sockets_own_faults_for_the_engines(tmp_path):
+    with socket.socket(socket.AF_UNIX) as probe, pytest.raises(NoEngine), explained("unix:///x"):
+        probe.connect(str(tmp_path / "none"))
+    with pytest.raises(LabError), explained("unix:///x"):
+        probe.send(b"closed meanwhile")
 
 
 def test_explained_lets_interrupts_and_programming_errors_through():

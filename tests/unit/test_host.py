@@ -10,6 +10,7 @@ import pytest
 
 from labkit import engine as engines
 from labkit.engine import clients, host
+from labkit.engine.embedded import keys
 from labkit.engine.host import Candidate, HostEngine, candidates
 from labkit.errors import BadInput, EngineRefused, LabError, NoEngine
 
@@ -127,6 +128,15 @@ def test_only_sockets_count(tmp_path, monkeypatch):
         assert host._is_socket(str(tmp_path / "socket"))
     assert not host._is_socket(str(tmp_path / "file"))
     assert not host._is_socket(str(tmp_path / "none"))
+
+
+def test_a_context_that_knows_the_engines_authority_only(tmp_path):
+    authority = keys.make(tmp_path).ca
+    engine = HostEngine(Candidate("tcp://here:2376", "test", tls={"ca": str(authority), "cert": None, "key": None}))
+    assert engine.environment()["DOCKER_CERT_PATH"] == str(tmp_path)
+    tls = engine.client_options()["tls"]
+    assert tls.ca_cert == str(authority) and tls.cert is None
+    assert HostEngine(Candidate("tcp://here:2376", "test", tls=dict.fromkeys(("ca", "cert", "key")))).environment()
 
 
 def test_tls_from_the_environment(monkeypatch, tmp_path):

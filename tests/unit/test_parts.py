@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from labkit.errors import BadInput
+from labkit.labs.engine_architecture import parts, xray
 from labkit.labs.engine_architecture.parts import _daemons, _filled
 
 SHIM = ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", "ab", "-address"]
@@ -47,3 +51,11 @@ def test_a_body_without_its_empty_members():
     assert _filled({"Cmd": ["true"], "Env": None, "HostConfig": {"Dns": [], "Memory": 0, "Binds": None}}) == {
         "Cmd": ["true"]
     }
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda: parts.wiretap(None, "docker run 'x"), lambda: xray._line(None, "-e 'x", "i", "c")]
+)
+def test_a_quotation_mark_left_open_is_a_sentence(ask):
+    with pytest.raises(BadInput, match="quotation mark"):
+        ask()

@@ -122,6 +122,20 @@ def test_a_keeper_tells_who_lives(state, age, dead):
     assert session.dead_sessions(rows) == (["s"] if dead else [])
 
 
+def test_a_lab_that_is_opened_in_between_is_not_judged_dead(rows):
+    listed = rows.networks
+
+    def networks(**options):
+        # It begins with its keeper, then makes its first container.
+        rows.container_rows += [container("new-keeper", "new", role="keeper"), container("new-web", "new")]
+        rows.network_rows.append({"Id": "new-net", "Labels": {SESSION: "new"}})
+        rows.networks = listed
+        return listed(**options)
+
+    rows.networks = networks
+    assert session.dead_sessions(rows) == ["dead"]
+
+
 def test_without_a_keeper_a_session_is_dead_unless_it_is_ours(rows):
     rows.container_rows.append(container("lost", "lost"))
     assert session.dead_sessions(rows) == ["dead", "lost"]

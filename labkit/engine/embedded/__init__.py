@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ...debian import Progress
 from ...errors import EngineGone
 from . import accel, builder, host, machine, packages, qemu, snapshot, store
-from .builder import Images, Progress
+from .builder import Images
 from .carry import bring, export, import_and_prepare
 from .engine import EmbeddedEngine
 from .lifecycle import IDLE_LIMIT, Precondition, down, preconditions, running, status, up
@@ -36,7 +37,9 @@ __all__ = [
 ]
 
 
-def _shape(folder: Path, found: host.Qemu, arch: str, memory, cpus, progress) -> qemu.Shape:
+def _shape(
+    folder: Path, found: host.Qemu, arch: str, memory: int | None, cpus: int | None, progress: Progress | None
+) -> qemu.Shape:
     accelerator = accel.choose(found, folder / "kernel", folder / "initrd", arch=arch, progress=progress)
     limit = host.memory_limit()
     if memory is None and cpus is None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from ...files import write_whole
 from ...paths import cache_dir
 from . import qemu, store
-from .host import Qemu, machine_type
+from .host import MIB, Qemu, machine_type
 
 #: Seconds that a tried accelerator gets for reaching the first program of its machine.
 PROBE_LIMIT = 5.0
@@ -35,7 +38,9 @@ def _circumstances(name: str, found: Qemu) -> str:
     return store.key(name, device, platform.release(), platform.version(), found.version)
 
 
-def choose(found: Qemu, kernel: Path, initrd: Path, *, arch: str = "", progress=None) -> str:
+def choose(
+    found: Qemu, kernel: Path, initrd: Path, *, arch: str = "", progress: Callable[[str], None] | None = None
+) -> str:
     """``kvm`` or ``hvf`` where it works, ``tcg`` (software emulation) otherwise.
 
     ``LABKIT_ACCELERATOR`` decides, when set. The first call for a kernel, a device and a QEMU takes
@@ -66,7 +71,8 @@ def _memory() -> Path:
 def recall(name: str, found: Qemu) -> bool | None:
     """What an earlier try found; None when there was none in these circumstances."""
     try:
-        return json.loads(_memory().read_text()).get(_circumstances(name, found))
+        known: bool | None = json.loads(_memory().read_text()).get(_circumstances(name, found))
+        return known
     except (OSError, ValueError, AttributeError):
         return None
 
@@ -77,18 +83,15 @@ def _remember(name: str, found: Qemu, worked: bool) -> None:
     except (OSError, ValueError):
         known = {}
     known[_circumstances(name, found)] = worked
-    try:
-        aside = _memory().with_suffix(f".{os.getpid()}")
-        aside.write_text(json.dumps(known))
-        aside.replace(_memory())
-    except OSError:
-        pass  # a cache that can't be written costs a few seconds at the next start
+    with contextlib.suppress(OSError):  # a cache that can't be written costs a few seconds at the next start
+        write_whole(_memory(), json.dumps(known))
 
 
 def works(name: str, found: Qemu, kernel: Path, initrd: Path, limit: float = PROBE_LIMIT) -> bool:
     """Whether a small machine reaches its first program under this accelerator in time."""
+    shape = qemu.Shape(128 * MIB, 1, name)
     process = subprocess.Popen(
-        qemu.probe_command(found.path, name, kernel, initrd),
+        qemu.bare_command(found.path, shape, kernel, initrd, "panic=-1 labkit.probe quiet"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -15,10 +15,11 @@ import os
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from ...errors import BadInput, LabError
 
@@ -60,7 +61,7 @@ def leads_outside(path: Path, name: str) -> BadInput:
 
 
 @contextmanager
-def full_disk_told(folder: Path):
+def full_disk_told(folder: Path) -> Iterator[None]:
     """Says in a sentence that a disk is full, or can't be written, instead of the system's number.
 
     Raises:
@@ -82,7 +83,7 @@ def full_disk_told(folder: Path):
         raise
 
 
-def write(path: Path, facts: Mapping, files: Mapping[str, Path], scratch: Path) -> None:
+def write(path: Path, facts: Mapping[str, Any], files: Mapping[str, Path], scratch: Path) -> None:
     """Write an archive; it takes its name when it is whole.
 
     Args:
@@ -121,7 +122,7 @@ def _entry(name: str, size: int) -> tarfile.TarInfo:
     return entry
 
 
-def _pack(source: Path, target: Path) -> dict:
+def _pack(source: Path, target: Path) -> dict[str, int | str]:
     digest, packer = hashlib.sha256(), zlib.compressobj(1, zlib.DEFLATED, _GZIP)
     with open(source, "rb") as stream, open(target, "wb") as out:
         while block := stream.read(_BLOCK):
@@ -161,7 +162,8 @@ class Archive:
                 entries = {entry.name: entry for entry in tar}
                 if entries[_TABLE].size > _TABLE_LIMIT:
                     raise Damaged(path, "its table of contents is too long")
-                self.facts = json.loads(tar.extractfile(entries[_TABLE]).read())
+                table = tar.extractfile(entries[_TABLE])
+                self.facts: dict[str, Any] = json.loads(table.read() if table else b"null")
             self.format = int(self.facts["format"])
             self.files = {str(name): row for name, row in self.facts["files"].items()}
             for row in self.files.values():
@@ -223,7 +225,7 @@ class Archive:
         target.chmod(row["mode"] & 0o755 | 0o600)
 
 
-def _write_with_holes(out, block: bytes) -> None:
+def _write_with_holes(out: BinaryIO, block: bytes) -> None:
     # A machine's memory is empty in large parts: what is zero takes no space on the disk.
     for start in range(0, len(block), len(_EMPTY)):
         part = block[start : start + len(_EMPTY)]

@@ -7,15 +7,16 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ... import debian
+from ...debian import Progress
 from ...errors import LabError, NotPossibleHere
 from ...paths import cache_dir
 from . import accel, host, initramfs, keys, machine, packages, qemu, rootfs, store
 
-Progress = Callable[[str], None]
 Images = Sequence[Path] | Callable[..., Sequence[Path]] | None
 
 #: Bytes that a build needs on the cache's disk, packages and snapshot included.
@@ -95,7 +96,7 @@ def archives(folder: Path) -> list[Path]:
     return [path for path in (cache_dir("images") / name for name in names) if path.exists()]
 
 
-def versions(manifest: dict) -> dict[str, str]:
+def versions(manifest: Mapping[str, Any]) -> dict[str, str]:
     """What a build was made of: the suite, the kernel's release, and the versions of the packages that matter."""
     found = {"Debian": manifest["suite"], "kernel": manifest["kernel"]}
     for name in manifest["packages"]:
@@ -160,7 +161,7 @@ def build(
             raise reason from None  # neither: what ails the first is what is told
 
 
-def _build(images: Sequence[Path], say: Progress, force: bool, variant: packages.Variant, **facts) -> Path:
+def _build(images: Sequence[Path], say: Progress, force: bool, variant: packages.Variant, **facts: object) -> Path:
     target = _target(images, variant)
     started = time.time()
     with store.locked(home(), lambda: say("Waiting for another build to finish")):
@@ -168,19 +169,26 @@ def _build(images: Sequence[Path], say: Progress, force: bool, variant: packages
             return target
         store.require_space(home(), SPACE)
         with store.made_aside(target) as aside:
-            _make(aside, images, say, variant, facts)
+            _make(aside, target / "keys", images, say, variant, facts)
         _clear_old(target)
     return target
 
 
-def _make(folder: Path, images: Sequence[Path], say: Progress, variant: packages.Variant, facts: dict) -> None:
+def _make(
+    folder: Path,
+    earlier: Path,
+    images: Sequence[Path],
+    say: Progress,
+    variant: packages.Variant,
+    facts: Mapping[str, object],
+) -> None:
     begun = time.monotonic()
     arch = variant.arch or debian.architecture()
     must, optional = packages.wanted(arch)
     debs = debian.fetch(must, suite=variant.suite, arch=arch, optional=optional, skip=packages.UNUSED, progress=say)
     say(f"Unpacking {len(debs)} packages ({variant})")
     root = folder / "root"
-    keys.make(folder / "keys")
+    keys.make(folder / "keys", earlier)
     busybox = (root if arch == debian.architecture() else _tools(folder / "tools", variant)) / "usr/bin/busybox"
     kernel = rootfs.make(debs, root, images, busybox=busybox, settings=packages.STORES[variant.store])
     release = rootfs.kernel_release(kernel)
@@ -232,30 +240,38 @@ def _furnish(folder: Path, images: Sequence[Path], say: Progress, arch: str) -> 
     accelerator = accel.choose(found, folder / "kernel", folder / "initrd", arch=arch, progress=say)
     shape = qemu.Shape(host.fitting_memory(host.memory_limit()), min(2, host.cpu_limit()), accelerator, arch)
     say("First boot" + ("" if accelerator != "tcg" else " (emulated: about 20 s)"))
-    with_memory = folder / "memory"
-    running = machine.Machine(keys.Keys(folder / "keys"))
+    running = cold_boot(folder, found, shape, folder, disk="disk.raw,format=raw", private=False, keyless=True)
     try:
-        running.start(
-            lambda own, port: qemu.command(
-                found.path,
-                shape,
-                folder,
-                own,
-                disk="disk.raw,format=raw",
-                ram="memory",
-                private=False,
-                port=port,
-            ),
-            work=folder,
-            scratch=scratch(),
-        )
-        running.wait_for_clock(machine.BOOT_LIMIT)
-        running.start_keyless()
         _load(running, images, say)
         _finish(running)
     finally:
         running.close()
-        with_memory.unlink(missing_ok=True)
+        (folder / "ram").unlink(missing_ok=True)
+
+
+def cold_boot(
+    build: Path, found: host.Qemu, shape: qemu.Shape, work: Path, *, disk: str, private: bool, keyless: bool = False
+) -> machine.Machine:
+    """Boot from the disk image; returns a machine whose engine answers (``keyless``: only inside it)."""
+    running = machine.Machine(keys.Keys(build / "keys"))
+    try:
+        running.start(
+            lambda own, port: qemu.command(
+                found.path, shape, build, own, disk=disk, ram="ram", private=private, port=port
+            ),
+            work=work,
+            scratch=scratch(),
+        )
+        running.wait_for_clock(machine.BOOT_LIMIT)
+        if keyless:
+            running.start_keyless()
+        else:
+            running.hand_over_keys()
+            running.wait_for_dockerd(machine.BOOT_LIMIT)
+    except BaseException:
+        running.close()
+        raise
+    return running
 
 
 def _load(running: machine.Machine, images: Sequence[Path], say: Progress) -> None:

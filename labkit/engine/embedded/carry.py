@@ -16,9 +16,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import labkit
 
+from ...debian import Progress
 from ...errors import BadInput, LabError, NotPossibleHere
 from ...paths import cache_dir
 from . import accel, archive, builder, download, host, keys, packages, qemu, snapshot, store
@@ -36,8 +38,8 @@ def export(
     *,
     images: builder.Images = None,
     variant: packages.Variant | None = None,
-    progress: builder.Progress | None = None,
-) -> dict:
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """Write the engine into one file, built first where it isn't yet.
 
     Args:
@@ -61,7 +63,7 @@ def export(
             "The engine's files are damaged: they are not exported.", next_step="First: labkit engine build --force"
         )
     arch = variant.arch if variant else ""
-    known, found = store.manifest(build), host.find_qemu(progress, arch)
+    known, found = store.manifest(build) or {}, host.find_qemu(progress, arch)
     # Emulated, wherever it is made: that snapshot resumes on every machine with this QEMU.
     shape = qemu.Shape(host.fitting_memory(host.memory_limit()), min(2, host.cpu_limit()), "tcg", arch)
     facts = {
@@ -81,7 +83,7 @@ def export(
                 files[name] = path
     with snapshot.keyless(build, found, shape, progress=progress) as saved:
         if saved is not None:
-            row = store.manifest(saved)
+            row = store.manifest(saved) or {}
             facts["snapshot"] = {name: row[name] for name in ("shape", "qemu", "command")}
             files |= {f"snapshot/{name}": saved / name for name in snapshot.FILES}
         say(f"Writing {target}")
@@ -96,7 +98,7 @@ def _along() -> Iterator[Path]:
                 yield folder
 
 
-def bring(source: str, *, progress: builder.Progress | None = None) -> Path:
+def bring(source: str, *, progress: Progress | None = None) -> Path:
     """Import an engine from a file or an ``http(s)`` address; returns its build's folder.
 
     Its private keys are made now. Two imports at once: the second waits, and finds it done.
@@ -189,7 +191,7 @@ def _sort(found: Archive) -> dict[str, str]:
 
 
 def _links(found: Archive) -> dict[str, str]:
-    links = found.facts.get("links", {})
+    links: dict[str, str] = found.facts.get("links", {})
     for name, target in links.items():
         inside = "/".join(name.split("/")[:2]) + "/"
         reached = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
@@ -198,7 +200,7 @@ def _links(found: Archive) -> dict[str, str]:
     return links
 
 
-def _import(found: Archive, source: str, say: builder.Progress) -> Path:
+def _import(found: Archive, source: str, say: Progress) -> Path:
     variant, places, links = _variant(found), _sort(found), _links(found)
     table = hashlib.sha256(json.dumps(found.facts, sort_keys=True).encode()).hexdigest()
     target = builder.home() / f"{builder.imported(variant)}-{table[:8]}"
@@ -215,13 +217,13 @@ def _import(found: Archive, source: str, say: builder.Progress) -> Path:
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 (aside / name).symlink_to(goal)
             _hand_out(aside)
-            keys.make(aside / "keys")
+            keys.make(aside / "keys", target / "keys")
             _seal(aside, found, source)
         _clear_older(target)
     return target
 
 
-def _unpack(found: Archive, targets: dict[str, Path], aside: Path, say: builder.Progress) -> None:
+def _unpack(found: Archive, targets: dict[str, Path], aside: Path, say: Progress) -> None:
     # Trying an accelerator takes seconds of waiting, and only kernel and initrd: meanwhile the rest is unpacked.
     early = {name: targets[name] for name in ("build/kernel", "build/initrd")}
     found.unpack(early)
@@ -272,7 +274,7 @@ def _clear_older(target: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def import_and_prepare(source: str, *, progress: builder.Progress | None = None) -> Path:
+def import_and_prepare(source: str, *, progress: Progress | None = None) -> Path:
     """:func:`bring`, then make its snapshot, so that the first start is quick.
 
     Where QEMU is missing and can't be fetched, the engine is imported all the same; a sentence says so.

@@ -8,6 +8,7 @@ import os
 import select
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import EngineGone, LabError
@@ -57,7 +58,7 @@ class _Port:
         self._rest += os.read(self._out, 65536)
         return True
 
-    def answer(self, ident: str, deadline: float, alive) -> tuple[int, bytes] | None:
+    def answer(self, ident: str, deadline: float, alive: Callable[[], bool]) -> tuple[int, bytes] | None:
         """The status and output answered to a request; None when the deadline passes."""
         while True:
             head, newline, rest = self._rest.partition(b"\n")
@@ -101,7 +102,7 @@ def _open(folder: Path, labels: tuple[str, ...]) -> _Port:
     raise AssertionError("the last port is waited for")
 
 
-def run(folder: Path, command: str, *, timeout: float, alive=lambda: True) -> tuple[int, str]:
+def run(folder: Path, command: str, *, timeout: float, alive: Callable[[], bool] = lambda: True) -> tuple[int, str]:
     """Run a shell command as root in the machine; returns its exit status and output.
 
     Args:
@@ -141,7 +142,7 @@ def run(folder: Path, command: str, *, timeout: float, alive=lambda: True) -> tu
     return status, output.decode(errors="replace")
 
 
-def set_clock(folder: Path, *, deadline: float, alive=lambda: True) -> None:
+def set_clock(folder: Path, *, deadline: float, alive: Callable[[], bool] = lambda: True) -> None:
     """Set the machine's clock to ours.
 
     A resumed machine's clock stands where the snapshot was taken. The first answer may come late,

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ...errors import LabError
 from .archive import full_disk_told
@@ -95,9 +96,10 @@ def _continue(url: str, part: Path, say: Callable[[str], None]) -> None:
             raise http.client.IncompleteRead(b"", total - arrived)
 
 
-def _read(mark: Path) -> dict:
+def _read(mark: Path) -> dict[str, Any]:
     try:
-        return json.loads(mark.read_text())
+        known: dict[str, Any] = json.loads(mark.read_text())
+        return known
     except (OSError, ValueError):
         return {}
 

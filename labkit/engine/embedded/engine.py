@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ...errors import EngineGone, LabError
+from ...waiting import wait_until
 from .. import faults
 from ..base import OwnedEngine
 from . import channel
@@ -51,7 +52,7 @@ class EmbeddedEngine(OwnedEngine):
             "DOCKER_CERT_PATH": str(self._machine.keys.folder),
         }
 
-    def client_options(self) -> dict:
+    def client_options(self) -> dict[str, Any]:
         from .client import LoopbackTLS
 
         return {
@@ -59,7 +60,7 @@ class EmbeddedEngine(OwnedEngine):
             "tls": LoopbackTLS(self._machine.keys),
         }
 
-    def cli_path(self, progress=None) -> str | None:
+    def cli_path(self, progress: Callable[[str], None] | None = None) -> str | None:
         """As every engine's; where labkit's own can't be had and none is installed, the machine's."""
         return super().cli_path(progress) or str(self.build / "docker")
 
@@ -100,7 +101,7 @@ class EmbeddedEngine(OwnedEngine):
                 self._set({**json.loads(before), "live-restore": False})
                 self.shell(f"printf %s {shlex.quote(before)} > {_SETTINGS}")
 
-    def _set(self, settings: dict) -> None:
+    def _set(self, settings: dict[str, Any]) -> None:
         """Give dockerd these settings: it reads them at once, or when it starts."""
         self.shell(f"printf %s {shlex.quote(json.dumps(settings, indent=2))} > {_SETTINGS}")
         if "dockerd running" in self.shell(f"{SERVICE} status"):
@@ -140,20 +141,18 @@ class EmbeddedEngine(OwnedEngine):
         command = "docker -H unix:///run/docker.sock version --format '{{range .Server.Components}}{{.Name}} {{end}}'"
         return "containerd" in self.shell(command, check=False)
 
-    def _wait(self, name: str, answers, limit: float = 120.0) -> None:
-        deadline = time.monotonic() + limit
-        while not answers():
-            if not self.alive():
-                raise channel.gone()
-            if time.monotonic() > deadline:
-                last = self.shell(f"tail -n 3 /var/log/{name}.log", check=False).strip()
-                raise EngineGone(
-                    f"{name} was started, but did not answer within {limit:.0f} s.",
-                    cause=last,
-                    next_step="Take a fresh engine: own = lab.own(), then run the cell again.",
-                    engine=self.endpoint,
-                )
-            time.sleep(0.05)
+    def _wait(self, name: str, answers: Callable[[], bool], limit: float = 120.0) -> None:
+        def late() -> EngineGone:
+            return EngineGone(
+                f"{name} was started, but did not answer within {limit:.0f} s.",
+                cause=self.shell(f"tail -n 3 /var/log/{name}.log", check=False).strip(),
+                next_step="Take a fresh engine: own = lab.own(), then run the cell again.",
+                engine=self.endpoint,
+            )
+
+        wait_until(lambda: answers() or not self.alive(), limit, late)
+        if not self.alive():
+            raise channel.gone()
 
     def close(self) -> None:
         self._machine.close()

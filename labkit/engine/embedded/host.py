@@ -9,9 +9,9 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
+from ...debian import Progress
 from ...errors import BadInput, LabError, NotPossibleHere
 from . import packages, programs
 
@@ -89,17 +89,17 @@ def have_qemu(arch: str = "") -> Qemu | None:
     labkit's own.
     """
     names = _qemu_names(arch)
-    paths = [shutil.which(name) for name in names]
-    if not all(paths) or not all(map(_version_of, paths)):
+    paths = [path for path in map(shutil.which, names) if path and programs.version_of(path)]
+    if len(paths) < len(names):
         place = programs.existing(qemu_kit(arch))
-        paths = [str(place / "bin" / name) for name in names] if place else [None]
-    if not all(paths):
-        return None
-    version = _version_of(paths[0])
+        if place is None:
+            return None
+        paths = [str(place / "bin" / name) for name in names]
+    version = programs.version_of(paths[0])
     return Qemu(paths[0], version, paths[1]) if version else None
 
 
-def find_qemu(progress: programs.Progress | None = None, arch: str = "") -> Qemu:
+def find_qemu(progress: Progress | None = None, arch: str = "") -> Qemu:
     """The QEMU for this processor, or for that of Debian's ``arch``; labkit's own is fetched first where there is none.
 
     Raises:
@@ -118,7 +118,7 @@ def find_qemu(progress: programs.Progress | None = None, arch: str = "") -> Qemu
     return found
 
 
-def find_mke2fs(progress: programs.Progress | None = None) -> str:
+def find_mke2fs(progress: Progress | None = None) -> str:
     """The path of ``mke2fs``; labkit's own is fetched first where there is none.
 
     Raises: as :func:`find_qemu`.
@@ -127,7 +127,7 @@ def find_mke2fs(progress: programs.Progress | None = None) -> str:
     return here or str(_fetch(MKE2FS, "e2fsprogs", progress) / "bin/mke2fs")
 
 
-def _fetch(kit: programs.Kit, installed_as: str, progress: programs.Progress | None) -> Path:
+def _fetch(kit: programs.Kit, installed_as: str, progress: Progress | None) -> Path:
     try:
         return programs.ensure(kit, progress=progress)
     except NotPossibleHere as reason:
@@ -138,22 +138,7 @@ def _fetch(kit: programs.Kit, installed_as: str, progress: programs.Progress | N
         ) from reason
 
 
-def _version_of(path: str) -> str:
-    """A program's first words of itself; empty where it does not run."""
-    return _version(path, os.stat(path).st_mtime_ns)
-
-
-@lru_cache
-def _version(path: str, _changed: int) -> str:
-    try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True)
-    except OSError:
-        return ""
-    # The whole line, distribution's revision included: a snapshot is only good for the same build.
-    return done.stdout.splitlines()[0].strip() if done.returncode == 0 and done.stdout else ""
-
-
-def run_tool(command: list, folder: Path) -> None:
+def run_tool(command: list[str], folder: Path) -> None:
     """Run one of QEMU's tools in a folder.
 
     Raises:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,15 +39,33 @@ class Keys:
         return self.folder / "server"
 
 
-def make(folder: Path) -> Keys:
+def _whole(keys: Keys) -> bool:
+    try:
+        ours, theirs = (
+            ssl.create_default_context(cafile=keys.ca),
+            ssl.create_default_context(cafile=keys.server / "ca.pem"),
+        )
+        ours.load_cert_chain(keys.cert, keys.key)
+        theirs.load_cert_chain(keys.server / "server.pem", keys.server / "server-key.pem")
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def make(folder: Path, earlier: Path | None = None) -> Keys:
     """Make an authority, a server's and a client's certificate.
 
     The authority's own key is never written: nobody can add a certificate later.
 
     Args:
+        earlier: the keys of the build whose place the new one takes: they stay in use if they are whole, for engines
+            that were started from it still run, and are reached with them.
         folder: gets ``ca.pem``, ``cert.pem`` and ``key.pem``, and in its own folder ``server`` what dockerd
             needs: ``ca.pem``, ``server.pem`` and ``server-key.pem``. Folders with mode 0700, files with 0600.
     """
+    if earlier is not None and _whole(Keys(earlier)):
+        shutil.copytree(earlier, folder)
+        return Keys(folder)
     import trustme  # imported here: a resume needs no new keys
 
     authority = trustme.CA(organization_name="labkit", organization_unit_name="embedded engine")

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ... import debian
+from ...debian import Progress
 from ...errors import LabError, NoEngine, NotPossibleHere
+from ...files import write_whole
 from ...paths import cache_dir
+from ...waiting import wait_until
 from . import accel, builder, host, machine, packages, qemu, store
 from .engine import EmbeddedEngine
 from .keys import Keys
@@ -57,7 +60,7 @@ def running() -> EmbeddedEngine | None:
 def up(
     *,
     images: builder.Images = None,
-    progress: builder.Progress | None = None,
+    progress: Progress | None = None,
     memory: int | None = None,
     cpus: int | None = None,
     port: int | None = None,
@@ -93,14 +96,13 @@ def up(
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
             )
-        deadline = time.monotonic() + _UP_LIMIT
-        while time.monotonic() < deadline:
-            there = running()
-            if there is not None:
-                return there
-            if holder.poll() is not None:
-                break
-            time.sleep(0.05)
+        try:
+            found = wait_until(lambda: running() or holder.poll() is not None, _UP_LIMIT)
+            if isinstance(found, EmbeddedEngine):
+                return found
+        except BaseException:
+            holder.kill()  # interrupted: what it has started ends with it
+            raise
         holder.kill()
         said = log.read_text(errors="replace").strip()
         if said:
@@ -122,10 +124,7 @@ def down() -> bool:
             os.kill(holder, signal.SIGTERM)
         except ProcessLookupError:
             pass
-        deadline = time.monotonic() + 15
-        while there.alive() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if there.alive():
+        if not wait_until(lambda: not there.alive(), 15, every=0.02):
             os.kill(there.pid(), signal.SIGKILL)
         _record().unlink(missing_ok=True)
         return True
@@ -144,9 +143,7 @@ def hold(*, memory: int | None, cpus: int | None, port: int | None, idle_limit: 
             "holder": os.getpid(),
             "idle_limit": idle_limit,
         }
-        aside = _record().with_suffix(".new")
-        aside.write_text(json.dumps(known))
-        aside.replace(_record())
+        write_whole(_record(), json.dumps(known))
         _wait_until_idle(engine, idle_limit)
     finally:
         engine.close()
@@ -168,7 +165,7 @@ def _wait_until_idle(engine: EmbeddedEngine, limit: int) -> None:
         time.sleep(pause)
 
 
-def status() -> dict:
+def status() -> dict[str, Any]:
     """What is prepared and what runs.
 
     ``build`` (folder), ``versions`` (of its suite and main packages) and ``images`` say what is prepared,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import os
 import shutil
@@ -12,10 +13,14 @@ import ssl
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from http.client import HTTPConnection
+from io import BufferedRandom
 from pathlib import Path
 
+from ... import files
 from ...errors import BadInput, EngineGone, LabError
+from ...waiting import wait_until
 from . import channel, monitor
 from .keys import Keys
 
@@ -53,7 +58,7 @@ def free_port() -> int:
     """A loopback port that nobody uses at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def client_context(keys: Keys) -> ssl.SSLContext:
@@ -81,6 +86,10 @@ def ping(port: int, context: ssl.SSLContext, timeout: float = 5.0) -> bool:
         connection.close()
 
 
+#: From a machine's own folder and its port to QEMU's command line.
+Arguments = Callable[[Path, int], list[str]]
+
+
 class Machine:
     """A QEMU process and its folder. It ends when :meth:`close` is called or this process ends."""
 
@@ -91,10 +100,10 @@ class Machine:
         self.port = port or 0
         self._fixed = port is not None
         self.folder = Path()
-        self._keeper: subprocess.Popen | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
         self._life: int | None = None
         self._console: int | None = None
-        self._log = None
+        self._log: BufferedRandom | None = None
 
     @classmethod
     def attached(cls, folder: Path, keys: Keys) -> Machine | None:
@@ -111,7 +120,9 @@ class Machine:
             return None
         return there
 
-    def start(self, arguments, *, work: Path, scratch: Path, first: tuple = ()) -> None:
+    def start(
+        self, arguments: Arguments, *, work: Path, scratch: Path, first: tuple[monitor.Command, ...] = ()
+    ) -> None:
         """Start QEMU.
 
         Args:
@@ -141,27 +152,24 @@ class Machine:
                     next_step="Check this machine with: labkit doctor",
                 )
 
-    def _answers(self, first: tuple) -> bool:
-        # The monitor's socket comes early, and refuses for a moment; it answers only when QEMU has
+    def _answers(self, first: tuple[monitor.Command, ...]) -> bool:
+        # The monitor's socket comes early, and turns away for a moment; it answers only when QEMU has
         # accepted all of its command line. False when QEMU has ended instead.
-        deadline = time.monotonic() + _START_LIMIT
-        while True:
-            try:
+        def answered() -> bool:
+            with contextlib.suppress(monitor.Silent):
                 if (self.folder / "qmp").exists():
                     monitor.ask(self.folder / "qmp", *first, timeout=_START_LIMIT)
                     return True
-            except EngineGone:
-                if self.alive() and time.monotonic() > deadline:
-                    self.close()
-                    raise
-            if not self.alive():
-                return False
-            if time.monotonic() > deadline + 1:
-                self.close()
-                raise self._ended()
-            time.sleep(0.005)
+            return False
 
-    def _spawn(self, arguments, work: Path, scratch: Path) -> None:
+        try:
+            wait_until(lambda: answered() or not self.alive(), _START_LIMIT, self._hangs, every=0.005)
+        except EngineGone:
+            self.close()
+            raise
+        return self.alive()
+
+    def _spawn(self, arguments: Arguments, work: Path, scratch: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="m", dir=run_dir()))
         if not self._fixed:
             self.port = free_port()
@@ -194,7 +202,7 @@ class Machine:
         """Whether QEMU still runs."""
         if self._keeper is not None:
             return self._keeper.poll() is None
-        return _locked(self.folder)
+        return files.taken(self.folder / "lock")
 
     def pid(self) -> int:
         """QEMU's process number."""
@@ -238,16 +246,13 @@ class Machine:
             EngineGone: QEMU ended or dockerd does not answer within ``limit`` seconds.
         """
         context = client_context(self.keys)
-        deadline = time.monotonic() + limit
-        while not ping(self.port, context):
-            if not self.alive():
-                raise self._ended()
-            if time.monotonic() > deadline:
-                raise EngineGone(
-                    f"The embedded engine did not answer within {limit:.0f} s.",
-                    next_step="Build it anew: labkit engine build --force",
-                )
-            time.sleep(0.02)
+        late = EngineGone(
+            f"The embedded engine did not answer within {limit:.0f} s.",
+            next_step="Build it anew: labkit engine build --force",
+        )
+        wait_until(lambda: ping(self.port, context) or not self.alive(), limit, lambda: late, every=0.02)
+        if not self.alive():
+            raise self._ended()
 
     def hand_over_keys(self) -> None:
         """Give a machine that has booted its keys, and start dockerd with them.
@@ -274,12 +279,20 @@ class Machine:
                 next_step="Build it anew: labkit engine build --force",
             )
 
-    def _ended(self) -> EngineGone:
+    def _said(self) -> str:
         lines = self.console().splitlines()
         panic = [line for line in lines if "Kernel panic" in line]
-        said = self.complaint() or "\n".join(panic[:1] or lines[-3:]) or "no reason given"
+        return self.complaint() or "\n".join(panic[:1] or lines[-3:]) or "no reason given"
+
+    def _hangs(self) -> EngineGone:
         return EngineGone(
-            f"QEMU ended while its machine started: {said}.",
+            f"QEMU did not start its machine within {_START_LIMIT:.0f} s: {self._said()}.",
+            next_step="See what is missing here: labkit doctor",
+        )
+
+    def _ended(self) -> EngineGone:
+        return EngineGone(
+            f"QEMU ended while its machine started: {self._said()}.",
             cause="If nothing else is said, this machine or container ran out of memory.",
             next_step="See what is missing here: labkit doctor",
         )
@@ -302,7 +315,7 @@ class Machine:
             (status,) = monitor.ask(self.folder / "qmp", "query-status")
         except EngineGone:
             return False
-        return status.get("status") == "io-error"
+        return bool(status.get("status") == "io-error")
 
     def close(self) -> None:
         """End QEMU and wait until its folder is cleared. May be called twice, or on one that is gone."""
@@ -324,22 +337,6 @@ class Machine:
             self._log = None
 
 
-def _locked(folder: Path) -> bool:
-    # Whether a keeper or a QEMU holds the folder's lock.
-    try:
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(lock)
-
-
 def clear_leftovers() -> list[str]:
     """Remove what dead machines of this user left; returns a line for each.
 
@@ -352,7 +349,7 @@ def clear_leftovers() -> list[str]:
             fresh = time.time() - folder.stat().st_mtime < 60
         except OSError:
             continue  # its keeper has cleared it just now
-        if _locked(folder):
+        if files.taken(folder / "lock"):
             if _orphan(folder):
                 done.append(f"Ended a machine that its notebook had left behind ({folder.name}).")
                 shutil.rmtree(folder, ignore_errors=True)

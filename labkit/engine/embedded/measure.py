@@ -9,13 +9,18 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from ...debian import Progress
 from ...errors import LabError
+from ..dockercli import program
 from . import builder, engine, host, prepare, qemu, snapshot, store
-from .builder import Images, Progress
+from .builder import Images
 
 
-def measure(*, runs: int = 10, idle: float = 60.0, images: Images = None, progress: Progress | None = None) -> dict:
+def measure(
+    *, runs: int = 10, idle: float = 60.0, images: Images = None, progress: Progress | None = None
+) -> dict[str, Any]:
     """Measure cold boot, resume, a container run, memory and idle processor use.
 
     Args:
@@ -73,11 +78,11 @@ def measure(*, runs: int = 10, idle: float = 60.0, images: Images = None, progre
     }
 
 
-def _cold_boot(folder: Path, found: host.Qemu, shape) -> float:
+def _cold_boot(folder: Path, found: host.Qemu, shape: qemu.Shape) -> float:
     work = Path(tempfile.mkdtemp(dir=builder.scratch()))
     try:
         begun = time.perf_counter()
-        booted = snapshot.cold_boot(
+        booted = builder.cold_boot(
             folder, found, shape, work, disk=f"{qemu.escape(folder)}/base.qcow2,format=qcow2", private=True
         )
         took = time.perf_counter() - begun
@@ -88,7 +93,7 @@ def _cold_boot(folder: Path, found: host.Qemu, shape) -> float:
 
 
 def _run(running: engine.EmbeddedEngine) -> float:
-    command = [running.cli_path(), "run", "--rm", "labkit/busybox:1", "true"]
+    command = [program(running), "run", "--rm", "labkit/busybox:1", "true"]
     begun = time.perf_counter()
     done = subprocess.run(command, env=running.process_environment(), capture_output=True, text=True)
     took = time.perf_counter() - begun

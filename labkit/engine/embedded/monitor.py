@@ -9,18 +9,29 @@ from typing import Any
 
 from ...errors import EngineGone
 
+#: A command's name, or its name with its arguments.
+Command = str | tuple[str, dict[str, Any]]
 
-def ask(socket: Path, *commands: tuple[str, dict] | str, timeout: float = 10.0) -> list[Any]:
+
+class Silent(EngineGone):
+    """QEMU isn't there, or not yet, or does not answer in time."""
+
+
+class Refused(EngineGone):
+    """QEMU is there and refuses a command: to ask again changes nothing."""
+
+
+def ask(socket: Path, *commands: Command, timeout: float = 10.0) -> list[Any]:
     """Send commands one after the other; returns their answers.
 
-    Each is a name, or a name with its arguments. Runs in a thread of its own, because a notebook's
-    own event loop is running already.
+    Runs in a thread of its own, because a notebook's own event loop is running already.
 
     Raises:
-        EngineGone: QEMU isn't there or does not answer in ``timeout`` seconds.
+        Silent: QEMU isn't there or does not answer in ``timeout`` seconds.
+        Refused: it refuses one of them; those before it are done.
     """
     # Imported here: most starts of an engine need no monitor.
-    from qemu.qmp import QMPClient
+    from qemu.qmp import ExecuteError, QMPClient
     from qemu.qmp.error import QMPError
 
     answers: list[Any] = []
@@ -49,8 +60,14 @@ def ask(socket: Path, *commands: tuple[str, dict] | str, timeout: float = 10.0) 
     thread.start()
     thread.join()
     if failure:
+        if isinstance(failure[0], ExecuteError):
+            raise Refused(
+                f"The embedded engine's machine refused a command of labkit's: {failure[0]}.",
+                cause="This QEMU is not the one that the engine's files were made with, or they are damaged.",
+                next_step="Build it anew: labkit engine build --force",
+            ) from failure[0]
         if isinstance(failure[0], (OSError, EOFError, QMPError, asyncio.TimeoutError)):
-            raise EngineGone(
+            raise Silent(
                 "The embedded engine's machine does not answer its monitor.",
                 cause=f"QEMU ended or hangs ({type(failure[0]).__name__}).",
                 next_step="Start a fresh one: labkit engine up, or open the lab again.",

@@ -18,7 +18,7 @@ SUITES = {"bookworm": "20.10", "trixie": "26.1", "forky": "28.5"}
 CURRENT, LAST_GOOD = "forky", debian.STABLE
 
 #: Image stores, and what dockerd's settings call them; ``""`` leaves the choice to the engine.
-STORES = {
+STORES: dict[str, dict[str, object]] = {
     "": {},
     "overlay2": {"storage-driver": "overlay2"},
     "containerd": {"features": {"containerd-snapshotter": True}},

@@ -6,21 +6,22 @@ with the libraries of its own packages; small scripts hide which of both it is.
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ... import debian
+from ...debian import Progress
 from ...errors import LabError
 from ...paths import cache_dir
 from . import store
-
-Progress = Callable[[str], None]
 
 #: Dependencies of maintainer scripts, and what no program here needs to start.
 UNUSED = re.compile(
@@ -114,7 +115,8 @@ def ensure(kit: Kit, *, progress: Progress | None = None) -> Path:
 
 
 def _make(kit: Kit, aside: Path, say: Progress) -> None:
-    root, refusal = aside / "root", None
+    root = aside / "root"
+    refusals: list[LabError] = []
     skip = re.compile("|".join(filter(None, (UNUSED.pattern, kit.skip))))
     for suite in kit.suites:
         try:
@@ -124,9 +126,9 @@ def _make(kit: Kit, aside: Path, say: Progress) -> None:
             break
         except LabError as reason:
             shutil.rmtree(root, ignore_errors=True)
-            refusal = refusal or reason
+            refusals.append(reason)
     else:
-        raise refusal  # of the first: that is the one wanted
+        raise refusals[0]  # of the first: that is the one wanted
     for pattern in TRIMMED:
         for path in root.glob(pattern):
             shutil.rmtree(path)
@@ -172,7 +174,7 @@ def _launcher(name: str, program: Program, root: Path, native: bool) -> str:
     return _LAUNCHER.format(up=up, settings=settings, loader=loader, path=program.path, options=options)
 
 
-def _said(command: list) -> str:
+def _said(command: Sequence[str | Path]) -> str:
     """Why a program doesn't start, in its own words; empty where it does."""
     with tempfile.TemporaryDirectory() as home:  # it shall leave nothing in this user's home
         try:
@@ -185,7 +187,21 @@ def _said(command: list) -> str:
     return (done.stderr.strip() or "no reason given").splitlines()[-1] if done.returncode else ""
 
 
-def _starts(command: list) -> bool:
+def version_of(path: str) -> str:
+    """A program's first words of itself, whole: a snapshot is only good for the same build. Empty where it doesn't run."""
+    return _version(path, os.stat(path).st_mtime_ns)
+
+
+@lru_cache
+def _version(path: str, _changed: int) -> str:
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, errors="replace", timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.splitlines()[0].strip() if done.returncode == 0 and done.stdout else ""
+
+
+def _starts(command: Sequence[str | Path]) -> bool:
     return not _said(command)
 
 

@@ -86,16 +86,20 @@ def escape(path: Path | str) -> str:
     return str(path).replace(",", ",,")
 
 
-def probe_command(qemu: str, accelerator: str, kernel: Path, initrd: Path) -> list[str]:
-    """A machine that only has to print one line and end, to see whether an accelerator works."""
-    shape = Shape(128 * MIB, 1, accelerator)
-    machine, console, _ = _machine(shape)
+def bare_command(qemu: str, shape: Shape, kernel: Path, initrd: Path, words: str) -> list[str]:
+    """A machine without disk and network, whose console is QEMU's own input and output.
+
+    Args:
+        words: for the kernel's command line, beside what every machine gets.
+    """
+    machine, console, more = _machine(shape)
+    size = f"{shape.memory // MIB}M"
     return [
-        qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        *machine, "-accel", accelerator, "-m", "128M",
-        "-object", "memory-backend-ram,id=ram,size=128M",
+        qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "labkit-small",
+        *machine, "-accel", shape.accelerator, "-smp", str(shape.cpus), "-m", size,
+        "-object", f"memory-backend-ram,id=ram,size={size}",
         "-kernel", str(kernel), "-initrd", str(initrd),
-        "-append", f"console={console} panic=-1 labkit.probe quiet", "-serial", "stdio",
+        "-append", f"console={console} {words} {more}".strip(), "-serial", "stdio",
     ]  # fmt: skip
 
 

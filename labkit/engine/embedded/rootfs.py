@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ... import debian
@@ -53,7 +53,12 @@ _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "srv", "opt", "ho
 
 
 def make(
-    debs: Iterable[Path], root: Path, images: Iterable[Path] = (), *, busybox: Path, settings: dict | None = None
+    debs: Iterable[Path],
+    root: Path,
+    images: Iterable[Path] = (),
+    *,
+    busybox: Path,
+    settings: Mapping[str, object] | None = None,
 ) -> Path:
     """Unpack the packages and set the machine up; returns the kernel's path below the root.
 

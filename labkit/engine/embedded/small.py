@@ -21,12 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ... import debian
+from ...debian import Progress
 from ...errors import EngineGone, LabError, NotPossibleHere
+from ...files import write_whole
 from ...paths import cache_dir
 from . import accel, packages, rootfs
-from .host import find_qemu, machine_type
+from .host import MIB, find_qemu, machine_type
 from .initramfs import cpio
-from .qemu import EMULATED_CLOCK, EMULATED_PROCESSOR
+from .qemu import Shape, bare_command, escape
 
 #: Memory of the machine in MiB.
 MEMORY = 96
@@ -103,7 +105,7 @@ def _initramfs(folder: Path, busybox: bytes) -> bytes:
     return cpio(entries)
 
 
-def files(*, progress=None) -> tuple[Path, Path]:
+def files(*, progress: Progress | None = None) -> tuple[Path, Path]:
     """Kernel and initramfs, made from Debian packages once and kept in the cache.
 
     Raises:
@@ -124,8 +126,8 @@ def files(*, progress=None) -> tuple[Path, Path]:
     try:
         debian.unpack(debs, root)
         busybox = next(path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.exists())
-        _write(initramfs, _initramfs(root, busybox.read_bytes()))
-        _write(kernel, rootfs.kernel(root).read_bytes())
+        write_whole(initramfs, _initramfs(root, busybox.read_bytes()))
+        write_whole(kernel, rootfs.kernel(root).read_bytes())
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return kernel, initramfs
@@ -137,14 +139,8 @@ def _with(initramfs: Path, extra: bytes) -> Path:
         return initramfs
     target = initramfs.with_name(f"{initramfs.name}-{hashlib.sha256(extra).hexdigest()[:12]}")
     if not target.exists():
-        _write(target, initramfs.read_bytes() + extra)
+        write_whole(target, initramfs.read_bytes() + extra)
     return target
-
-
-def _write(target: Path, data: bytes) -> None:
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(target)
 
 
 class SmallVM:
@@ -171,7 +167,7 @@ class SmallVM:
         disk: Path | None = None,
         direct: bool = False,
         extra: bytes = b"",
-        progress=None,
+        progress: Progress | None = None,
     ):
         qemu = find_qemu(progress).path
         kernel, initramfs = files(progress=progress)
@@ -202,36 +198,25 @@ class SmallVM:
     def _command(
         self, qemu: str, kernel: Path, initramfs: Path, devices: bool, disk: Path | None, cache: str
     ) -> list[str]:
-        if machine_type() == "aarch64":
-            machine, console, more = "virt,highmem=off", "ttyAMA0", ""
-            cpu = "max" if self.emulated else "host"
-        else:
-            cpu = EMULATED_PROCESSOR if self.emulated else "host"
-            machine, console = "q35,sata=off,smbus=off,vmport=off,hpet=off,i8042=off,graphics=off", "ttyS0"
-            more = EMULATED_CLOCK if self.emulated else ""
-        words = f"console={console} {KERNEL_ARGUMENTS} {more}"
-        arguments = [
-            qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "labkit-small",
-            "-machine", machine, "-accel", self.accelerator, "-cpu", cpu, "-smp", "1", "-m", f"{MEMORY}M",
-            "-kernel", str(kernel), "-initrd", str(initramfs), "-serial", "stdio",
-        ]  # fmt: skip
+        shape = Shape(MEMORY * MIB, 1, self.accelerator)
+        words = KERNEL_ARGUMENTS + (" labkit.devices" if devices else "")
+        arguments = bare_command(qemu, shape, kernel, initramfs, words)
         if devices:
-            words += " labkit.devices"
             arguments += ["-netdev", "user,id=net,restrict=on,ipv6=off"]
             arguments += ["-device", "virtio-net-pci,netdev=net,romfile="]
         if disk is not None:
-            path = str(disk).replace(",", ",,")
-            arguments += ["-drive", f"if=none,id=disk,file={path},format=raw,cache={cache}"]
+            arguments += ["-drive", f"if=none,id=disk,file={escape(disk)},format=raw,cache={cache}"]
             arguments += ["-device", "virtio-blk-pci,drive=disk"]
-        return [*arguments, "-append", words]
+        return arguments
 
     def _read(self) -> None:
-        for line in self._process.stdout:
+        for line in self._process.stdout or ():
             self._lines.put(line.decode("utf-8", "replace").rstrip("\r\n"))
         self._lines.put(None)
 
     def _until(self, sign: str, seconds: float) -> list[str]:
-        deadline, before = time.monotonic() + seconds, []
+        deadline = time.monotonic() + seconds
+        before: list[str] = []
         while True:
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -283,9 +268,11 @@ class SmallVM:
         return text
 
     def _send(self, line: str) -> None:
+        stdin = self._process.stdin
         with contextlib.suppress(OSError):  # what has ended says so when it is asked for its answer
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
+            if stdin:
+                stdin.write(line.encode() + b"\n")
+                stdin.flush()
 
     def memory(self) -> int:
         """Bytes of this machine's memory that the virtual machine takes (its process's own share).
@@ -308,12 +295,13 @@ class SmallVM:
         self._watcher.wait()
         for end in (self._process.stdin, self._process.stdout, self._watcher.stdin):
             with contextlib.suppress(OSError):  # words that it did not hear any more
-                end.close()
+                if end:
+                    end.close()
 
     def __enter__(self) -> SmallVM:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -325,7 +313,7 @@ _keeping = threading.Lock()
 
 
 @contextlib.contextmanager
-def borrowed(*, progress=None) -> Iterator[SmallVM]:
+def borrowed(*, progress: Progress | None = None) -> Iterator[SmallVM]:
     """A machine with its network card, for the length of a ``with`` block; kept a minute for the next one.
 
     What was done in it before is still there: for whoever asks what it sees or how fast it is, not for

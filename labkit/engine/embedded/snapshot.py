@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import EngineGone, LabError
+from ...waiting import wait_until
 from . import host, machine, monitor, qemu, store
-from .builder import scratch
+from .builder import cold_boot, scratch
 from .keys import Keys
 
 Progress = Callable[[str], None]
@@ -78,14 +79,8 @@ def folder_of(build: Path, found: host.Qemu, shape: qemu.Shape) -> Path:
     """
     line = qemu.command(found.path, shape, Path("build"), Path("own"), disk="disk", ram="ram", private=True, port=0)
     model = _processor() if not shape.emulated else ""
-    return (
-        build
-        / "snapshots"
-        / (
-            f"{shape.accelerator}-{shape.memory // host.MIB}m-{shape.cpus}-"
-            + store.key(found.version, line, model, _WARM_UP, _SETTLE)
-        )
-    )
+    key = store.key(found.version, line, model, _WARM_UP, _SETTLE)
+    return build / "snapshots" / f"{shape.accelerator}-{shape.memory // host.MIB}m-{shape.cpus}-{key}"
 
 
 def _processor() -> str:
@@ -110,9 +105,10 @@ def existing(build: Path, found: host.Qemu, accelerator: str, limit: int) -> qem
             shape = qemu.Shape(memory, cpus, accelerator)
             if host.fits(memory, limit) and store.intact(folder_of(build, found, shape)):
                 return shape
-    shape = imported_shape(build)
-    fits = shape and shape.accelerator == accelerator and host.fits(shape.memory, limit)
-    return shape if fits and _resumable(build, found, shape) else None
+    came = imported_shape(build)
+    if came is None or came.accelerator != accelerator or not host.fits(came.memory, limit):
+        return None
+    return came if _resumable(build, found, came) else None
 
 
 def imported_shape(build: Path) -> qemu.Shape | None:
@@ -165,7 +161,9 @@ def ensure(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progre
 
 
 @contextmanager
-def keyless(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progress | None = None):
+def keyless(
+    build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progress | None = None
+) -> Iterator[Path | None]:
     """A snapshot of a machine that never had a key, for as long as the block runs; made now unless it is there.
 
     Yields its folder, with ``ram``, ``state`` and ``disk.qcow2``; None where this engine keeps a key of its own
@@ -195,43 +193,20 @@ def _clear_stale(target: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def cold_boot(
-    build: Path, found: host.Qemu, shape: qemu.Shape, work: Path, *, disk: str, private: bool, keys: bool = True
+def _boot(
+    folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress, *, keyless: bool
 ) -> machine.Machine:
-    """Boot from the disk image; returns a machine whose engine answers (without ``keys``, only inside it)."""
-    running = machine.Machine(Keys(build / "keys"))
-    try:
-        running.start(
-            lambda own, port: qemu.command(
-                found.path, shape, build, own, disk=disk, ram="ram", private=private, port=port
-            ),
-            work=work,
-            scratch=scratch(),
-        )
-        running.wait_for_clock(machine.BOOT_LIMIT)
-        if keys:
-            running.hand_over_keys()
-            running.wait_for_dockerd(machine.BOOT_LIMIT)
-        else:
-            running.start_keyless()
-    except BaseException:
-        running.close()
-        raise
-    return running
-
-
-def _boot(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress, *, keys: bool):
     # Named relative to this folder, so that the whole cache may be copied elsewhere.
     base = ["-b", "../../base.qcow2", "-F", "qcow2"]
     host.run_tool([found.img, "create", "-q", "-f", "qcow2", *base, "disk.qcow2"], folder)
     say("Booting" + (" (emulated: about 10 s)" if shape.emulated else ""))
-    return cold_boot(build, found, shape, folder, disk=_DISK, private=False, keys=keys)
+    return cold_boot(build, found, shape, folder, disk=_DISK, private=False, keyless=keyless)
 
 
 def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> None:
     begun = time.monotonic()
     warm = _from_imported(folder, build, found, shape, say)
-    running = warm or _boot(folder, build, found, shape, say, keys=True)
+    running = warm or _boot(folder, build, found, shape, say, keyless=False)
     booted = time.monotonic() - begun
     try:
         say("Warming up")
@@ -273,7 +248,7 @@ def _from_imported(
 
 def _make_keyless(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> bool:
     # False when its memory may hold a key all the same.
-    running = _boot(folder, build, found, shape, say, keys=False)
+    running = _boot(folder, build, found, shape, say, keyless=True)
     try:
         say("Warming up")
         running.shell(_WARM_UP, 900)
@@ -292,17 +267,18 @@ def _save(running: machine.Machine) -> None:
     # The path is relative to QEMU's working directory, so that no name needs quoting.
     socket = running.folder / "qmp"
     monitor.ask(socket, _MEMORY_STAYS, ("migrate", {"uri": "exec:cat >state"}))
-    deadline = time.monotonic() + 120
-    while True:
-        (status,) = monitor.ask(socket, "query-migrate")
-        if status.get("status") == "completed":
-            break
-        if status.get("status") in ("failed", "cancelled") or time.monotonic() > deadline:
-            raise LabError(
-                f"The snapshot could not be saved: {status.get('error-desc', status.get('status'))}.",
-                next_step="Check free disk space, then: labkit engine build --force",
-            )
-        time.sleep(0.05)
+    status: dict[str, str] = {}
+
+    def over() -> bool:
+        status.update(*monitor.ask(socket, "query-migrate"))
+        return status.get("status") in ("completed", "failed", "cancelled")
+
+    wait_until(over, 120)
+    if status.get("status") != "completed":
+        raise LabError(
+            f"The snapshot could not be saved: {status.get('error-desc', status.get('status'))}.",
+            next_step="Check free disk space, then: labkit engine build --force",
+        )
     monitor.ask(socket, "quit")
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from ... import files
 from ...errors import LabError
 
 MANIFEST = "manifest.json"
@@ -36,7 +38,7 @@ def key(*parts: object) -> str:
 
 
 @contextmanager
-def locked(folder: Path, waiting: Callable[[], None] = lambda: None):
+def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold a folder's lock, the folder made if missing; ``waiting`` is called once when somebody else has it.
 
     Raises:
@@ -44,7 +46,7 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None):
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / "lock", "w")
+        (folder / "lock").touch()
     except OSError as reason:
         if reason.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
@@ -54,16 +56,11 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None):
             "and its keys must be readable for whoever uses it.",
             next_step="Have its owner run labkit engine build or import, or set LABKIT_CACHE to a folder of your own.",
         ) from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    with files.locked(folder / "lock", waiting):
         yield
 
 
-def seal(folder: Path, names: Iterable[str], known: Mapping[str, str] | None = None, /, **facts) -> None:
+def seal(folder: Path, names: Iterable[str], known: Mapping[str, str] | None = None, /, **facts: object) -> None:
     """Write the manifest: the folder is complete from now on.
 
     Args:
@@ -71,21 +68,19 @@ def seal(folder: Path, names: Iterable[str], known: Mapping[str, str] | None = N
         known: SHA-256 of those that have just been checked.
         facts: anything else worth keeping, as JSON.
     """
-    files = {}
+    rows = {}
     for name in names:
         found = (folder / name).stat()
-        files[name] = {
+        rows[name] = {
             "size": found.st_size,
             "time": int(found.st_mtime),
             "sha256": (known or {}).get(name) or file_digest(folder / name),
         }
-    _write(folder / MANIFEST, {"files": files, **facts})
+    _write(folder, {"files": rows, **facts})
 
 
-def _write(path: Path, content: dict) -> None:
-    aside = path.with_suffix(f".{os.getpid()}")
-    aside.write_text(json.dumps(content, indent=1) + "\n")
-    aside.replace(path)
+def _write(folder: Path, content: Mapping[str, object]) -> None:
+    files.write_whole(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
 
 
 def recent(folder: Path) -> bool:
@@ -101,10 +96,10 @@ def unseal(folder: Path) -> None:
     (folder / MANIFEST).unlink(missing_ok=True)
 
 
-def manifest(folder: Path) -> dict | None:
+def manifest(folder: Path) -> dict[str, Any] | None:
     """The folder's manifest; None where it is missing or damaged."""
     try:
-        content = json.loads((folder / MANIFEST).read_text())
+        content: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         return content if isinstance(content["files"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -132,18 +127,20 @@ def intact(folder: Path, *, thorough: bool = False) -> bool:
                 return False
             known["time"], changed = int(found.st_mtime), True
     if changed and os.access(folder, os.W_OK):
-        _write(folder / MANIFEST, content)
+        _write(folder, content)
     return True
 
 
 @contextmanager
-def made_aside(target: Path):
+def made_aside(target: Path) -> Iterator[Path]:
     """A fresh folder that takes the target's place when the block ends well, and is removed otherwise.
 
-    What a killed process left of an earlier try is removed first; call it with the lock held.
+    Call it with the lock of the folder around it held: what killed processes left there is removed first, of any
+    target, half made or already replaced.
     """
-    for old in target.parent.glob(f"{target.name}.new*"):
-        shutil.rmtree(old, ignore_errors=True)
+    for old in target.parent.glob("*.*"):
+        if re.search(r"\.(new|old)\d+$", old.name):
+            shutil.rmtree(old, ignore_errors=True)
     aside = target.parent / f"{target.name}.new{os.getpid()}"
     aside.mkdir(parents=True, mode=0o700)
     try:

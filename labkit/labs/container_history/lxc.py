@@ -15,7 +15,7 @@ from typing import Any
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine import OwnedEngine
+from ...engine import OwnedEngine, require_owned
 from ...engine.client import address_in
 from ...errors import BadInput, LabError
 from ...units import yes_no
@@ -105,12 +105,13 @@ def owned_engine(other: Any) -> tuple[Context, OwnedEngine]:
     """Context and engine of a lab on an owned engine.
 
     Raises:
-        BadInput: the engine isn't one that the lab owns.
+        BadInput: it is no lab.
+        NotPossibleHere: the engine isn't one that the lab owns.
     """
     context: object = getattr(other, "context", other)  # a lab, or its context
-    if not isinstance(context, Context) or not isinstance(context.session.engine, OwnedEngine):
+    if not isinstance(context, Context):
         raise BadInput("This needs root on an engine that the lab owns.", next_step="Pass lab.own().")
-    return context, context.session.engine
+    return context, require_owned(context.session.engine)
 
 
 @contextlib.contextmanager

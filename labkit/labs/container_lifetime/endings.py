@@ -16,9 +16,9 @@ from docker.models.containers import Container
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.dockercli import with_labels
+from ...engine.dockercli import command_line, program
 from ...engine.faults import explained
-from ...errors import LabError, NotPossibleHere
+from ...errors import LabError
 from ...units import yes_no
 from ...waiting import wait_until
 
@@ -65,28 +65,22 @@ def exit_codes(on: Context) -> Codes:
     Raises:
         NotPossibleHere: this machine has no ``docker`` command line.
     """
-    program = on.session.engine.cli_path(on.say)
-    if program is None:
-        raise NotPossibleHere(
-            "This machine has no docker command line, and 125 is its own exit code.",
-            next_step="Install it (Debian: docker.io or docker-cli).",
-        )
+    program(on.session.engine, on.say)
     on.image()
-    on.session.show_life()
     with explained(on.session.engine.endpoint), ThreadPoolExecutor(2) as pool:
-        return Codes(on.facts, list(pool.map(functools.partial(_ending, on, program), _ENDINGS)))
+        return Codes(on.facts, list(pool.map(functools.partial(_ending, on), _ENDINGS)))
 
 
-def _ending(on: Context, docker: str, how: tuple[str, str, str, str]) -> Ending:
-    flags, program, meanwhile, meaning = how
+def _ending(on: Context, how: tuple[str, str, str, str]) -> Ending:
+    flags, command, meanwhile, meaning = how
     name = on.session.name(f"code{_ENDINGS.index(how)}")
     on.free(name)
-    words = ["docker", "run", "--name", name, *shlex.split(flags), on.image(), *shlex.split(program)]
+    words = ["docker", "run", "--name", name, *shlex.split(flags), on.image(), *shlex.split(command)]
+    line = command_line(on.session, words)
     engine, silent = on.session.engine, subprocess.DEVNULL
     began = time.monotonic()
     client = subprocess.Popen(
-        [docker, *with_labels(words, on.docker.lab_labels)[1:]], env=engine.process_environment(), stdin=silent,
-        stdout=silent, stderr=silent,
+        line, env=engine.process_environment(), stdin=silent, stdout=silent, stderr=silent,
     )  # fmt: skip
     try:
         if meanwhile:
@@ -107,7 +101,7 @@ def _ending(on: Context, docker: str, how: tuple[str, str, str, str]) -> Ending:
         on.free(name)
     seconds = time.monotonic() - began
     started = bool(state) and not state["StartedAt"].startswith("0001")
-    shown = shlex.join([*shlex.split(flags), "labkit/busybox:1", *shlex.split(program)])
+    shown = shlex.join([*shlex.split(flags), "labkit/busybox:1", *shlex.split(command)])
     shown += f"   (docker {meanwhile})" if meanwhile else ""
     return Ending(code, shown, meaning, started, state.get("ExitCode"), seconds)
 

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-import subprocess
-import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.dockercli import run_cli, with_labels
+from ...engine.dockercli import read_words, run, run_cli
+from ...engine.embedded.programs import version_of
 from ...engine.faults import explained
 from ...engine.rawhttp import request
 from ...engine.session import SESSION
 from ...errors import BadInput, LabError, NotPossibleHere
 from ...observe.wiretap import Exchange, Wiretap
 from ...units import yes_no
+from ...waiting import wait_until
 
 DAEMONS = ("dockerd", "containerd")
 
@@ -40,9 +39,9 @@ def _client_version(on: Context) -> str:
     program = on.session.engine.cli_path(on.say)
     if program is None:
         return "none on this machine"
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30).stdout
+    said = version_of(program)
     found = re.search(r"version ([^,\s]+)", said)
-    return found[1] if found else said.strip()
+    return found[1] if found else said
 
 
 @dataclass(frozen=True)
@@ -225,34 +224,20 @@ def wiretap(on: Context, command: str = "docker run --rm labkit/busybox:1 true",
         BadInput: not a ``docker`` command, or it didn't end in time.
         NotPossibleHere: this machine has no ``docker`` command line.
     """
-    words = shlex.split(command)
-    if words[:1] != ["docker"]:
-        raise BadInput(f"{command!r} is not a docker command.", next_step="Begin it with docker, as in a terminal.")
+    words = read_words(command)
     engine = on.session.engine
-    program = engine.cli_path()
-    if program is None:
-        raise NotPossibleHere("This machine has no docker command line.", next_step="Install it (Debian: docker.io).")
     on.image()
-    on.session.show_life()
-    full = [program, *with_labels(words, on.docker.lab_labels)[1:]]
     with Wiretap(engine) as tap:
-        try:
-            # The classic builder sends plain HTTP; BuildKit would open a stream of its own protocol.
-            environment = {**tap.environment(engine), "DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false"}
-            done = subprocess.run(full, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout)  # fmt: skip
-        except subprocess.TimeoutExpired as late:
-            raise BadInput(f"{command} did not end within {timeout:.0f} seconds.",
-                           next_step="Give it an end of its own, or run it with -d.") from late  # fmt: skip
+        # The classic builder sends plain HTTP; BuildKit would open a stream of its own protocol.
+        environment = {**tap.environment(engine), "DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false"}
+        done = run(on.session, words, environment=environment, timeout=timeout)
         _settle(tap)
         return Tapped(on.facts, command, done.returncode, done.stdout.rstrip("\n"), list(tap.exchanges))
 
 
 def _settle(tap: Wiretap, limit: float = 2.0) -> None:
     """The client is gone; wait until the proxy has seen its connections close."""
-    patience = time.monotonic() + limit
-    while any(one.ended is None for one in tap.exchanges) and time.monotonic() < patience:
-        time.sleep(0.01)
+    wait_until(lambda: all(one.ended is not None for one in tap.exchanges), limit, every=0.01)
 
 
 @dataclass(frozen=True)
@@ -287,7 +272,7 @@ def ways(on: Context) -> Ways:
     with on.container(on.image(), ["sleep", "600"], network_mode="none"), explained(engine.endpoint):
         answers = {"by hand (HTTP)": sorted(row["Id"] for row in request(engine, "GET", path).json())}
         if engine.cli_path() is not None:
-            said = run_cli(engine, f"docker ps -q --no-trunc --filter label={label}", {})
+            said = run_cli(on.session, f"docker ps -q --no-trunc --filter label={label}")
             answers["command line (docker)"] = sorted(said.split())
         answers["SDK (docker-py)"] = sorted(one.id for one in on.docker.containers.list(filters={"label": label}))
     refusal = ""

@@ -16,27 +16,12 @@ from dataclasses import dataclass
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.base import OwnedEngine
+from ...engine.base import OwnedEngine, require_owned
 from ...engine.client import remove_container
 from ...engine.faults import explained
-from ...errors import EngineGone, LabError, NoEngine, NotPossibleHere
+from ...errors import EngineGone, LabError, NoEngine
 from ...units import yes_no
-
-
-def owned(on: Context) -> OwnedEngine:
-    """The engine, if the lab may break it.
-
-    Raises:
-        NotPossibleHere: it belongs to somebody else.
-    """
-    if not isinstance(on.session.engine, OwnedEngine):
-        raise NotPossibleHere(
-            "This engine is not the lab's own, so nothing on it is stopped or broken.",
-            next_step="Use an engine of its own: own = lab.own(), then own.parts.",
-            engine=on.session.engine.endpoint,
-        )
-    return on.session.engine
-
+from ...waiting import wait_until
 
 #: Seconds for a command that starts a container: an emulated machine on a busy one takes its time.
 _PATIENCE = 240.0
@@ -104,7 +89,7 @@ def without_daemons(on: Context) -> WithoutDaemons:
         NotPossibleHere: the engine isn't the lab's own.
         EngineGone: a daemon did not come back; ``lab.own()`` gives a fresh engine.
     """
-    engine = owned(on)
+    engine = require_owned(on.session.engine)
     readings: list[tuple[float, int, str]] = []
     refused = ""
     with explained(engine.endpoint):
@@ -208,25 +193,21 @@ def kill_shim(on: Context, patience: float = 30.0) -> ShimGone:
     Raises:
         NotPossibleHere: the engine isn't the lab's own.
     """
-    engine = owned(on)
+    engine = require_owned(on.session.engine)
     with on.container(on.image(), ["sleep", "600"], network_mode="none") as container:
         container.reload()
         pid = container.attrs["State"]["Pid"]
         shim = engine.shell(f"sed -n 's/^PPid:\\t//p' /proc/{pid}/status").strip()
         engine.shell(f"kill -9 {int(shim)}")
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
+
+        def told() -> bool:
             container.reload()
-            if container.status != "running":
-                break
-            time.sleep(0.1)
+            return bool(container.status != "running")
+
+        wait_until(told, patience, every=0.1)
         state = container.attrs["State"]
-        lives = _lives(engine, pid)
         # containerd tidies up after a lost shim in its own time: what it kills is given a few seconds.
-        deadline = time.monotonic() + 10
-        while lives and time.monotonic() < deadline:
-            time.sleep(0.2)
-            lives = _lives(engine, pid)
+        lives = not wait_until(lambda: not _lives(engine, pid), 10, every=0.2)
     return ShimGone(on.facts, state["Status"], state["ExitCode"], lives)
 
 
@@ -265,7 +246,7 @@ def by_hand(on: Context) -> ByHand:
     Raises:
         NotPossibleHere: the engine isn't the lab's own.
     """
-    engine = owned(on)
+    engine = require_owned(on.session.engine)
     folder = f"/run/labkit-bundle-{on.session.id}"
     name = on.session.name("by-hand")
     with on.container(on.image(), ["sleep", "600"], network_mode="none", mem_limit="64m") as container:
@@ -343,7 +324,7 @@ def ordinary_user(on: Context) -> Group:
     Raises:
         NotPossibleHere: the engine isn't the lab's own.
     """
-    engine = owned(on)
+    engine = require_owned(on.session.engine)
     image = on.image()
     group = engine.shell("stat -c %g /run/docker.sock").strip()
     if group == "0":

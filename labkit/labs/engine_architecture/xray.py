@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.dockercli import with_labels
+from ...engine.dockercli import command_line, read_words
 from ...errors import BadInput, LabError, NotPossibleHere
 from ...observe.trail import EVENTS, Trail
 from ...observe.wiretap import Wiretap
@@ -107,11 +107,12 @@ def run(on: Context, flags: str = "", *, image: str = images.BUSYBOX, command: s
 
 def _see(on: Context, tap: Wiretap, flags: str, image: str, command: str) -> Seen:
     """One run by the real client, with all that this side sees of it."""
-    words = _words(on, flags, image, command)
+    words, line = _line(on, flags, image, command)
+    environment = tap.environment(on.session.engine)
     before = clocks(on)
     first = len(tap.exchanges)
     began = time.monotonic()
-    done = _client(on, words, tap)
+    done = _client(line, environment)
     ended = time.monotonic()
     seen = Seen(shlex.join(words), done.returncode, began, ended, tap.exchanges[first:], before)
     started = seen.asked("start")
@@ -121,21 +122,15 @@ def _see(on: Context, tap: Wiretap, flags: str, image: str, command: str) -> See
     return dataclasses.replace(seen, events=events(on, seen))
 
 
-def _words(on: Context, flags: str, image: str, command: str) -> list[str]:
-    if on.session.engine.cli_path(on.say) is None:
-        raise NotPossibleHere(
-            "This machine has no docker command line to look through.",
-            next_step="Install it (Debian: docker.io or docker-cli).",
-        )
-    on.session.show_life()
-    return ["docker", "run", "--rm", *shlex.split(flags), image, *shlex.split(command)]
+def _line(on: Context, flags: str, image: str, command: str) -> tuple[list[str], list[str]]:
+    """A ``docker run`` as one types it, and as it is started."""
+    words = read_words(f"docker run --rm {flags} {image} {command}")
+    on.session.engine.cli_path(on.say)  # fetched in sight
+    return words, command_line(on.session, words)
 
 
-def _client(on: Context, words: list[str], tap: Wiretap | None) -> subprocess.CompletedProcess:
-    engine = on.session.engine
-    full = [engine.cli_path(), *with_labels(words, on.docker.lab_labels)[1:]]
-    environment = tap.environment(engine) if tap else engine.process_environment()
-    return subprocess.run(full, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+def _client(line: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(line, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
 
 
 class _Tracer:
@@ -308,13 +303,14 @@ def overhead(on: Context, n: int = 50) -> Overhead:
     like any other X-ray, so that what was timed is what was seen.
     """
     image = on.image()
-    words = _words(on, "", image, "true")
+    _, line = _line(on, "", image, "true")
+    environment = on.session.engine.process_environment()
     untraced: list[float] = []
     sights: list[tuple[Seen, _Tracer]] = []
 
     def plain() -> None:
         began = time.monotonic()
-        done = _client(on, words, None)
+        done = _client(line, environment)
         if done.returncode:
             raise LabError(f"docker run failed: {done.stderr.strip()}")
         untraced.append(time.monotonic() - began)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine import OwnedEngine
-from ...errors import EngineGone, NotPossibleHere
+from ...engine import require_owned
+from ...errors import EngineGone
 from ...units import yes_no
 
 _VICTIM = re.compile(r"Out of memory: Killed process (\d+) \(([^)]*)\)")
@@ -63,13 +63,7 @@ def exhaust(on: Context, *, timeout: float = 240.0) -> MachineOom:
         NotPossibleHere: this engine is not the lab's own.
         EngineGone: nothing was killed in time.
     """
-    engine = on.session.engine
-    if not isinstance(engine, OwnedEngine):
-        raise NotPossibleHere(
-            "A lab never starves a machine that it doesn't own.",
-            next_step="Use lab.own(): it has an engine that may be broken.",
-            engine=engine.endpoint,
-        )
+    require_owned(on.session.engine)
     # tail keeps all it has read until a line ends, and zeros have no line ends.
     grow = "sleep 0.5; exec tail /dev/zero"
     with (

@@ -32,7 +32,7 @@ def by_cli(on: Context) -> str:
     """Run it with the real ``docker`` command line; returns what it printed."""
     on.image()
     command = shlex.join(["docker", "run", "--rm", "--network", "none", images.BUSYBOX, *COMMAND])
-    return run_cli(on.session.engine, command, on.docker.lab_labels)
+    return run_cli(on.session, command)
 
 
 def by_http(on: Context) -> tuple[str, list[Exchange]]:
