@@ -42,9 +42,8 @@ screenshots: setup-test  ## the pictures of README.md and docs/, made anew
 doctor: setup  ## check every precondition
 	$(BIN)/labkit doctor
 
-# Follows: $(BIN)/mypy labkit
-lint: setup-test  ## ruff: all Python, notebooks too
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: setup-test  ## ruff: all Python, notebooks too; mypy: labkit's types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy labkit
 
 clean: setup  ## remove what labs left on the engine
 	$(BIN)/labkit clean

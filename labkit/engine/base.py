@@ -117,6 +117,10 @@ class OwnedEngine(Engine):
         """Whether its machine still runs (dockerd may be stopped all the same)."""
 
     @abstractmethod
+    def pid(self) -> int:
+        """The process on this computer that is its machine."""
+
+    @abstractmethod
     def shell(self, command: str, *, timeout: float = 60.0, check: bool = True) -> str:
         """Run a shell command as root on the engine's machine (not in a container).
 

@@ -32,9 +32,13 @@ def make(tmp_path):
     return run
 
 
-def test_what_lint_finds_fails_make_test_before_any_test(make):
-    status, called = make("test", fails="ruff")
-    assert status and "ruff check ." in called and "pytest" not in called
+@pytest.mark.parametrize("fails, call", [("ruff", "ruff check ."), ("mypy", "mypy labkit")])
+def test_what_lint_finds_fails_make_test_before_any_test(make, fails, call):
+    status, called = make("test", fails=fails)
+    assert status and call in called and "pytest" not in called
+
+
+def test_lint_precedes_all_tests(make):
     status, called = make("test", fails="")
     assert status == 0
     assert called.index("ruff format --check .") < called.index("tests/unit") < called.index("labkit run --all")
