@@ -95,8 +95,8 @@ class Carried(Result):
     unknown: bool
     here: str
     there: str
-    id_here: str
-    id_there: str
+    layers_here: list[str]
+    layers_there: list[str]
     seconds: dict[str, float]
     size: int
 
@@ -104,7 +104,7 @@ class Carried(Result):
         elsewhere = self.other.endpoint != self.engine.endpoint and self.unknown
         return (
             f"another engine, which did not know the image: {yes_no(elsewhere)}\n"
-            f"the same image ID there: {yes_no(self.id_here == self.id_there)}\n"
+            f"the same layers there, by their diffIDs: {yes_no(self.layers_here == self.layers_there)}\n"
             f"the same answer there: {yes_no(self.here == self.there)}"
         )
 
@@ -118,7 +118,8 @@ def carry(on: Context) -> Carried:
     """Save the sample app ``hello`` (2 MB), carry the archive to a second engine, load and run it there."""
     tag = sample_tag(on)
     with explained("one of the two engines"), second_engine(on) as other:
-        id_here = on.docker.api.inspect_image(tag)["Id"]
+        # Not the image's ID: that is its configuration's digest in one store, its manifest's in another.
+        layers_here = on.docker.api.inspect_image(tag)["RootFS"]["Layers"]
         here = on.ran(tag).text.strip()
         on.say("saving the image, loading it there, running it")
         seconds, began = {}, time.perf_counter()
@@ -130,9 +131,9 @@ def carry(on: Context) -> Carried:
         seconds["load"], began = time.perf_counter() - began, time.perf_counter()
         there = other.ran(tag).text.strip()
         seconds["run"] = time.perf_counter() - began
-        id_there = other.docker.api.inspect_image(tag)["Id"]
+        layers_there = other.docker.api.inspect_image(tag)["RootFS"]["Layers"]
         other.docker.api.remove_image(tag, force=True)
-        return Carried(on.facts, other.facts, unknown, here, there, id_here, id_there, seconds, len(archive))
+        return Carried(on.facts, other.facts, unknown, here, there, layers_here, layers_there, seconds, len(archive))
 
 
 # Two versions of one library, as two apps need them: the function has another name in the second.
