@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -22,6 +23,12 @@ from labkit.observe import Observer
 from labkit.paths import COURSE
 
 from .helpers import left_behind
+
+
+def pytest_configure():
+    # A job in the background, or one under nohup, inherits signals that are ignored. The tests send them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_terminal_summary(terminalreporter):
