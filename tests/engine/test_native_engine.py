@@ -52,6 +52,18 @@ def test_it_is_what_was_asked_for(suite, store):
         assert on.docker.containers.run(on.image(), ["echo", "live"], remove=True) == b"live\n"
 
 
+def test_each_engines_machine_is_its_own(engine):
+    """With two engines on one machine, what a lab calls the machine is its engine's: root and network."""
+
+    def seen(on) -> list[str]:
+        script = "readlink /proc/self/ns/net; readlink /proc/self/ns/mnt"
+        return on.observer.call("plain", script=script)["output"].split()
+
+    with native.start(CURRENT) as second, open_context(engine) as first, open_context(second) as other:
+        assert seen(other) == [os.readlink(f"/proc/{second.pid}/ns/{name}") for name in ("net", "mnt")]
+        assert not set(seen(first)) & set(seen(other))
+
+
 def test_podman_of_today_runs_beside_it():
     def groups() -> list[Path]:
         return list(Path("/sys/fs/cgroup").glob("*/libpod_parent"))

@@ -86,21 +86,25 @@ def file_facts(_request, path):
 
 
 def host_root():
-    """The machine's root directory, through a process that has it: 1, or the engine's own."""
+    """The machine's root directory, through a process that has it."""
     return f"/proc/{host_pid()}/root"
 
 
 def host_pid():
-    """A process that sees the machine as it is: 1, or the engine's own."""
-    own = os.stat("/")
-    for pid in ["1", *sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int)]:
+    """The process that sees the machine as this container's engine does: the one that started this container.
+
+    A machine may hold several engines, each with a root and a network of its own, so nothing is looked for
+    by name: a shim (or Podman's conmon) lives in its engine's namespaces and is its container's parent.
+    """
+    pid, own = os.getpid(), os.stat("/")
+    while pid:
+        with open(f"/proc/{pid}/stat") as handle:
+            pid = int(handle.read().rpartition(")")[2].split()[1])
         try:
-            with open(f"/proc/{pid}/comm") as handle:
-                known = pid == "1" or handle.read().strip() in ("dockerd", "containerd", "podman")
-            if known and os.stat(f"/proc/{pid}/root/") != own:
-                return int(pid)
+            if os.stat(f"/proc/{pid}/root/") != own:
+                return pid
         except OSError:
-            continue  # gone, or a sandbox that guards its first process even from CAP_SYS_PTRACE
+            continue  # a sandbox may guard its first process even from CAP_SYS_PTRACE
     raise PermissionError("no process shows the machine's root directory")
 
 
