@@ -78,8 +78,8 @@ class SharedRun(Result):
     """Containers that share their parent's limit.
 
     ``goals`` (bytes) and ``samples`` by container name; ``killed`` has the names of those that
-    the kernel killed, in the order of their ends. More than one can be: until the lab stops the
-    rest, the greedy one grows on.
+    the kernel killed, in the order in which it chose them, or, where its log can't be read, of their
+    ends. More than one can be: until the lab stops the rest, the greedy one grows on.
     """
 
     limit: int
@@ -131,6 +131,7 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
             made[who] = container
             streams[who] = on.observer.stream("cgroup_sample", container=container.id, parent=f"/{name}", hz=rate)
             streams[who].next(10)
+        since = on.observer.call("clocks")["monotonic"]
         for container in made.values():
             container.start()
         if systemd:
@@ -146,10 +147,19 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
             elif state["ExitCode"] == 137:
                 ended[who] = state["FinishedAt"]
         samples = {who: _samples(stream) for who, stream in streams.items()}
+        names_by_id = {container.id: who for who, container in made.items()}
+        log = "\n".join(line for _, line in on.observer.kernel_log(since, rf"oom-kill:.*({'|'.join(names_by_id)})"))
+        # A loaded machine may choose a second victim before the first one's end is known: its order counts.
+        chosen = [names_by_id[found] for found in re.findall(rf"task_memcg=\S*({'|'.join(names_by_id)})", log)]
     first = min(rows[0].time for rows in samples.values() if rows)
     shifted = {who: [Sample(s.time - first, s.usage) for s in rows] for who, rows in samples.items()}
     return SharedRun(
-        engine=on.facts, limit=memory, adjust=adjust, goals=goals, samples=shifted, killed=sorted(ended, key=ended.get)
+        engine=on.facts,
+        limit=memory,
+        adjust=adjust,
+        goals=goals,
+        samples=shifted,
+        killed=list(dict.fromkeys(chosen)) or sorted(ended, key=ended.get),
     )
 
 
