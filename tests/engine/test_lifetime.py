@@ -101,6 +101,14 @@ def test_pauses_between_restarts_keep_the_rule(module_context):
     assert run.facts().endswith("doubled each time: yes")
 
 
+@pytest.mark.parametrize(("starts", "kept"), [([0, 0.31, 0.72], "yes"), ([0, 0.31, 0.5], "no"), ([0], "no")])
+def test_a_late_word_of_the_end_is_no_short_pause(module_context, starts, kept):
+    """On a loaded machine the event ``die`` comes long after the engine has set its timer."""
+    run = endings.Restarts(module_context.facts, "on-failure:2", starts, [0.25, 0.6, 0.9], 2, "exited")
+    assert run.facts().endswith(f"doubled each time: {kept}")
+
+
+
 def test_all_states(lab_context):
     on = lab_context
     assert (check(on, "all-states").passed, check(on, "all-states").hint) == (False, 0)
