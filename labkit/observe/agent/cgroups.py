@@ -75,8 +75,7 @@ def parent_cgroup(_request, name, files=None, optional=None, controller="memory"
     """
     if remove:
         for base in controllers():
-            if os.path.isdir(f"{base}/{name}"):
-                os.rmdir(f"{base}/{name}")
+            remove_tree(f"{base}/{name}", patience=5.0)
         return {}
     place = f"{ROOT}/{name}" if version() == 2 else f"{ROOT}/{controller}/{name}"
     os.makedirs(place, exist_ok=True)
@@ -88,6 +87,19 @@ def parent_cgroup(_request, name, files=None, optional=None, controller="memory"
             with open(f"{place}/{key}", "w") as handle:
                 handle.write(str(value))
     return {"path": place.removeprefix(ROOT)}
+
+
+def remove_tree(top, patience):
+    """Remove a group and those below it, where an engine left some (Podman does); processes get seconds to end."""
+    deadline = time.monotonic() + patience
+    while os.path.isdir(top):
+        try:
+            for place, _, _ in os.walk(top, topdown=False):
+                os.rmdir(place)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def remove_below(_request=None, patience=0.0):
