@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -233,14 +234,35 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
     status = card.Status()
     status.say("Looking for a container engine")
     with listening(status.say):
-        lab = Lab(name, engines.find(engine, progress=say, images=images.archives))
+        lab, notes = _on_its_engine(name, engine)
         _open_labs[lab._session.id] = lab
         _prepare_notebook(lab.engine.endpoint)
         for image in images.RECIPES:
             lab.context.image(image)  # now, with progress in sight: later cells show their own output only
-    notes = [f"Removed what an earlier session had left behind: {lab.swept}."] if lab.swept else []
+    if lab.swept:
+        notes.append(f"Removed what an earlier session had left behind: {lab.swept}.")
     status.card(lab.title(), lab.facts, lab.engine, notes)
     return lab
+
+
+def _on_its_engine(name: str, choice: str | None) -> tuple[Lab, list[str]]:
+    """The lab, and notes for its card. A Podman that nobody named gives way to Docker's engine where a lab needs it."""
+    lab = Lab(name, engines.find(choice, progress=say, images=images.archives))
+    differs = course.resolve(name).podman
+    if not differs or lab.facts.compatible_api != "Podman":
+        return lab, []
+    named = choice or os.environ.get("LABKIT_ENGINE") or getattr(lab.engine, "explicit", False)
+    if named:
+        return lab, [f"This is Podman, and shows not all of this lab: {differs}"]
+    found = lab.engine.endpoint
+    try:
+        engine = engines.owned(progress=say, images=images.archives)
+    except LabError as fault:
+        return lab, [f"This is Podman, and shows not all of this lab: {differs}", f"No other engine: {fault}"]
+    lab.close()
+    return Lab(name, engine), [
+        f"The Podman at {found} is left alone: {differs} To take it all the same, set LABKIT_ENGINE=host."
+    ]
 
 
 def close_quietly(lab: Lab) -> None:

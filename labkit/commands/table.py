@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TypedDict
 
-from .. import __version__
+from .. import __version__, course
 from ..units import show_size
 from .report import SIGNS, LabRow, Report, difference, minutes
 from .rerun import Cell
@@ -59,6 +59,14 @@ def as_markdown(found: Sequence[Entry], labs: Sequence[str]) -> str:
             ["engine", "what it is", "API", "images", "control groups", "system", "time"], [_facts(e) for e in found]
         ),
     ]
+    podman = [f"- **{entry.number}**: {entry.podman}" for entry in course.labs() if entry.podman and entry.lab in labs]
+    if podman and any(entry["report"] and entry["report"]["engine"]["name"] == "Podman" for entry in found):
+        parts += [
+            "## What Podman does otherwise",
+            "A lab that needs Docker's own engine starts one where only Podman is found, unless you name Podman "
+            "(`LABKIT_ENGINE=host`, or `DOCKER_HOST`); the engine card then says the same as here.",
+            "\n".join(podman),
+        ]
     differing = [(entry, lab, problem) for entry in found for lab, problem in _problems(entry)]
     if differing:
         parts.append("## Cells that differ")

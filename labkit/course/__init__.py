@@ -12,13 +12,17 @@ from ..paths import data_file
 
 @dataclass(frozen=True)
 class LabEntry:
-    """One lab: its name, title, a line on what it asks, minutes, and the headings of the notes it covers."""
+    """One lab: its name, title, a line on what it asks, minutes, and the headings of the notes it covers.
+
+    ``podman`` says what of it Podman does not show, or shows otherwise.
+    """
 
     lab: str
     title: str
     line: str
     minutes: int
     sections: tuple[str, ...]
+    podman: str = ""
 
     @property
     def number(self) -> str:

@@ -120,6 +120,7 @@ class HostEngine(Engine):
     def __init__(self, candidate: Candidate):
         self.endpoint = candidate.endpoint
         self.found_by = candidate.found_by
+        self.explicit = candidate.explicit
         self._tls = candidate.tls
 
     def environment(self) -> dict[str, str]:

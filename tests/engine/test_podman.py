@@ -8,10 +8,12 @@ import pytest
 
 from labkit import engine as engines
 from labkit import images
-from labkit.engine import native
+from labkit.engine import host, native
 from labkit.engine.dockercli import run_cli
 from labkit.engine.embedded import packages
 from labkit.engine.session import SESSION
+from labkit.errors import LabError
+from labkit.lab import open_lab
 from labkit.labs.out_of_memory import oom
 from labkit.labs.start_here import first
 from labkit.labs.start_here.preflight import preflight
@@ -91,3 +93,29 @@ def test_cleans_up_and_leaves_the_base_images(on):
         other.docker.images.get(other.image()).tag(other.session.name("shop"), "1")
         assert len(left_behind(other.session.engine, other.session.id)) >= 4
     assert on.docker.images.get(images.BUSYBOX)
+
+
+def test_a_lab_that_needs_dockers_engine_starts_one_where_podman_was_only_found(service, monkeypatch, capsys):
+    monkeypatch.delenv("LABKIT_ENGINE", raising=False)
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(host, "_usual_sockets", lambda: [(service.removeprefix("unix://"), "Podman's socket")])
+    monkeypatch.setattr(host, "_context", lambda: None)
+    with native.start(packages.Variant(packages.CURRENT, "overlay2")) as docker:
+        monkeypatch.setattr(engines, "owned", lambda **_: docker)
+        with open_lab("06") as lab:
+            assert lab.facts.name == "Docker Engine"
+        assert f"The Podman at {service} is left alone: it has no dockerd" in capsys.readouterr().out
+        with open_lab("00") as lab:
+            assert lab.facts.name == "Podman"
+        assert "Podman at" not in capsys.readouterr().out
+        with open_lab("06", engine=service) as lab:  # as named
+            assert lab.facts.name == "Podman"
+        assert "This is Podman, and shows not all of this lab: it has no dockerd" in capsys.readouterr().out
+
+    def none(**_):
+        raise LabError("QEMU is not here.")
+
+    monkeypatch.setattr(engines, "owned", none)
+    with open_lab("06") as lab:
+        assert lab.facts.name == "Podman"
+    assert "No other engine: QEMU is not here." in capsys.readouterr().out
