@@ -153,7 +153,8 @@ def run_labs(
     try:
         for lab in longest_first(names) if jobs > 1 else names:
             started[lab] = pool.submit(one, lab)
-        wait(started.values())
+        while wait(started.values(), timeout=1).not_done:
+            pass  # a signal that comes just before a thread falls asleep does not wake it
     except KeyboardInterrupt:
         interrupted = True
     finally:
