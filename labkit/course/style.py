@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 #: Okabe and Ito's palette, told apart with every common colour blindness
 #: (https://jfly.uni-koeln.de/color/). Never the only cue: a marker, hatch or label goes with it.
@@ -142,10 +143,10 @@ def box(axes: Axes, x: float, y: float, width: float, height: float, colour: str
         )
 
 
-def label(axes: Axes, x: float, y: float, text: str, *, pad: float = 0.16, alpha: float = 0.9, **options: Any) -> None:
+def label(axes: Axes, x: float, y: float, text: str, *, pad: float = 0.16, alpha: float = 0.9, **options: Any) -> Text:
     """Words on a patch of paper, to be read above hatches."""
     patch = {"boxstyle": f"round,pad={pad}", "fc": COLOURS["paper"], "ec": "none", "alpha": alpha}
-    axes.text(x, y, text, **{"va": "center", "fontsize": 10.5, "bbox": patch, **options})
+    return axes.text(x, y, text, **{"va": "center", "fontsize": 10.5, "bbox": patch, **options})
 
 
 def aside(axes: Axes, text: str, place: tuple[float, float], x: float = 6, y: float = 0, **options: Any) -> None:
@@ -188,6 +189,7 @@ def table(
     """
     figure, axes = canvas(height * (len(rows) + 1) + more, (0, 1), (len(rows) + 1, 0))
     wide = (1 - first) / len(top)
+    texts = []
     for column, head in enumerate(top):
         axes.text(first + wide * (column + 0.5), 0.5, head, ha="center", va="center", fontweight="bold")
     for number, (name, cells) in enumerate(rows.items(), 1):
@@ -196,10 +198,14 @@ def table(
             left = first + wide * column
             axes.fill_between([left + 0.004, left + wide - 0.004], number + 0.06, number + 0.94, facecolor=COLOURS[colour],
                               alpha=0.30, hatch=hatch, edgecolor=COLOURS["paper"], linewidth=0)  # fmt: skip
-            label(
+            texts.append(label(
                 axes, left + wide / 2, number + 0.5, text, ha="center", fontsize=11, pad=0.12, alpha=0.7 if hatch else 0
-            )
+            ))  # fmt: skip
     axes.set_title(title, pad=8, **options)
+    figure.draw_without_rendering()  # a long text gets smaller until it fits its cell
+    room = axes.get_window_extent().width * (wide - 0.02)
+    for drawn in texts:
+        drawn.set_fontsize(11 * min(1.0, room / max(drawn.get_window_extent().width, 1)))
     return picture(figure, alt, caption=caption)
 
 

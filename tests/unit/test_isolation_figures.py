@@ -190,3 +190,14 @@ def test_values_as_a_person_reads_them():
 def test_an_unknown_figure_is_named():
     with pytest.raises(LabError, match="no figure"):
         BENCH.plot("pie")
+
+
+def test_a_long_text_in_a_table_stays_within_its_cell(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(style, "picture", lambda figure, *_, **__: drawn.append(figure))
+    rows = {"kernel": [("6.1", "faint", ""), ("7.2.12+deb14-cloud-amd64 of another machine", "orange", "xx")]}
+    style.table("Title", ["here", "there"], rows, "alt", "", first=0.4)
+    axes = drawn[0].axes[0]
+    drawn[0].draw_without_rendering()
+    widths = {text.get_text(): text.get_window_extent().width for text in axes.texts}
+    assert widths[rows["kernel"][1][0]] < 0.3 * axes.get_window_extent().width
