@@ -40,7 +40,7 @@ def exported(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory, exported):
+def elsewhere(tmp_path_factory, exported, request):
     """A function that runs labkit as an ordinary user, with no network and a cache that was empty; the cache."""
     try:
         engine = docker.from_env()
@@ -48,6 +48,7 @@ def elsewhere(tmp_path_factory, exported):
     except docker.errors.DockerException as reason:
         pytest.skip(f"needs a host engine for the sandbox: {reason}")
     engine.api.import_image_from_data(skeleton(), repository=IMAGE.split(":")[0], tag=IMAGE.split(":")[1])
+    request.addfinalizer(lambda: engine.images.remove(IMAGE, force=True))
     cache = tmp_path_factory.mktemp("cache")
     base = ["docker", "run", "--rm", "--label=labkit.test=sandbox", *mounts()]
     give = [*base, f"--volume={cache}:/cache", IMAGE, "/bin/sh", "-c", f"chown {USER}:{USER} /cache"]
