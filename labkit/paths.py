@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from pathlib import Path
 
 from .errors import LabError
@@ -17,8 +19,35 @@ INSTALLED = _SHIPPED.is_dir()
 COURSE = _SHIPPED if INSTALLED else _PACKAGE.parent
 
 
-def _base(variable: str, fallback: str) -> Path:
-    return Path(os.environ.get(variable) or Path.home() / fallback)
+def home() -> Path:
+    """This user's home; for one who has none (no ``HOME``, a number without a name), a private folder of the
+    temporary ones.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"labkit-home-{os.getuid()}")
+
+
+def _root(variable: str, base: str, fallback: str) -> Path:
+    named = os.environ.get(variable, "")
+    if named:
+        # What is meant from here is meant for the programs, too, that are started in other folders.
+        return Path(named.replace("~", str(home()), 1) if re.match(r"~(/|$)", named) else named).absolute()
+    below = Path(os.environ.get(base, ""))
+    # XDG Base Directory Specification: a relative path is invalid and to be ignored.
+    return (below if below.is_absolute() else home() / fallback) / "labkit"
+
+
+def _made(path: Path, variable: str) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        raise LabError(
+            f"{path} is missing and can't be made: {reason.strerror}.",
+            next_step=f"Set {variable} to a folder of your own.",
+        ) from None
+    return path
 
 
 def cache_dir(*parts: str) -> Path:
@@ -29,26 +58,74 @@ def cache_dir(*parts: str) -> Path:
     Raises:
         LabError: it is missing and can't be made.
     """
-    root = os.environ.get("LABKIT_CACHE")
-    path = Path(root) if root else _base("XDG_CACHE_HOME", ".cache") / "labkit"
-    path = path.joinpath(*parts)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as reason:
-        raise LabError(
-            f"{path} is missing and can't be made: {reason.strerror}.",
-            next_step="Set LABKIT_CACHE to a folder of your own.",
-        ) from None
-    return path
+    return _made(_root("LABKIT_CACHE", "XDG_CACHE_HOME", ".cache").joinpath(*parts), "LABKIT_CACHE")
+
+
+def state_root() -> Path:
+    """Where what must not be lost is kept, such as progress (``$LABKIT_STATE`` or ``$XDG_STATE_HOME/labkit``); it may
+    be missing.
+    """
+    return _root("LABKIT_STATE", "XDG_STATE_HOME", ".local/state")
 
 
 def state_dir(*parts: str) -> Path:
-    """A folder for what must not be lost, such as progress (``$LABKIT_STATE`` or ``$XDG_STATE_HOME/labkit``)."""
-    root = os.environ.get("LABKIT_STATE")
-    path = Path(root) if root else _base("XDG_STATE_HOME", ".local/state") / "labkit"
-    path = path.joinpath(*parts)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    """A folder under :func:`state_root`, made if missing.
+
+    Raises:
+        LabError: it is missing and can't be made.
+    """
+    return _made(state_root().joinpath(*parts), "LABKIT_STATE")
+
+
+#: Bytes that the path of this user's runtime folder may have. A socket's may have 103 on macOS, 107 on Linux, and
+#: one below it is called /m12345678/qmp.
+_RUNTIME_BYTES = 103 - 14
+
+
+def runtime_places() -> list[Path]:
+    """Where this user's runtime folder may be, best first.
+
+    An ``XDG_RUNTIME_DIR`` of the user's own choice is meant. The system's is there for some of a user's shells
+    and not for others, and is emptied when the last one ends.
+    """
+    chosen, usual = os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{os.getuid()}"
+    bases = [usual, os.environ.get("TMPDIR", ""), "/tmp", "/var/tmp"]
+    own = f"labkit-{os.getuid()}"
+    if chosen not in ("", usual):
+        bases = [chosen] if _for_sockets(Path(chosen).absolute() / own) else [chosen, *bases]
+    return [Path(base).absolute() / own for base in bases if base]
+
+
+def _for_sockets(folder: Path) -> bool:
+    return os.access(folder.parent, os.W_OK | os.X_OK) and len(os.fsencode(folder)) <= _RUNTIME_BYTES
+
+
+def runtime_dir(*parts: str) -> Path:
+    """A folder for what lives as long as a process: sockets, pipes, records; made if missing, closed to others.
+
+    Raises:
+        LabError: none can be made, or it is open to others.
+    """
+    for folder in runtime_places():
+        if not _for_sockets(folder):
+            continue
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            found = folder.lstat()
+            if found.st_uid == os.getuid() and not found.st_mode & 0o077:
+                folder.joinpath(*parts).mkdir(mode=0o700, parents=True, exist_ok=True)
+                return folder.joinpath(*parts)
+        except OSError:
+            continue  # full, or a file in its place
+        raise LabError(
+            f"{folder} belongs to somebody else or is open to others.",
+            next_step=f"Remove it, or set XDG_RUNTIME_DIR to a folder of your own: ls -ld {folder}",
+        )
+    raise LabError(
+        f"No folder for sockets can be made: {', '.join(str(folder.parent) for folder in runtime_places())} can't be "
+        "written, or their paths are too long.",
+        next_step="Set XDG_RUNTIME_DIR to a folder of your own with a short path.",
+    )
 
 
 def text_beside(module: str, name: str) -> str:

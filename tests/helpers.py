@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import docker
 import pytest
 
+from labkit.engine.client import PlainAPIClient
 from labkit.engine.session import SESSION
 
 
@@ -54,9 +54,7 @@ def running(pid: int | str) -> bool:
 
 def left_behind(engine, session: str) -> list[str]:
     """All that still carries a session's label or name on an engine, as text."""
-    client = docker.DockerClient(**engine.client_options(), version="auto")
-    try:
-        api = client.api
+    with contextlib.closing(PlainAPIClient(**engine.client_options())) as api:
 
         def ours(labels: dict | None, *names: str) -> bool:
             return (labels or {}).get(SESSION) == session or any(session in name for name in names)
@@ -67,5 +65,3 @@ def left_behind(engine, session: str) -> list[str]:
         rows += [f"volume {row['Name']}" for row in volumes if ours(row["Labels"], row["Name"])]
         pictures = api.images(all=True)
         return rows + [f"image {r['Id']}" for r in pictures if ours(r["Labels"], *(r["RepoTags"] or []))]
-    finally:
-        client.close()

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ..errors import LabError, NotPossibleHere
+from ..errors import NotPossibleHere
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,18 @@ class Engine(ABC):
         """Keyword arguments for ``docker.DockerClient`` (``base_url``, ``tls``)."""
 
     def cli_path(self, progress: Callable[[str], None] | None = None) -> str | None:
-        """A ``docker`` command-line client on this machine, or None.
+        """A ``docker`` command-line client on this machine that talks to this engine, or None.
 
         labkit's own, with buildx and Compose, so that every lab types to the same version; fetched at the first
-        call (38 MB, ``progress`` is told). Where it can't be had: the one installed here.
+        call (38 MB, ``progress`` is told). Where it can't be had, or is too new for the engine: see
+        :func:`labkit.engine.clients.proven`.
         """
         from . import clients
 
         try:
-            return str(clients.ensure(progress))
-        except LabError:
-            return clients.installed()
+            return clients.proven(self, progress)
+        except NotPossibleHere:
+            return None
 
     def process_environment(self) -> dict[str, str]:
         """This process's environment with every Docker setting replaced by this engine's and labkit's own."""

@@ -1,14 +1,19 @@
-"""A ``docker.DockerClient`` whose every creation carries the lab's labels."""
+"""Docker clients without this user's settings, and the one whose every creation carries the lab's labels."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
+from docker.auth import AuthConfig
+from docker.credentials import StoreError
 from docker.errors import DockerException
 from docker.models.containers import Container
+from docker.utils.config import load_general_config
+from requests.utils import get_environ_proxies
 
 #: Sorts before every other label of the lab.
 BUILD = "labkit.build"
@@ -35,7 +40,55 @@ def _named_volumes(host: Mapping[str, Any]) -> list[str]:
     return [name for name in [*binds, *mounts] if re.fullmatch(r"[a-zA-Z0-9][\w.-]+", name)]
 
 
-class LabelledAPIClient(docker.APIClient):  # type: ignore[misc]  # docker-py has no types
+#: Hosts that are this machine: nothing stands between, and what runs there is the lab's own.
+LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|\[?::1\]?")
+
+
+class Logins(AuthConfig):  # type: ignore[misc]  # docker-py has no types
+    """Registry credentials: what ``login`` was told in this session, and for the one registry that a pull or a
+    push names, what this user's own Docker client has for it. A build gets the former only.
+    """
+
+    #: Else docker-py reads this user's configuration in its place.
+    is_empty = False
+
+    def resolve_authconfig(self, registry: str | None = None) -> Any:
+        told = super().resolve_authconfig(registry)
+        if told is not None or LOOPBACK.fullmatch((registry or "").rpartition(":")[0] or registry or ""):
+            return told
+        try:
+            settings = load_general_config()
+            return AuthConfig.load_config(None, settings).resolve_authconfig(registry) if settings else None
+        except (DockerException, StoreError, AttributeError, OSError, TypeError, ValueError):
+            return None  # a credential helper that is gone, a damaged file: the registry is asked without a name
+
+
+class PlainAPIClient(docker.APIClient):  # type: ignore[misc]
+    """docker-py's low-level client, as an engine is to be asked: not as this user's configuration would have it.
+
+    ``config.json`` names proxies that every container would get, credential helpers that are missing, headers.
+    ``requests`` lets ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE`` replace the engine's own authority, takes a
+    password out of ``.netrc``, and sends even loopback addresses to a proxy. Only the way to an engine on
+    another machine may lead through the proxy that the environment names.
+    """
+
+    # docker-py and requests set these when they are made, and look at them at once. Not empty: then it reads the file.
+    _general_configs = property(lambda self: {"auths": {}}, lambda self, value: None)
+    trust_env = property(lambda self: False, lambda self, value: None)
+
+    def __init__(self, *args: Any, version: str = "auto", **kwargs: Any):
+        # The API version is negotiated, never pinned: engines differ in the oldest they take.
+        super().__init__(*args, version=version, **kwargs)
+        self._auth_configs = Logins({})
+
+    def merge_environment_settings(self, url: str, proxies: Mapping[str, str] | None, *others: Any) -> Any:
+        where = urlsplit(url)
+        if where.scheme in ("http", "https") and not LOOPBACK.fullmatch(where.hostname or ""):
+            proxies = {**get_environ_proxies(url), **(proxies or {})}
+        return super().merge_environment_settings(url, proxies or {}, *others)
+
+
+class LabelledAPIClient(PlainAPIClient):
     """docker-py's low-level client; adds labels to containers, networks, volumes and images.
 
     All of docker-py's high-level calls end in these methods, so a learner who calls
@@ -89,7 +142,7 @@ class LabelledAPIClient(docker.APIClient):  # type: ignore[misc]  # docker-py ha
         return [*lines, *(f'LABEL {key}="{value}"' for key, value in self._labelled({}).items())]
 
 
-class LabelledClient(docker.DockerClient):  # type: ignore[misc]  # docker-py has no types
+class LabelledClient(docker.DockerClient):  # type: ignore[misc]
     """The client a lab hands out as ``lab.docker``: docker-py's own, plus labels.
 
     Args:
@@ -99,8 +152,6 @@ class LabelledClient(docker.DockerClient):  # type: ignore[misc]  # docker-py ha
     """
 
     def __init__(self, *, labels: Mapping[str, str], before_create: Callable[[], None] = lambda: None, **options: Any):
-        # The API version is negotiated, never pinned: engines differ in the oldest they take.
-        options.setdefault("version", "auto")
         self.api = LabelledAPIClient(labels=labels, before_create=before_create, **options)
 
     @property

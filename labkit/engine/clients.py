@@ -9,14 +9,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..debian import Progress
-from ..errors import LabError
+from ..errors import LabError, NotPossibleHere
 from ..files import write_whole
-from ..paths import state_dir
+from ..paths import home, runtime_dir, state_dir
 from .embedded import packages, programs
+from .faults import explained
+
+if TYPE_CHECKING:
+    from .base import Engine
 
 _PLUGINS = "usr/libexec/docker/cli-plugins"
 
@@ -33,28 +41,35 @@ KIT = programs.Kit(
     suites=(packages.CURRENT, packages.LAST_GOOD),
 )
 
-#: Variables that would change what a client does: which engine, builder and project, and with which settings.
-_SETTINGS = ("DOCKER_", "BUILDX_", "BUILDKIT_", "COMPOSE_")
+#: Where its API is too new for an engine: a client of the released suite, which speaks older versions as well.
+EARLIER = replace(KIT, suites=(packages.LAST_GOOD,))
+
+#: Variables that would change what a client does: which engine, builder and project, with which settings, who else
+#: is told of it, and when what it builds was made.
+_SETTINGS = ("DOCKER_", "BUILDX_", "BUILDKIT_", "COMPOSE_", "EXPERIMENTAL_BUILDKIT_", "OTEL_", "SOURCE_DATE_EPOCH")
 
 #: Seconds after which fetching is tried again, once it has failed in this process.
 _RETRY = 600.0
 
 _failed: tuple[float, LabError] | None = None
 
+#: Programs and endpoints that have been seen to belong together.
+_proven: set[tuple[str, str]] = set()
 
-def ensure(progress: Progress | None = None) -> Path:
+
+def ensure(progress: Progress | None = None, kit: programs.Kit = KIT) -> Path:
     """The ``docker`` program of labkit's own; fetched first where it is missing (38 MB, once).
 
     Raises:
         LabError: the packages can't be had or don't start here; told again at once for ten minutes.
     """
     global _failed
-    there = programs.existing(KIT)
+    there = programs.existing(kit)
     if there is None:
         if _failed and time.monotonic() - _failed[0] < _RETRY:
             raise _failed[1]
         try:
-            there = programs.ensure(KIT, progress=progress)
+            there = programs.ensure(kit, progress=progress)
         except LabError as reason:
             _failed = (time.monotonic(), reason)
             raise
@@ -68,18 +83,77 @@ def installed() -> str | None:
     return found if found and programs.version_of(found).startswith("Docker version") else None
 
 
+def proven(engine: Engine, progress: Progress | None = None) -> str:
+    """The path of a ``docker`` program that talks to just this engine: labkit's own, else the one installed here, else
+    labkit's of the released suite.
+
+    Each is asked for the engine's networks, whose identifiers no other engine has. While the engine doesn't answer,
+    nothing can be proven, and the first is taken.
+
+    Raises:
+        NotPossibleHere: there is none, or none that this engine understands; the sentence says why.
+    """
+    refusals: list[str] = []
+    for candidate in (lambda: str(ensure(progress)), installed, lambda: str(ensure(progress, EARLIER))):
+        try:
+            path = candidate()
+        except LabError as reason:
+            refusals.append(str(reason))
+            continue
+        if path is None:
+            continue
+        said = _asked(path, engine)
+        if not said:
+            return path
+        refusals.append(f"{path} does not talk to this engine: {said}")
+    raise NotPossibleHere("No docker command line can be had here.", cause=" ".join(dict.fromkeys(refusals)))
+
+
+def _asked(path: str, engine: Engine) -> str:
+    """Why a ``docker`` program can't be used with an engine; empty where it can."""
+    from .client import PlainAPIClient
+
+    if (path, engine.endpoint) in _proven:
+        return ""
+    try:
+        with explained(engine.endpoint), closing(PlainAPIClient(**engine.client_options())) as api:
+            known = {row["Id"] for row in api.networks()}
+    except LabError:
+        return ""
+    command = [path, "network", "ls", "--quiet", "--no-trunc"]
+    try:
+        done = subprocess.run(
+            command, env=engine.process_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", timeout=60,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        return str(fault)
+    if done.returncode:
+        return (done.stderr.strip() or "no reason given").splitlines()[-1]
+    if not known & set(done.stdout.split()):
+        return "it talks to another one."
+    _proven.add((path, engine.endpoint))
+    return ""
+
+
 def settings_folder() -> Path:
     """The folder that ``DOCKER_CONFIG`` names: without this user's credentials, proxies and contexts.
 
-    What a learner puts there (``docker login``, buildx's builders) stays.
+    What a learner puts there (``docker login``, buildx's builders) stays, except where nothing can be kept.
     """
-    folder = state_dir("docker")
+    try:
+        return _settled(state_dir("docker"))
+    except (LabError, OSError):
+        return _settled(runtime_dir("docker"))
+
+
+def _settled(folder: Path) -> Path:
     # This user's own plugins last: they are found where labkit's can't be had.
-    own = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    own = Path(os.environ.get("DOCKER_CONFIG") or home() / ".docker")
     plugins = [str(place / "cli-plugins") for place in (programs.folder(KIT), own) if place != folder]
     file = folder / "config.json"
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         known = content.get("cliPluginsExtraDirs", [])
     except (OSError, ValueError, AttributeError):
         content, known = {}, []

@@ -96,7 +96,26 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
             next_step="Set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to the engine's client certificates.",
             engine=endpoint,
         )
-    if "Invalid bind address" in text:
+    if "paramiko" in text:
+        return NotPossibleHere(
+            "An engine behind SSH needs a Python package that is missing here.",
+            next_step="Install it: pip install paramiko",
+            engine=endpoint,
+        )
+    if _has(fault, socket.gaierror) or re.search(r"Failed to resolve|NameResolutionError|getaddrinfo failed", text):
+        return NoEngine(
+            "The name of the engine's machine has no address here.",
+            cause="It is misspelt, or known in another network only (VPN).",
+            next_step="Check the name and the network.",
+            engine=endpoint,
+        )
+    if "npipe" in text:
+        return NotPossibleHere(
+            "A pipe of Windows can't be reached from here.",
+            next_step="In Docker Desktop's settings, switch the WSL integration of this distribution on.",
+            engine=endpoint,
+        )
+    if "Invalid bind address" in text or "Invalid port" in text or "bind address needs a port" in text.lower():
         return BadInput(
             "No Docker client can use this address.",
             next_step="Write it like unix:///var/run/docker.sock, tcp://HOST:PORT or ssh://USER@HOST",

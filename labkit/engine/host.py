@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineRefused, LabError, NoEngine
+from ..paths import home
 from .base import Engine
 
 #: Seconds that a candidate has to answer ``/_ping``.
@@ -22,24 +24,41 @@ class Candidate:
     """A place where an engine may answer.
 
     ``explicit`` means that the user named it: if it fails, that is an error and nothing else is tried.
+    ``named_by`` is the variable or the file that names it, ``fault`` why what it says can't be an engine's place.
     """
 
     endpoint: str
     found_by: str
     explicit: bool = False
     tls: dict[str, str | None] = field(default_factory=dict)
+    verify: bool = True
+    named_by: str = ""
+    fault: LabError | None = None
+
+    def told(self, fault: LabError) -> LabError:
+        """The fault, with where the place came from and how to come away from it."""
+        if not self.named_by:
+            return fault
+        alone = ", so no other was tried" if self.explicit else ""
+        others = f"take it away from {self.named_by}: labkit then finds another engine."
+        return type(fault)(
+            fault.what,
+            cause=f"{fault.cause} It is named by {self.named_by}{alone}.".strip(),
+            next_step=f"{fault.next_step.rstrip('.')}; or {others}" if fault.next_step else others.capitalize(),
+            engine=fault.engine,
+        )
 
 
 def _usual_sockets() -> Iterator[tuple[str, str]]:
-    home = Path.home()
+    own = home()
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     yield "/var/run/docker.sock", "the usual socket"
     yield f"{runtime}/docker.sock", "the rootless engine's socket"
-    yield str(home / ".docker/run/docker.sock"), "Docker Desktop's socket"
-    yield str(home / ".docker/desktop/docker.sock"), "Docker Desktop's socket"
-    yield str(home / ".colima/default/docker.sock"), "Colima's socket"
-    yield str(home / ".orbstack/run/docker.sock"), "OrbStack's socket"
-    yield str(home / ".rd/docker.sock"), "Rancher Desktop's socket"
+    yield str(own / ".docker/run/docker.sock"), "Docker Desktop's socket"
+    yield str(own / ".docker/desktop/docker.sock"), "Docker Desktop's socket"
+    yield str(own / ".colima/default/docker.sock"), "Colima's socket"
+    yield str(own / ".orbstack/run/docker.sock"), "OrbStack's socket"
+    yield str(own / ".rd/docker.sock"), "Rancher Desktop's socket"
     yield f"{runtime}/podman/podman.sock", "Podman's socket"
     yield "/run/podman/podman.sock", "Podman's socket"
 
@@ -50,31 +69,38 @@ def _tls_files(folder: str) -> dict[str, str | None]:
 
 
 def _context() -> Candidate | None:
-    """The Docker CLI's current context, when it isn't the default one."""
-    # docker-py reads contexts itself since 7.2, but does not tell which one it took.
-    from docker.context import ContextAPI
+    """The Docker CLI's current context, when it isn't the default one.
 
-    name = os.environ.get("DOCKER_CONTEXT", "")
+    Its files are the CLI's own: ``contexts/meta`` and ``contexts/tls``, in folders named by the SHA-256 of its name
+    (github.com/docker/cli, cli/context/store).
+    """
+    folder = Path(os.environ.get("DOCKER_CONFIG") or home() / ".docker")
+    name, named_by = os.environ.get("DOCKER_CONTEXT", ""), "DOCKER_CONTEXT"
+    explicit = bool(name)
     if not name:
+        named_by = f"currentContext in {folder / 'config.json'}"
         try:
-            folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
-            name = json.loads(Path(folder, "config.json").read_text()).get("currentContext", "")
-        except (OSError, ValueError):
+            name = str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("currentContext") or "")
+        except (OSError, ValueError, AttributeError):
             return None
-    if not name or name == "default":
+    if name in ("", "default"):
         return None
-    context = ContextAPI.get_context(name)
-    if context is None:
-        raise NoEngine(
-            f"The Docker CLI's context {name!r} does not exist.",
-            next_step="List the contexts with: docker context ls",
+    found_by = f"the CLI's context {name!r}"
+    place = hashlib.sha256(name.encode()).hexdigest()
+    meta, keys = folder / "contexts/meta" / place / "meta.json", folder / "contexts/tls" / place / "docker"
+    try:
+        found = json.loads(meta.read_text(encoding="utf-8"))["Endpoints"]["docker"]
+        endpoint, verify = str(found["Host"]), not found.get("SkipTLSVerify")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
+        words = "does not exist" if isinstance(reason, FileNotFoundError) else f"is damaged: {meta}"
+        fault = NoEngine(
+            f"The Docker CLI's context {name!r} {words}.",
+            next_step="List the contexts with: docker context ls, and choose one with: docker context use NAME.",
         )
-    tls: dict[str, str | None] = {}
-    if context.TLSConfig is not None:
-        cert, key = context.TLSConfig.cert or (None, None)
-        tls = {"ca": context.TLSConfig.ca_cert, "cert": cert, "key": key}
-    explicit = "DOCKER_CONTEXT" in os.environ
-    return Candidate(context.Host, f"the CLI's context {name!r}", explicit, tls)
+        return Candidate("", found_by, explicit, named_by=named_by, fault=fault)
+    files = {key: path if path and Path(path).exists() else None for key, path in _tls_files(str(keys)).items()}
+    tls = files if any(files.values()) or not verify else {}
+    return Candidate(endpoint, found_by, explicit, tls, verify, named_by)
 
 
 def candidates(url: str | None = None) -> Iterator[Candidate]:
@@ -85,13 +111,11 @@ def candidates(url: str | None = None) -> Iterator[Candidate]:
     """
     certificates = os.environ.get("DOCKER_CERT_PATH", "")
     verify = os.environ.get("DOCKER_TLS_VERIFY", "")
-    tls = _tls_files(certificates or str(Path.home() / ".docker")) if verify else {}
-    if url:
-        yield Candidate(url, "LABKIT_ENGINE", True, tls)
-        return
+    tls = _tls_files(certificates or str(home() / ".docker")) if verify else {}
     host = os.environ.get("DOCKER_HOST")
-    if host:
-        yield Candidate(host, "DOCKER_HOST", True, tls)
+    if url or host:
+        named_by = "LABKIT_ENGINE" if url else "DOCKER_HOST"
+        yield Candidate(url or host or "", named_by, True, tls, named_by=named_by)
         return
     context = _context()
     if context:
@@ -121,13 +145,15 @@ class HostEngine(Engine):
         self.endpoint = candidate.endpoint
         self.found_by = candidate.found_by
         self.explicit = candidate.explicit
-        self._tls = candidate.tls
+        self._tls, self._verify = candidate.tls, candidate.verify
 
     def environment(self) -> dict[str, str]:
         environment = {"DOCKER_HOST": self.endpoint}
         file = self._tls.get("cert") or self._tls.get("ca")  # a context may know the engine's authority only
         if file:
-            environment |= {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(Path(file).parent)}
+            environment["DOCKER_CERT_PATH"] = str(Path(file).parent)
+        if file or not self._verify:
+            environment["DOCKER_TLS_VERIFY" if self._verify else "DOCKER_TLS"] = "1"
         return environment
 
     def client_options(self) -> dict[str, Any]:
@@ -138,7 +164,7 @@ class HostEngine(Engine):
             pair = (self._tls["cert"], self._tls["key"])
             try:
                 options["tls"] = TLSConfig(
-                    client_cert=pair if all(pair) else None, ca_cert=self._tls["ca"], verify=True
+                    client_cert=pair if all(pair) else None, ca_cert=self._tls["ca"], verify=self._verify
                 )
             except Exception as fault:  # docker-py raises TLSParameterError for missing files
                 raise EngineRefused(
@@ -155,12 +181,11 @@ class HostEngine(Engine):
             EngineRefused: this user may not talk to it.
             NoEngine: nothing answers there.
         """
-        import docker
-
+        from .client import PlainAPIClient
         from .faults import explain
 
         try:
-            client = docker.APIClient(**self.client_options(), timeout=ANSWER_WITHIN, version="auto")
+            client = PlainAPIClient(**self.client_options(), timeout=ANSWER_WITHIN)
             try:
                 client.ping()
             finally:
@@ -178,13 +203,20 @@ def find_host(url: str | None = None) -> tuple[HostEngine | None, list[str]]:
         NoEngine, EngineRefused: the user named an engine, and that one doesn't answer.
     """
     tried: list[str] = []
+    passed: list[str] = []
     for candidate in candidates(url):
         engine = HostEngine(candidate)
         try:
+            if candidate.fault:
+                raise candidate.fault
             engine.probe()
-            return engine, tried
         except LabError as fault:
             if candidate.explicit:
-                raise
-            tried.append(str(fault))
+                raise candidate.told(fault) from fault
+            tried.append(str(candidate.told(fault)))
+            passed.append(candidate.found_by)
+            continue
+        if passed:
+            engine.found_by += f" (no answer from {', '.join(dict.fromkeys(passed))})"
+        return engine, tried
     return None, tried

@@ -127,7 +127,7 @@ def test_imports(client, kind, tmp_path):
 
 def test_the_api_version_is_negotiated_not_pinned(monkeypatch):
     seen = {}
-    monkeypatch.setattr("labkit.engine.client.LabelledAPIClient.__init__", lambda self, **options: seen.update(options))
+    monkeypatch.setattr("docker.APIClient.__init__", lambda self, *_, **options: seen.update(options))
     LabelledClient(labels=LABELS, base_url="http://engine")
     assert seen["version"] == "auto"
 

@@ -17,6 +17,7 @@ from labkit import files
 from labkit.engine.embedded import machine, monitor
 from labkit.engine.embedded.keys import Keys
 from labkit.errors import BadInput, EngineGone, LabError
+from labkit.paths import runtime_dir
 
 from ..helpers import running, wait_until
 
@@ -77,7 +78,7 @@ def test_folder_is_closed_to_others(runtime):
     made = started(runtime)
     try:
         assert made.folder.stat().st_mode & 0o077 == 0
-        assert machine.run_dir().stat().st_mode & 0o077 == 0
+        assert runtime_dir().stat().st_mode & 0o077 == 0
         assert {p.stat().st_mode & 0o077 for p in made.folder.iterdir() if stat.S_ISFIFO(p.stat().st_mode)} == {0}
     finally:
         made.close()
@@ -86,7 +87,7 @@ def test_folder_is_closed_to_others(runtime):
 def test_a_folder_open_to_others_is_refused(runtime):
     (runtime / f"labkit-{os.getuid()}").mkdir(mode=0o755)
     with pytest.raises(LabError, match="open to others"):
-        machine.run_dir()
+        runtime_dir()
 
 
 def test_console_outlives_the_machine(runtime):
@@ -167,7 +168,7 @@ def test_what_a_machine_that_hangs_has_said_is_in_the_error(runtime, monkeypatch
     monkeypatch.setattr(machine, "_START_LIMIT", 0.3)
     with pytest.raises(EngineGone, match="did not start its machine within .*: could not lock"):
         started(runtime, "echo could not lock >&2; exec sleep 600")
-    assert not list(machine.run_dir().glob("m*"))
+    assert not list(runtime_dir().glob("m*"))
 
 
 def test_a_refused_command_is_not_asked_again(runtime, monkeypatch):
@@ -180,7 +181,7 @@ def test_a_refused_command_is_not_asked_again(runtime, monkeypatch):
     monkeypatch.setitem(globals(), "answers", refuses)
     with pytest.raises(EngineGone, match="refused"):
         started(runtime)
-    assert len(asked) == 1 and not list(machine.run_dir().glob("m*"))
+    assert len(asked) == 1 and not list(runtime_dir().glob("m*"))
 
 
 def test_the_monitor_tells_refused_from_silent(tmp_path):
@@ -230,14 +231,14 @@ def test_another_free_port_is_tried_when_one_is_taken_meanwhile(runtime):
 def test_leftovers_of_the_dead_are_removed_and_the_living_left(runtime):
     made = started(runtime)
     try:
-        dead = machine.run_dir() / "mdead"
+        dead = runtime_dir() / "mdead"
         dead.mkdir()
         (dead / "lock").touch()
         os.utime(dead, (1, 1))
-        half = machine.run_dir() / "mhalf"  # no lock file yet
+        half = runtime_dir() / "mhalf"  # no lock file yet
         half.mkdir()
         os.utime(half, (1, 1))
-        new = machine.run_dir() / "mnew"
+        new = runtime_dir() / "mnew"
         new.mkdir()
         assert len(machine.clear_leftovers()) == 2
         assert not dead.exists() and not half.exists()
@@ -248,7 +249,7 @@ def test_leftovers_of_the_dead_are_removed_and_the_living_left(runtime):
 
 def test_qemu_left_without_keeper_and_owner_is_ended(runtime):
     # As where setpriv is missing: a process that nothing ties to anybody.
-    folder = machine.run_dir() / "mleft"
+    folder = runtime_dir() / "mleft"
     folder.mkdir()
     gone = subprocess.Popen(["true"])
     gone.wait()

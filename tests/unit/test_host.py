@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -29,35 +31,24 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def add_context(home, name: str, address: str):
+def add_context(folder, name: str, text: str):
     """A context as the CLI keeps it: its folder is named by the SHA-256 of its name."""
-    import hashlib
+    place = folder / "contexts/meta" / hashlib.sha256(name.encode()).hexdigest()
+    place.mkdir(parents=True)
+    (place / "meta.json").write_text(text)
 
-    folder = home / ".docker/contexts/meta" / hashlib.sha256(name.encode()).hexdigest()
-    folder.mkdir(parents=True)
-    meta = {"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": address, "SkipTLSVerify": False}}}
-    (folder / "meta.json").write_text(json.dumps(meta))
+
+def meta(name: str, address: str, skip: bool = False) -> str:
+    endpoint = {"Host": address, "SkipTLSVerify": skip}
+    return json.dumps({"Name": name, "Metadata": {}, "Endpoints": {"docker": endpoint}})
 
 
 @pytest.fixture
-def contexts(home, monkeypatch):
-    """``colima`` and ``lab`` exist; docker-py reads its folder once, when imported."""
-    import docker.context.config as config
-
-    monkeypatch.setattr(config, "get_meta_dir", lambda name=None: str(home / ".docker/contexts/meta" / _id(name)))
-    monkeypatch.setattr(config, "get_meta_file", lambda name: str(home / ".docker/contexts/meta" / _id(name) / "meta.json"))  # fmt: skip
-    import docker.context.context as context
-
-    monkeypatch.setattr(context, "get_meta_file", config.get_meta_file)
+def contexts(home):
+    """``colima`` and ``lab`` exist."""
     for name in ("colima", "lab"):
-        add_context(home, name, f"unix:///{name}.sock")
+        add_context(home / ".docker", name, meta(name, f"unix:///{name}.sock"))
     return home
-
-
-def _id(name: str | None) -> str:
-    import hashlib
-
-    return hashlib.sha256(name.encode()).hexdigest() if name else ""
 
 
 def endpoints(url=None) -> list[tuple[str, str, bool]]:
@@ -91,7 +82,8 @@ def test_the_clis_current_context_comes_before_the_usual_sockets(contexts, monke
     ]
 
 
-def test_docker_config_says_where_the_clis_settings_are(contexts, monkeypatch, tmp_path):
+def test_docker_config_says_where_the_clis_settings_are(monkeypatch, tmp_path):
+    add_context(tmp_path, "lab", meta("lab", "unix:///lab.sock"))
     (tmp_path / "config.json").write_text('{"currentContext": "lab"}')
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert endpoints()[0][0] == "unix:///lab.sock"
@@ -104,11 +96,83 @@ def test_no_context_of_ones_own(home, words):
     assert endpoints() == []
 
 
-def test_a_context_that_does_not_exist(monkeypatch):
+BROKEN = {
+    "missing": (None, "does not exist"),
+    "empty": ("", "is damaged"),
+    "half written": ('{"Name": "lost", "Endp', "is damaged"),
+    "without an endpoint": ('{"Name": "lost"}', "is damaged"),
+    "a list": ("[]", "is damaged"),
+    "an endpoint of another kind": ('{"Endpoints": {"kubernetes": {}}}', "is damaged"),
+}
+
+
+@pytest.mark.parametrize("text, words", BROKEN.values(), ids=BROKEN)
+def test_contexts_a_broken_one_that_the_user_named_is_told(home, monkeypatch, text, words):
+    if text is not None:
+        add_context(home / ".docker", "lost", text)
     monkeypatch.setenv("DOCKER_CONTEXT", "lost")
-    with pytest.raises(NoEngine, match="context 'lost' does not exist") as caught:
-        endpoints()
+    monkeypatch.sockets.add("/var/run/docker.sock")
+    with pytest.raises(NoEngine, match=f"context 'lost' {words}") as caught:
+        host.find_host()
+    assert "named by DOCKER_CONTEXT, so no other was tried" in caught.value.cause
     assert "docker context ls" in caught.value.next_step
+    assert text is None or "meta.json" in caught.value.what
+
+
+@pytest.mark.parametrize("text, words", BROKEN.values(), ids=BROKEN)
+def test_contexts_a_broken_one_of_the_configuration_is_passed_over(home, monkeypatch, text, words):
+    (home / ".docker").mkdir()
+    if text is not None:
+        add_context(home / ".docker", "lost", text)
+    (home / ".docker/config.json").write_text('{"currentContext": "lost"}')
+    monkeypatch.sockets.add("/var/run/docker.sock")
+    monkeypatch.setattr(HostEngine, "probe", lambda self: None)
+    found, tried = host.find_host()
+    assert found.endpoint == "unix:///var/run/docker.sock"
+    assert found.found_by == "the usual socket (no answer from the CLI's context 'lost')"
+    assert words in tried[0] and f"named by currentContext in {home}/.docker/config.json" in tried[0]
+
+
+DEAD = {
+    "of an uninstalled Docker Desktop": ("unix:///home/none/.docker/desktop/docker.sock", "Nothing answers there."),
+    "a name that does not resolve": ("tcp://engine.invalid:2375", "has no address here"),
+    "ssh without paramiko": ("ssh://learner@engine.invalid", "pip install paramiko"),
+    "a pipe of Windows": ("npipe:////./pipe/docker_engine", "pipe of Windows"),
+    "nonsense": ("nonsense", "No Docker client can use this address."),
+}
+
+
+@pytest.mark.parametrize("address, words", DEAD.values(), ids=DEAD)
+@pytest.mark.parametrize("named_by", ["DOCKER_HOST", "DOCKER_CONTEXT", "config.json"])
+def test_contexts_a_dead_place_says_who_named_it(home, monkeypatch, named_by, address, words):
+    monkeypatch.setitem(sys.modules, "paramiko", None)
+    import docker.api.client
+
+    monkeypatch.delattr(docker.api.client, "SSHHTTPAdapter", raising=False)
+    add_context(home / ".docker", "dead", meta("dead", address))
+    if named_by == "config.json":
+        (home / ".docker/config.json").write_text('{"currentContext": "dead"}')
+        found, [told] = host.find_host()
+        assert found is None
+    else:
+        monkeypatch.setenv(named_by, address if named_by == "DOCKER_HOST" else "dead")
+        with pytest.raises(LabError) as caught:
+            host.find_host()
+        told = str(caught.value)
+        assert "so no other was tried" in told
+    assert words in told and named_by in told and "labkit then finds another engine" in told
+
+
+def test_contexts_of_tls_without_verification(home, monkeypatch):
+    made = keys.make(home / ".docker/contexts/tls" / hashlib.sha256(b"lab").hexdigest() / "docker")
+    add_context(home / ".docker", "lab", meta("lab", "tcp://here:2376", skip=True))
+    monkeypatch.setenv("DOCKER_CONTEXT", "lab")
+    engine = HostEngine(*candidates())
+    assert engine.environment() == {
+        "DOCKER_HOST": "tcp://here:2376", "DOCKER_TLS": "1", "DOCKER_CERT_PATH": str(made.folder),
+    }  # fmt: skip
+    tls = engine.client_options()["tls"]
+    assert tls.verify is False and tls.cert == (str(made.cert), str(made.key))
 
 
 def test_the_usual_sockets_in_order(home, monkeypatch):

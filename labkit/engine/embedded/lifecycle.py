@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from ... import debian
 from ...debian import Progress
 from ...errors import LabError, NoEngine, NotPossibleHere
 from ...files import write_whole
-from ...paths import cache_dir
+from ...paths import cache_dir, runtime_dir, runtime_places
 from ...waiting import wait_until
 from . import accel, builder, host, machine, packages, qemu, store
 from .engine import EmbeddedEngine
@@ -38,23 +39,31 @@ class Precondition(NamedTuple):
     remedy: str = ""
 
 
-def _record() -> Path:
-    return machine.run_dir() / "shared.json"
+#: The record of the engine that ``up`` started, beside its machine's folder.
+_RECORD = "shared.json"
+
+
+def _held() -> tuple[EmbeddedEngine, dict[str, Any]] | None:
+    """The engine that ``up`` started, and its record, from whichever of this user's shells."""
+    for place in runtime_places():
+        record = place / _RECORD
+        try:
+            known = json.loads(record.read_text(encoding="utf-8"))
+            folder, build = Path(known["folder"]), Path(known["build"])
+            shape = qemu.Shape(**known["shape"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        there = machine.Machine.attached(folder, Keys(build / "keys"))
+        if there is not None:
+            return EmbeddedEngine(there, shape, build), known
+        record.unlink(missing_ok=True)
+    return None
 
 
 def running() -> EmbeddedEngine | None:
     """The engine that ``up`` started for this user, if it still runs."""
-    try:
-        known = json.loads(_record().read_text())
-        folder, place = Path(known["folder"]), Path(known["build"])
-        shape = qemu.Shape(**known["shape"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    there = machine.Machine.attached(folder, Keys(place / "keys"))
-    if there is None:
-        _record().unlink(missing_ok=True)
-        return None
-    return EmbeddedEngine(there, shape, place)
+    found = _held()
+    return found and found[0]
 
 
 def up(
@@ -80,13 +89,13 @@ def up(
     """
     from . import prepare
 
-    with store.locked(machine.run_dir()):
+    with store.locked(runtime_dir()):
         there = running()
         if there is not None:
             return there
         prepare(images=images, progress=progress, memory=memory, cpus=cpus)
         options = {"memory": memory, "cpus": cpus, "port": port, "idle_limit": idle_limit}
-        log = machine.run_dir() / "shared.log"
+        log = runtime_dir() / "shared.log"
         with open(log, "wb") as output:
             holder = subprocess.Popen(
                 [sys.executable, "-m", f"{__package__}.holder", json.dumps(options)],
@@ -115,18 +124,16 @@ def up(
 
 def down() -> bool:
     """Stop the engine that ``up`` started; False when there was none."""
-    with store.locked(machine.run_dir()):
-        there = running()
-        if there is None:
+    with store.locked(runtime_dir()):
+        found = _held()
+        if found is None:
             return False
-        holder = json.loads(_record().read_text())["holder"]
-        try:
-            os.kill(holder, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
+        there, known = found
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(known["holder"], signal.SIGTERM)
         if not wait_until(lambda: not there.alive(), 15, every=0.02):
             os.kill(there.pid(), signal.SIGKILL)
-        _record().unlink(missing_ok=True)
+        (there.folder.parent / _RECORD).unlink(missing_ok=True)
         return True
 
 
@@ -143,7 +150,7 @@ def hold(*, memory: int | None, cpus: int | None, port: int | None, idle_limit: 
             "holder": os.getpid(),
             "idle_limit": idle_limit,
         }
-        write_whole(_record(), json.dumps(known))
+        write_whole(engine.folder.parent / _RECORD, json.dumps(known))
         _wait_until_idle(engine, idle_limit)
     finally:
         engine.close()
@@ -153,7 +160,8 @@ def _wait_until_idle(engine: EmbeddedEngine, limit: int) -> None:
     # Every request reaches the machine over its network card, which counts what it receives.
     seen, since = "", time.monotonic()
     pause = min(20.0, max(0.2, limit / 4))
-    while engine.alive():
+    # A runtime folder that was emptied, as at the end of a login, takes the way to the machine along: nobody can stop it.
+    while engine.alive() and (engine.folder.parent / _RECORD).exists():
         try:
             count = engine.shell("cat /sys/class/net/eth0/statistics/rx_packets")
         except LabError:
@@ -175,13 +183,13 @@ def status() -> dict[str, Any]:
     """
     place = builder.current()
     known = store.manifest(place) if place else None
-    there = running()
+    found = _held()
+    there, record = found or (None, {})
     saved = []
     for folder in sorted((place / "snapshots").glob("*-*m-*-*")) if place else []:
         if store.intact(folder):
             saved.append(folder.name.rsplit("-", 1)[0])
     used = sum(path.stat().st_blocks * 512 for path in builder.home().rglob("*") if path.is_file())
-    limit = json.loads(_record().read_text()).get("idle_limit", 0) if there else 0
     return dict(
         build=str(place or ""),
         imported=(known or {}).get("imported", {}).get("source", ""),
@@ -191,7 +199,7 @@ def status() -> dict[str, Any]:
         disk=used,
         endpoint=there.endpoint if there else "",
         pid=there.pid() if there else 0,
-        idle_limit=limit,
+        idle_limit=record.get("idle_limit", 0),
     )
 
 

@@ -20,11 +20,10 @@ from pathlib import Path
 
 from ... import files
 from ...errors import BadInput, EngineGone, LabError
+from ...paths import runtime_dir, text_beside
 from ...waiting import wait_until
 from . import channel, monitor
 from .keys import Keys
-
-_KEEPER = Path(__file__).parent / "keeper.sh"
 
 #: The machine's own program that starts and stops its daemons.
 SERVICE = "/usr/lib/labkit/service"
@@ -33,25 +32,6 @@ SERVICE = "/usr/lib/labkit/service"
 RESUME_LIMIT, BOOT_LIMIT = 60.0, 300.0
 #: Seconds for QEMU itself to start.
 _START_LIMIT = 60.0
-
-
-def run_dir() -> Path:
-    """The folder of all this user's machines, closed to others.
-
-    Short on purpose: a socket's path may have 107 bytes only.
-    """
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    if not os.access(base, os.W_OK):
-        base = Path(tempfile.gettempdir())
-    folder = base / f"labkit-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise LabError(
-            f"{folder} belongs to somebody else or is open to others.",
-            next_step=f"Remove it, or set XDG_RUNTIME_DIR to a folder of your own: ls -ld {folder}",
-        )
-    return folder
 
 
 def free_port() -> int:
@@ -170,7 +150,7 @@ class Machine:
         return self.alive()
 
     def _spawn(self, arguments: Arguments, work: Path, scratch: Path) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="m", dir=run_dir()))
+        self.folder = Path(tempfile.mkdtemp(prefix="m", dir=runtime_dir()))
         if not self._fixed:
             self.port = free_port()
         channel.make_pipes(self.folder)
@@ -183,9 +163,11 @@ class Machine:
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
         theirs, self._life = os.pipe()  # closed in what is started; os.pipe2 is Linux only
+        # As text: a checkout for Windows may have given the file other line ends.
+        keeper = ["sh", "-c", text_beside(__file__, "keeper.sh"), "keeper", str(self.folder)]
         try:
             self._keeper = subprocess.Popen(
-                ["sh", _KEEPER, self.folder, *arguments(self.folder, self.port)],
+                [*keeper, *arguments(self.folder, self.port)],
                 stdin=theirs,
                 stdout=self._log,
                 stderr=self._log,
@@ -344,7 +326,7 @@ def clear_leftovers() -> list[str]:
     keeper are gone is ended first.
     """
     done = []
-    for folder in run_dir().glob("m*"):
+    for folder in runtime_dir().glob("m*"):
         try:
             fresh = time.time() - folder.stat().st_mtime < 60
         except OSError:

@@ -11,7 +11,7 @@ from docker.errors import ImageNotFound
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine import clients
+from ...engine import clients, dockercli
 from ...errors import LabError
 from ...units import GIB, MIB, show_size
 
@@ -100,11 +100,9 @@ def _tracing(on: Context) -> Seen:
 
 
 def _cli(on: Context) -> Seen:
-    try:
-        return True, str(clients.ensure(on.say)), ""
-    except LabError as reason:
-        path = on.session.engine.cli_path()
-        return path is not None, path or "not found.", f"labkit's own can't be had: {reason}"
+    path = clients.proven(on.session.engine, on.say)
+    words = ["docker", "version", "--format", "version {{.Client.Version}}, API {{.Client.APIVersion}}"]
+    return True, f"{path}, {dockercli.run(on.session, words).stdout.strip()}", ""
 
 
 _CHECKS: tuple[tuple[str, bool, Callable[[Context], Seen]], ...] = (
