@@ -77,8 +77,8 @@ def state_dir(*parts: str) -> Path:
     return _made(state_root().joinpath(*parts), "LABKIT_STATE")
 
 
-#: Bytes that the path of this user's runtime folder may have. A socket's may have 103 on macOS, 107 on Linux, and
-#: one below it is called /m12345678/qmp.
+#: Bytes that the path of this user's runtime folder may have: a socket's may have 103 on macOS, 107 on Linux, and
+#: 14 of them name one in a folder below it.
 _RUNTIME_BYTES = 103 - 14
 
 
