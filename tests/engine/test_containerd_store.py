@@ -38,6 +38,12 @@ def test_the_second_push_uploads_exactly_what_is_new(on, store):
     assert sorted(run.second.uploaded) == sorted(run.missing)
 
 
+def test_a_pull_downloads_only_what_the_engine_lacks(on, store):
+    for _ in range(2):  # a learner runs the cell once more
+        run = pushes.pull_back(on, store)
+        assert len(run.downloaded) == 2 and len(run.blobs) == 6, str(run)
+
+
 def test_every_name_is_recomputed_from_the_archive_and_from_the_registry(on, store):
     run = pushes.everywhere(on, store)
     assert str(run).count("yes") == 2, str(run)

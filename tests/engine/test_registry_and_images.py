@@ -67,6 +67,12 @@ def test_the_second_push_uploads_exactly_what_is_new(on, store):
     assert str(pushes.matched(on, store, "counted", "1", anatomy.sample_tag(on))).count("yes") == 3
 
 
+def test_a_pull_downloads_only_what_the_engine_lacks(on, store):
+    for _ in range(2):  # a learner runs the cell once more
+        run = pushes.pull_back(on, store)
+        assert len(run.downloaded) == 2 and len(run.blobs) == 6, str(run)
+
+
 def test_every_name_of_every_image_of_the_lab_is_the_engines_and_the_registrys(on, store):
     tag, two = anatomy.sample_tag(on), anatomy.sample_tag(on, "2", app__sh=pushes.SECOND)
     run = pushes.everywhere(on, store, tag, two, *(on.image(name) for name in images.RECIPES))

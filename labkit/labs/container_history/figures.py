@@ -32,7 +32,7 @@ def plot_timeline(timeline: Timeline) -> Picture:
     axes.text(0.0, len(events) + 0.1, note, fontsize=10, color=COLOURS["grey"], va="center")
     axes.set_title("Forty years of containers", pad=8)
     alt = (
-        "Timeline from chroot in 1979 over FreeBSD jails, namespaces, cgroups, LXC and Docker to containerd and CRI-O. "
+        "Timeline from chroot in 1979 over FreeBSD jails, namespaces, cgroups, LXC and Docker to CRI-O, Podman and Incus. "
         "Filled marks run live in this lab, rings are only drawn; steps that the notes leave out are in italics."
     )
     caption = "Sources: man-pages clone(2), cgroups(7); FreeBSD jail paper; changelogs of Docker; years of the others from their projects."
@@ -163,7 +163,8 @@ _BOXES = (
     (1, 1, "dockerd", "images, networks, volumes, an API", True),
     (2, 0, "CRI-O", "a runtime for Kubernetes only", False),
     (2, 1, "containerd", "containers' lives, images", True),
-    (3, 0.5, "runc", "namespaces, control groups, then the program", True),
+    (3, 0, "crun", "what runc does, written in C", False),
+    (3, 1, "runc", "namespaces, control groups, the program", True),
     (4, 0.5, "Linux kernel", "does the work", True),
 )
 
@@ -180,13 +181,17 @@ def layers() -> Picture:
         axes.text(left + 0.475, row + 0.36, name, ha="center", va="center", fontweight="bold")
         axes.text(left + 0.475, row + 0.64, does, ha="center", va="center", fontsize=10)
     arrows = [((0.475, 0.84), (0.475, 1.12)), ((0.475, 1.84), (0.475, 2.12)), ((1.525, 0.84), (1.525, 1.12)),
-              ((1.525, 1.84), (1.525, 2.12)), ((0.475, 2.84), (0.85, 3.12)), ((1.525, 2.84), (1.15, 3.12)),
-              ((1.0, 3.84), (1.0, 4.12)), ((0.85, 1.84), (1.25, 2.12))]  # fmt: skip
+              ((1.525, 1.84), (1.525, 2.12)), ((0.475, 2.84), (0.475, 3.12)), ((1.525, 2.84), (1.525, 3.12)),
+              ((0.475, 3.84), (0.85, 4.12)), ((1.525, 3.84), (1.15, 4.12)), ((0.85, 1.84), (1.25, 2.12))]  # fmt: skip
     for start, end in arrows:
         axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": COLOURS["ink"], "lw": 1.6})
     axes.set_title("Who calls whom (solid: runs in this course; dashed: drawn only)", pad=8, fontsize=12.5)
     alt = (
         "Diagram: Kubernetes calls a kubelet, which speaks CRI to CRI-O or containerd; docker calls dockerd, which calls "
-        "containerd; CRI-O and containerd call runc, and runc the kernel. Kubernetes and CRI-O are drawn, not run here."
+        "containerd; CRI-O calls crun, containerd calls runc, and both the kernel. What is under Kubernetes alone is drawn."
     )
-    return picture(figure, alt, caption="A drawing. Kubernetes' kubelet also speaks to containerd directly.")
+    return picture(
+        figure,
+        alt,
+        caption="A drawing. The kubelet speaks to containerd as well; runc and crun can each stand in for the other.",
+    )

@@ -19,7 +19,9 @@ class Milestone:
     shown: str
 
 
-#: From the man pages, kernel documentation and changelogs named in the lab; the notes' own steps are marked.
+#: From the man pages, kernel documentation and changelogs named in the lab; the notes' own steps are marked. Process
+#: containers: Menage on linux-kernel, October 2006. rkt: CoreOS, 1 December 2014. Podman: 1.0 on 14 January 2019, first
+#: releases in 2018. Incus: forked in August 2023 (README of lxc/incus).
 EVENTS = (
     Milestone(1979, "chroot", "another root directory", True, "live"),
     Milestone(2000, "FreeBSD jails", "files, users, network, processes", True, "drawn: needs FreeBSD"),
@@ -27,6 +29,7 @@ EVENTS = (
     Milestone(2002, "mount namespace", "Linux 2.4.19", False, "live"),
     Milestone(2004, "Solaris zones", "zones and resources", False, "drawn"),
     Milestone(2005, "OpenVZ", "patched kernels", False, "drawn"),
+    Milestone(2006, "process containers", "Google's, later cgroups", False, "drawn"),
     Milestone(2006, "UTS and IPC namespaces", "Linux 2.6.19", True, "live"),
     Milestone(2008, "PID and network namespaces, cgroups", "Linux 2.6.24", True, "live"),
     Milestone(2008, "LXC", "a usable whole", True, "live"),
@@ -34,10 +37,13 @@ EVENTS = (
     Milestone(2013, "user namespaces", "Linux 3.8", False, "live"),
     Milestone(2014, "Kubernetes", "orchestration", True, "drawn: needs a cluster"),
     Milestone(2014, "Docker's own driver replaces LXC", "Docker 0.9", False, "drawn"),
+    Milestone(2014, "rkt", "pods, and no daemon", False, "drawn"),
     Milestone(2015, "OCI, runc", "an open standard", False, "live"),
     Milestone(2016, "cgroup v2", "Linux 4.5", False, "live"),
     Milestone(2016, "containerd inside Docker", "Docker 1.11", True, "live"),
     Milestone(2017, "CRI-O", "a runtime for Kubernetes", True, "drawn: needs Kubernetes"),
+    Milestone(2018, "Podman", "docker's commands, no daemon", False, "drawn"),
+    Milestone(2023, "Incus", "LXD's fork: system containers", False, "drawn"),
 )
 
 

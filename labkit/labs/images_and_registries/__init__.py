@@ -44,6 +44,7 @@ class Registry(Topic):
 
     start = experiment(registry.start)
     two_pushes = experiment(pushes.two_pushes)
+    pull_back = experiment(pushes.pull_back)
     matched = experiment(pushes.matched)
     everywhere = experiment(pushes.everywhere)
     broken_push = experiment(pushes.broken_push)

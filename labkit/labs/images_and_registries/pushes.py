@@ -1,4 +1,4 @@
-"""What a push really sends: everything once, then only what is new; and a push that broke off."""
+"""What a push really sends, and a pull: everything once, then only what is new; and a push that broke off."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
+from ...engine.faults import explained
 from ...errors import LabError
 from ...units import yes_no
 from .anatomy import Anatomy, anatomy, sample_tag
@@ -44,6 +45,39 @@ def two_pushes(on: Context, registry: RunningRegistry, repository: str = "shop")
     before = registry.stored().sizes
     second = registry.push(two, repository, "2")
     return TwoPushes(on.facts, first, second, [blob for blob in second.sizes if blob not in before])
+
+
+@dataclass(frozen=True)
+class PullBack(Result):
+    """An image that the engine no longer had: ``blobs`` it is made of, and those ``downloaded`` by the pull, by digest."""
+
+    blobs: list[str]
+    downloaded: list[str]
+
+    def facts(self) -> str:
+        here = len(self.blobs) - len(self.downloaded)
+        return f"pulled back: {len(self.downloaded)} blobs downloaded, {here} were there already"
+
+
+def pull_back(on: Context, registry: RunningRegistry, repository: str = "back") -> PullBack:
+    """Add a layer to the sample app, push that, remove it from the engine, and pull it.
+
+    Downloads are counted in the registry's access log. The layer is a container's, committed: one that was
+    built would be kept, image or not, in the builder's cache.
+    """
+    name = on.session.name("back")
+    with explained(on.session.engine.endpoint):
+        with on.container(sample_tag(on), ["sh", "-c", "echo new > /new"], network_mode="none") as author:
+            author.wait(timeout=60)
+            author.commit(name, "1")
+        blobs = list(registry.push(f"{name}:1", repository, "1").sizes)
+        there = f"{registry.address}/{repository}:1"
+        for reference in (there, f"{name}:1"):
+            on.docker.api.remove_image(reference)
+        before = registry.downloads()
+        registry.pull(repository, "1")
+        on.docker.api.remove_image(there)
+    return PullBack(on.facts, blobs, [blob for blob in registry.downloads()[len(before) :] if blob in blobs])
 
 
 @dataclass(frozen=True)

@@ -252,6 +252,11 @@ class RunningRegistry(RegistryAPI):
         """Digests of the blobs that came in completely since the last push began, from the log."""
         return self._named_in_log(r"PUT \S+digest")
 
+    def downloads(self) -> list[str]:
+        """Digests of all blobs that were ever fetched, in order, from the log."""
+        rows = [re.search(r'"GET \S+/blobs/(sha256:[0-9a-f]{64}) HTTP/[\d.]+" 200', line) for line in self.log()]
+        return [row[1] for row in rows if row]
+
     def mounted(self) -> list[str]:
         """Digests of blobs that the engine had linked from another repository of this registry, from the log."""
         return self._named_in_log(r"POST \S+mount")
