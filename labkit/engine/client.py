@@ -121,7 +121,10 @@ class LabelledAPIClient(PlainAPIClient):
         return super().create_volume(name, driver, driver_opts, self._labelled(labels))
 
     def build(self, *args: Any, **kwargs: Any) -> Any:
-        return super().build(*args, labels=build_labels(self._labelled(kwargs.pop("labels", None))), **kwargs)
+        # The containers of a build's steps have no labels; docker-py, unlike the command line, would keep them.
+        kept = {} if len(args) > 5 else {"rm": True, "forcerm": True}
+        labels = build_labels(self._labelled(kwargs.pop("labels", None)))
+        return super().build(*args, **{**kept, "labels": labels, **kwargs})
 
     def commit(self, container: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["changes"] = self._as_changes(kwargs.get("changes"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tarfile
 
@@ -62,7 +63,7 @@ def test_images_built_committed_and_imported(lab_context, plain):
     on = lab_context
     client, image = on.docker, on.image()
     dockerfile = io.BytesIO(f"FROM {image}\nRUN echo built > /built\n".encode())
-    built, _ = client.images.build(fileobj=dockerfile, tag=on.session.name("built"), rm=True)
+    built, _ = client.images.build(fileobj=dockerfile, tag=on.session.name("built"))
     container = client.containers.run(image, ["touch", "/new"], detach=True)
     container.wait()
     committed = container.commit(on.session.name("committed"), changes="CMD true")
@@ -71,6 +72,17 @@ def test_images_built_committed_and_imported(lab_context, plain):
     for name in (built.id, committed.id, on.session.name("imported"), on.session.name("streamed")):
         assert carries(on, plain.images.get(name).labels), name
     assert plain.images.get(committed.id).attrs["Config"]["Cmd"] == ["/bin/sh", "-c", "true"]
+
+
+@pytest.mark.parametrize("ending", ["true", "false"])
+def test_a_builds_steps_leave_no_containers(lab_context, plain, ending):
+    on = lab_context
+    dockerfile = io.BytesIO(f"FROM {on.image()}\nRUN : {on.session.id} && {ending}\n".encode())
+    with contextlib.ExitStack() as expected:
+        if ending == "false":
+            expected.enter_context(pytest.raises(docker.errors.BuildError))
+        on.docker.images.build(fileobj=dockerfile, tag=on.session.name("built"))
+    assert [row for row in plain.api.containers(all=True) if on.session.id in row["Command"]] == []
 
 
 def test_a_loaded_or_tagged_image_goes_by_its_name(lab_context, plain):
