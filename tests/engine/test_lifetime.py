@@ -108,7 +108,6 @@ def test_a_late_word_of_the_end_is_no_short_pause(module_context, starts, kept):
     assert run.facts().endswith(f"doubled each time: {kept}")
 
 
-
 def test_all_states(lab_context):
     on = lab_context
     assert (check(on, "all-states").passed, check(on, "all-states").hint) == (False, 0)
