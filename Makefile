@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider --timeout=900 --durations=20 --durations-min=10
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test setup setup-test unit engine notebooks matrix browser slow screenshots lint doctor clean
+.PHONY: help lab test test-all setup setup-test unit engine notebooks matrix browser slow screenshots lint doctor clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -32,6 +32,11 @@ matrix: setup-test  ## every notebook on every engine that can be had here; the 
 
 browser:  ## the labs in JupyterLab, in Chromium
 	$(PYTEST) tests/browser
+
+test-all: setup-test  ## as test, but all tests also where the engine is emulated, and the slow ones: hours
+	$(MAKE) --no-print-directory lint
+	$(PYTEST) -m "" tests
+	$(MAKE) --no-print-directory notebooks
 
 slow: setup-test  ## tests that take many minutes: the arm64 machine, emulated
 	$(PYTEST) -m slow tests
