@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import docker
 from docker.auth import AuthConfig
 from docker.credentials import StoreError
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 from docker.models.containers import Container
 from docker.utils.config import load_general_config
 from requests.utils import get_environ_proxies
@@ -63,6 +64,13 @@ class Logins(AuthConfig):  # type: ignore[misc]  # docker-py has no types
             return None  # a credential helper that is gone, a damaged file: the registry is asked without a name
 
 
+def _unless_refused(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        if "error" in row:
+            raise APIError("The engine could not pull the image", explanation=str(row["error"]))
+        yield row
+
+
 class PlainAPIClient(docker.APIClient):  # type: ignore[misc]
     """docker-py's low-level client, as an engine is to be asked: not as this user's configuration would have it.
 
@@ -80,6 +88,13 @@ class PlainAPIClient(docker.APIClient):  # type: ignore[misc]
         # The API version is negotiated, never pinned: engines differ in the oldest they take.
         super().__init__(*args, version=version, **kwargs)
         self._auth_configs = Logins({})
+
+    def pull(self, *args: Any, stream: bool = False, decode: bool = False, **kwargs: Any) -> Any:
+        """As docker-py's; what a registry refuses in the middle of the stream is raised, too."""
+        if not stream:
+            return super().pull(*args, **kwargs)
+        rows = super().pull(*args, stream=True, decode=True, **kwargs)
+        return (row if decode else json.dumps(row).encode() for row in _unless_refused(rows))
 
     def merge_environment_settings(self, url: str, proxies: Mapping[str, str] | None, *others: Any) -> Any:
         where = urlsplit(url)

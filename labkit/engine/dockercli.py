@@ -7,10 +7,10 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..errors import BadInput, NotPossibleHere
+from ..errors import BadInput, LabError, NotPossibleHere
 from .base import Engine
 from .client import build_labels
-from .faults import explained
+from .faults import explained, registry_refusal
 from .session import Session
 
 # Subcommands that make something which can carry a label.
@@ -158,6 +158,11 @@ def run_cli(session: Session, command: str, *, timeout: float = 120.0, check: bo
     """
     done = run(session, read_words(command), timeout=timeout)
     output = done.stdout.rstrip("\n")
-    if done.returncode and check:
-        raise BadInput(f"{command} ended with status {done.returncode}: {output}", engine=session.engine.endpoint)
-    return output
+    if not done.returncode:
+        return output
+    endpoint = session.engine.endpoint
+    told = registry_refusal(output, endpoint) or LabError("")
+    if check:
+        what = f"{command} ended with status {done.returncode}: {output}"
+        raise BadInput(what, cause=told.cause, next_step=told.next_step, engine=endpoint)
+    return "\n".join(filter(None, [output, told.cause, told.next_step]))

@@ -18,19 +18,66 @@ GROUP_SENTENCE = (
     "Know what that means: whoever is in that group is root on the engine's machine."
 )
 
-# What the engine says, and what we say: (pattern, error type, cause, next step).
+_OFFLINE = (
+    r"dial (tcp|udp)|^lookup \S+|^connection refused$|no such host|server misbehaving|no route to host|network is unreachable|[Nn]ame resolution|"
+    r"(Get|Head) \\?.?https?://.*(timeout|Timeout|deadline exceeded|request canceled|EOF|reset by peer)"
+)
+_SAME_MACHINE = "127.0.0.1 and localhost mean the engine's own machine."
+
+# What a registry's refusal sounds like, and what we say: (pattern, error type, cause, next step). The words are those
+# of Docker Engine with both its image stores, and of Podman.
+_REGISTRIES: tuple[tuple[str, type[LabError], str, str], ...] = (
+    (r"invalid reference format|must be lowercase", BadInput, "That is no image's name.",
+     "Write it in small letters, like ubuntu:24.04 or registry.example:5000/team/app:1"),
+    (r"toomanyrequests|[Tt]oo [Mm]any [Rr]equests|pull rate limit", NotPossibleHere,
+     "The registry counts pulls by address, and this network's allowance is used up (whoever shares it, counts).",
+     "Wait an hour, or log in: lab.docker.login('USER', 'PASSWORD'). The lab's own images need no registry."),
+    (r"x509: certificate has expired or is not yet valid", NotPossibleHere,
+     "The registry's certificate is not valid at the time that the engine's machine has.",
+     "Look at that machine's clock (date); if it is right, the registry's owner has to renew the certificate."),
+    (r"x509:|certificate signed by unknown authority|failed to verify certificate", NotPossibleHere,
+     "The engine does not know who signed the registry's certificate: a company's own authority, or a proxy that "
+     "looks into TLS.",
+     "Put that authority into /etc/docker/certs.d/REGISTRY/ca.crt on the engine's machine (Docker Desktop takes it "
+     "from the system's)."),
+    (r"server gave HTTP response to HTTPS client|first record does not look like a TLS handshake", NotPossibleHere,
+     "The registry speaks plain HTTP, which an engine takes where its settings say so only (and Docker from 127.0.0.0/8).",
+     "Give the registry a certificate, or name it in the engine's settings (insecure-registries in daemon.json)."),
+    (r"proxyconnect|[Pp]roxy [Aa]uthentication [Rr]equired", NotPossibleHere,
+     "The engine goes to registries through a proxy, and that one refuses or is not there.",
+     "Look at the proxy in the engine's settings: docker info says which it is."),
+    (r"no matching manifest|no match for platform|does not match the (specified|detected host) platform|"
+     r"cannot be used on this platform|no image found in (manifest list|image index) for architecture", NotPossibleHere,
+     "The image is for another processor architecture or system.",
+     "Use an image for this engine's architecture: docker manifest inspect NAME lists those that there are."),
+    (r"[Nn]o such image|pull access denied(?!.*no basic auth)|manifest unknown|name unknown|manifest for .* not found|"
+     r"repository .* not found|failed to resolve reference .*: not found|image not known", NotPossibleHere,
+     "The image is not on this engine, and no registry had it.",
+     "Check its name and tag, and whether one has to log in for it. The lab's images are made with: labkit doctor --fix"),
+    (r"unauthorized|no basic auth credentials|authentication required|authorization failed|access to the resource is "
+     r"denied|insufficient_scope|(^|: )denied(:|$)|40[13] (Unauthorized|Forbidden)|incorrect username or password", NotPossibleHere,
+     "The registry wants to know who asks, or does not let that one in.",
+     "Log in: lab.docker.login('USER', 'PASSWORD', registry='REGISTRY'); what your own docker login keeps is used too."),
+    (_OFFLINE, NotPossibleHere, "The image is not on this engine, and its registry can't be reached.",
+     f"Check the name, or the engine's network. {_SAME_MACHINE} The lab's own images need no registry."),
+)  # fmt: skip
+
+#: The same for an engine that labkit started.
+_NO_WAY_OUT = (
+    "The lab's own engine has no way to any network outside, on purpose.",
+    "Use the lab's images (labkit/busybox:1, labkit/python:1), or load an image from a file: "
+    "lab.docker.images.load(open('image.tar', 'rb')). An engine of your own, named in LABKIT_ENGINE, pulls.",
+)
+
+# Anything else that an engine refuses, in the same way.
 _ANSWERS: tuple[tuple[str, type[LabError], str, str], ...] = (
     (r"no space left on device|disk quota exceeded", LabError, "The disk that holds the engine's images is full.",
      "Free some space with: docker system df, then labkit clean --all"),
-    (r"[Nn]o such image|pull access denied|manifest unknown|manifest for .* not found", NotPossibleHere,
-     "The image is not on this engine, and no registry had it.", "Make the lab's images with: labkit doctor --fix"),
-    (r"dial tcp .*(connection refused|i/o timeout|no route)|no such host|TLS handshake timeout", NotPossibleHere,
-     "The image is not on this engine, and its registry can't be reached.", "Check the name, or the engine's network."),
     (r"port is already allocated|address already in use", NotPossibleHere, "Another program holds that port.",
      "Choose another port, or let the engine choose: ports={'80/tcp': None}"),
     (r"client version .* is too (old|new)|minimum supported API version", NotPossibleHere,
      "Client and engine speak no common API version.", "Update the docker package: pip install -U docker"),
-    (r"exec format error|does not match the (specified|detected host) platform|no matching manifest", NotPossibleHere,
+    (r"exec format error", NotPossibleHere,
      "The image is for another processor architecture.", "Use an image for this engine's architecture."),
     (r"[Mm]inimum memory limit", BadInput, "The engine refuses memory limits below its minimum.",
      "Ask for 8m or more."),
@@ -39,6 +86,22 @@ _ANSWERS: tuple[tuple[str, type[LabError], str, str], ...] = (
     (r"cannot allocate memory|out of memory", NotPossibleHere, "The engine's machine has too little memory free.",
      "Stop what runs beside it, or choose smaller values."),
 )  # fmt: skip
+
+
+def registry_refusal(said: str, endpoint: str = "") -> LabError | None:
+    """What an engine's or a command's words mean, if a registry, or the way to it, said no."""
+    return _answer(_REGISTRIES, said.rpartition("Error response from daemon: ")[2].strip(), endpoint)
+
+
+def _answer(
+    table: tuple[tuple[str, type[LabError], str, str], ...], said: str, endpoint: str, where: str = ""
+) -> LabError | None:
+    for pattern, kind, cause, next_step in table:
+        if re.search(pattern, said):
+            if pattern == _OFFLINE and _own_port(endpoint, where) is not None:
+                cause, next_step = _NO_WAY_OUT
+            return kind(f"The engine refused: {said}.", cause=cause, next_step=next_step, engine=endpoint)
+    return None
 
 
 # What engines that labkit started itself say when they are gone, by their port on this machine.
@@ -53,10 +116,13 @@ def tell_of(port: int, say: Callable[[], LabError | None]) -> None:
     _own[port] = say
 
 
-def _told_by_itself(endpoint: str, text: str) -> LabError | None:
-    found = re.search(r":(\d+)/?$", endpoint) or re.search(r"port=(\d+)", text)
-    say = _own.get(int(found[1])) if found and ("127.0.0.1" in endpoint or "127.0.0.1" in text) else None
-    return say() if say else None
+def _own_port(endpoint: str, text: str) -> int | None:
+    """The port of an engine that labkit started itself, if it is the one concerned."""
+    for words in (text, endpoint):
+        for found in re.findall(r"127\.0\.0\.1(?::|', port=)(\d+)", words):
+            if int(found) in _own:
+                return int(found)
+    return None
 
 
 def explain(fault: BaseException, endpoint: str = "") -> LabError:
@@ -75,13 +141,16 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
     import requests.exceptions
 
     text = str(fault)
-    if isinstance(fault, (docker.errors.APIError, docker.errors.ImageLoadError)):
-        said = (getattr(fault, "explanation", None) or text).strip()
-        for pattern, kind, cause, next_step in _ANSWERS:
-            if re.search(pattern, said):
-                return kind(f"The engine refused: {said}.", cause=cause, next_step=next_step, engine=endpoint)
+    if isinstance(fault, (docker.errors.APIError, docker.errors.BuildError, docker.errors.ImageLoadError)):
+        said = (getattr(fault, "explanation", None) or text).strip().rstrip(".")
+        answer = _answer(_ANSWERS + _REGISTRIES, said, endpoint, text)
+        if answer is not None:
+            return answer
         status = getattr(fault, "status_code", None)
-        words = f"answered {status}" if status else "could not load the image"
+        failed = (
+            "could not build the image" if isinstance(fault, docker.errors.BuildError) else "could not load the image"
+        )
+        words = f"answered {status}" if status else failed
         return LabError(f"The engine {words}: {said}.", engine=endpoint)
     if _has(fault, PermissionError) or "PermissionError" in text or "Permission denied" in text:
         return EngineRefused(
@@ -125,7 +194,8 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
         requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError, ConnectionError,
         http.client.HTTPException,
     )  # fmt: skip
-    told = _told_by_itself(endpoint, text)
+    port = _own_port(endpoint, text)
+    told = _own[port]() if port is not None else None
     if told is not None:
         return told
     if _has(fault, FileNotFoundError, ConnectionRefusedError) or "Connection refused" in text or "No such file" in text:
