@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> int:
         engine = embedded.up(progress=say, images=images.archives, port=options.port)
         if options.port and not engine.endpoint.endswith(f":{options.port}"):
             say(f"It runs already, at {engine.endpoint}. For another port: labkit engine down first.")
-        environment = {**engine.environment(), **clients.typing(say)}
+        environment = {**engine.environment(), **clients.typing(say), **clients.past_proxies(say)}
         tell(
             options, environment, "\n".join(f"export {key}={shlex.quote(value)}" for key, value in environment.items())
         )

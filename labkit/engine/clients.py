@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from requests.utils import get_environ_proxies
+
 from ..debian import Progress
 from ..errors import LabError, NotPossibleHere
 from ..files import write_whole
@@ -165,6 +167,21 @@ def _settled(folder: Path) -> Path:
 def without_settings(environment: dict[str, str]) -> dict[str, str]:
     """An environment in which no variable tells a Docker client anything."""
     return {key: value for key, value in environment.items() if not key.startswith(_SETTINGS)}
+
+
+def past_proxies(progress: Progress) -> dict[str, str]:
+    """What a shell's other clients need so that they reach this machine's own addresses: ``NO_PROXY`` with them, where
+    a proxy is set. ``progress`` is told of what no variable can put right.
+    """
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if os.environ.get(name):
+            progress(
+                f"{name} is set: docker-py, outside of labs, then takes no engine's own certificate. Unset it there."
+            )
+    if not get_environ_proxies("https://127.0.0.1"):
+        return {}
+    others = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(filter(None, [others, "127.0.0.1"])))
 
 
 def typing(progress: Progress | None = None) -> dict[str, str]:

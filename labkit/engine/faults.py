@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import os
 import re
 import socket
 import ssl
@@ -152,6 +153,9 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
         )
         words = f"answered {status}" if status else failed
         return LabError(f"The engine {words}: {said}.", engine=endpoint)
+    told = _of_environment(fault, text)
+    if told is not None:
+        return told
     if _has(fault, PermissionError) or "PermissionError" in text or "Permission denied" in text:
         return EngineRefused(
             "Permission denied: this user may not open the engine's socket.",
@@ -221,6 +225,27 @@ def explain(fault: BaseException, endpoint: str = "") -> LabError:
             engine=endpoint,
         )
     return LabError(f"{type(fault).__name__}: {text}", engine=endpoint)
+
+
+def _of_environment(fault: BaseException, text: str) -> LabError | None:
+    """What a variable of this process stands in the way with, by its name."""
+    import requests.exceptions
+
+    log = os.environ.get("SSLKEYLOGFILE", "")
+    place = log if os.path.exists(log) else os.path.dirname(log) or "."
+    if log and not os.access(place, os.W_OK) and re.search(r"(Error\(|Errno )(2|13)\b", text):
+        return LabError(
+            f"TLS can't begin: the file that SSLKEYLOGFILE names can't be written: {log}.",
+            next_step="Unset SSLKEYLOGFILE, and restart the notebook's kernel.",
+        )
+    if _has(fault, requests.exceptions.ProxyError) or "ProxyError" in text:
+        names = [name for name in os.environ if re.fullmatch(r"(?i)(https?|all)_proxy", name)]
+        return NoEngine(
+            "The proxy on the way to the engine refuses, or is not there.",
+            cause=f"It is named by {' and '.join(sorted(names))}." if names else "",
+            next_step="Put the engine's machine into NO_PROXY, or unset the variable.",
+        )
+    return None
 
 
 def _has(fault: BaseException | None, *kinds: type[BaseException]) -> bool:
