@@ -1,14 +1,22 @@
-"""Files that several processes write: whole or not at all, and one at a time."""
+"""Files that several processes write, whole or not at all and one at a time; and what a forked process shall not hold."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
+import hashlib
 import os
+import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedRandom
 from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
@@ -48,12 +56,20 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[B
     Raises:
         OSError: the file can't be written.
     """
-    with open(path, "a+b") as handle:
+    with contextlib.ExitStack() as opened:
+        handle = opened.enter_context(open(path, "a+b"))
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waiting()
             fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as fault:
+            if fault.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            # A network file system that can't lock: then among the processes of this machine, at least.
+            name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
+            here = Path(tempfile.gettempdir(), f"labkit-lock-{os.getuid()}-{name}")
+            handle = opened.enter_context(locked(here, waiting))
         yield handle
 
 
@@ -67,3 +83,27 @@ def taken(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+_kept: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def kept_from_forks(stream: T) -> T:
+    """Keep an open file or socket to this process: one that is forked off it (multiprocessing) does not hold it.
+
+    For what ends somewhere else when the last holder is gone, as a machine or a session does.
+    """
+    _kept.add(stream)
+    return stream
+
+
+def _let_go() -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in _kept:
+        with contextlib.suppress(ValueError):  # it is closed
+            if stream.fileno() >= 0:
+                os.dup2(nowhere, stream.fileno(), inheritable=False)
+    os.close(nowhere)
+
+
+os.register_at_fork(after_in_child=_let_go)

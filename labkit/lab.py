@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .course.widget_questions import PredictionWidget, QuizWidget
 
 _open_labs: dict[str, Lab] = {}
+# A process that is forked off the kernel has none: what it leaves open at its end is the kernel's.
+os.register_at_fork(after_in_child=_open_labs.clear)
 
 
 class Lab:

@@ -6,7 +6,7 @@ import argparse
 from contextlib import closing
 
 from .. import engine as engines
-from .common import add_engine, say
+from .common import add_engine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,9 +15,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    with engines.find(options.engine, progress=say) as engine, closing(engines.Session(engine, "clean")) as session:
-        done = engines.clean(session.docker, everything=options.all)
-    print(f"Removed {done} from {engine.endpoint}.")
-    for line in done.kept:
-        print(f"Not removed: {line}")
-    return 1 if done.kept else 0
+    kept = 0
+    found = engines.present(options.engine)
+    for engine in found:
+        with engine, closing(engines.Session(engine, "clean")) as session:
+            done = engines.clean(session.docker, everything=options.all)
+        print(f"Removed {done} from {engine.endpoint}.")
+        for line in done.kept:
+            print(f"Not removed: {line}")
+        kept += len(done.kept)
+    if not found:
+        print("No engine runs here, so there is nothing to remove.")
+    return 1 if kept else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -74,15 +73,11 @@ def say(line: str, done: float | None = None) -> None:
 
 
 def sweep(choice: str | None) -> None:
-    """Remove what dead sessions left on the host engine, if that is the one in use."""
+    """Remove what dead sessions left on the engines that are there."""
     from .. import engine as engines
 
-    choice = choice or os.environ.get("LABKIT_ENGINE") or "host"
-    if choice == "embedded":
-        return
-    found, _ = engines.find_host(None if choice == "host" else choice)
-    if found is not None:
-        with closing(engines.Session(found, "sweep")) as session:
+    for found in engines.present(choice):
+        with found, closing(engines.Session(found, "sweep")) as session:
             session.sweep()
 
 

@@ -20,7 +20,7 @@ from .session import Removed, Session, clean
 
 __all__ = [
     "Engine", "EngineFacts", "HostEngine", "OwnedEngine", "Removed", "Session",
-    "clean", "explain", "find", "find_host", "owned", "read_facts", "require_owned",
+    "clean", "explain", "find", "find_host", "owned", "present", "read_facts", "require_owned",
 ]  # fmt: skip
 
 
@@ -38,15 +38,9 @@ def find(
     Raises:
         NoEngine, EngineRefused: the chosen one doesn't answer, or none does.
     """
-    choice = (choice or os.environ.get("LABKIT_ENGINE") or "").strip()
+    choice, url = _chosen(choice)
     if choice == "embedded":
         return owned(progress=progress, images=images)
-    url = choice if choice not in ("", "host") else None
-    if url and "://" not in url:
-        raise NoEngine(
-            f"LABKIT_ENGINE={choice!r} is neither an engine nor an address.",
-            next_step="Use host, embedded, or an address such as unix:///var/run/docker.sock",
-        )
     engine, tried = find_host(url)
     if engine is not None:
         return engine
@@ -60,6 +54,38 @@ def find(
             cause=" ".join([*tried, str(fault)]),
             next_step="Run: labkit doctor",
         ) from fault
+
+
+def _chosen(choice: str | None) -> tuple[str, str | None]:
+    """The choice, else that of the environment, and the address if it is one."""
+    choice = (choice or os.environ.get("LABKIT_ENGINE") or "").strip()
+    if choice in ("", "host", "embedded"):
+        return choice, None
+    if "://" not in choice:
+        raise NoEngine(
+            f"LABKIT_ENGINE={choice!r} is neither an engine nor an address.",
+            next_step="Use host, embedded, or an address such as unix:///var/run/docker.sock",
+        )
+    return choice, choice
+
+
+def present(choice: str | None = None) -> list[Engine]:
+    """The engines that are there already, the one that ``labkit engine up`` holds among them; none is started.
+
+    Args:
+        choice: as for :func:`find`; with ``"host"`` or an address that engine only, with ``"embedded"`` the held one.
+
+    Raises:
+        NoEngine, EngineRefused: the chosen one doesn't answer.
+    """
+    from .embedded import running
+
+    choice, url = _chosen(choice)
+    host = None if choice == "embedded" else find_host(url)[0]
+    held = running() if choice in ("", "embedded") else None
+    if held and host and held.endpoint == host.endpoint:
+        held = None  # DOCKER_HOST names it
+    return [engine for engine in (host, held) if engine is not None]
 
 
 def owned(*, progress: Progress | None = None, images: Callable[..., Sequence[Path]] | None = None) -> OwnedEngine:

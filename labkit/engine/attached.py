@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import EngineGone
+from ..files import kept_from_forks
 
 
 class AttachedStream:
@@ -26,7 +27,8 @@ class AttachedStream:
     """
 
     def __init__(self, api: Any, container: str):
-        self._holder = api.attach_socket(container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+        params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        self._holder = kept_from_forks(api.attach_socket(container, params=params))
         self._raw: socket.socket = getattr(self._holder, "_sock", self._holder)
         self._tls = self._raw if isinstance(self._raw, ssl.SSLSocket) else None
         # One thread may read while another writes, but not inside the same TLS connection.

@@ -22,6 +22,7 @@ from docker import DockerClient
 from docker.errors import APIError, DockerException, NotFound
 
 from ..errors import LabError
+from ..files import kept_from_forks
 from .base import Engine
 from .client import BUILD, LabelledClient
 from .faults import explained
@@ -119,7 +120,8 @@ class Session:
             host_config=api.create_host_config(network_mode="none", mem_limit="16m"),
         )
         self._keeper = made["Id"]
-        self._keeper_socket = api.attach_socket(self._keeper, params={"stdin": 1, "stdout": 1, "stream": 1})
+        params = {"stdin": 1, "stdout": 1, "stream": 1}
+        self._keeper_socket = kept_from_forks(api.attach_socket(self._keeper, params=params))
         api.start(self._keeper)
 
     def close(self) -> Removed:

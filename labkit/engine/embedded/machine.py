@@ -17,9 +17,10 @@ from collections.abc import Callable
 from http.client import HTTPConnection
 from io import BufferedRandom
 from pathlib import Path
+from typing import IO
 
 from ... import files
-from ...errors import BadInput, EngineGone, LabError
+from ...errors import BadInput, EngineGone, LabError, NotPossibleHere
 from ...paths import runtime_dir, text_beside
 from ...waiting import wait_until
 from . import channel, monitor
@@ -35,10 +36,21 @@ _START_LIMIT = 60.0
 
 
 def free_port() -> int:
-    """A loopback port that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody uses at this moment, and that can be reached.
+
+    Raises:
+        NotPossibleHere: there is no loopback here.
+    """
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            socket.create_connection(probe.getsockname(), timeout=5).close()
+            return int(probe.getsockname()[1])
+    except OSError as reason:
+        raise NotPossibleHere(
+            f"Nothing can be reached at 127.0.0.1: {reason.strerror or reason}.",
+            cause="This machine's loopback interface is down or missing, as in a sandbox without a network.",
+            next_step="Bring it up: ip link set lo up",
+        ) from reason
 
 
 def client_context(keys: Keys) -> ssl.SSLContext:
@@ -83,7 +95,7 @@ class Machine:
         self._fixed = port is not None
         self.folder = Path()
         self._keeper: subprocess.Popen[bytes] | None = None
-        self._life: int | None = None
+        self._life: IO[bytes] | None = None
         self._console: int | None = None
         self._log: BufferedRandom | None = None
 
@@ -164,7 +176,8 @@ class Machine:
         # Held by the keeper and QEMU for as long as either lives: this is how leftovers are told apart.
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        theirs, self._life = os.pipe()  # closed in what is started; os.pipe2 is Linux only
+        theirs, ours = os.pipe()  # closed in what is started; os.pipe2 is Linux only
+        self._life = files.kept_from_forks(open(ours, "wb", buffering=0))
         # As text: a checkout for Windows may have given the file other line ends.
         keeper = ["sh", "-c", text_beside(__file__, "keeper.sh"), "keeper", str(self.folder)]
         try:
@@ -304,7 +317,7 @@ class Machine:
     def close(self) -> None:
         """End QEMU and wait until its folder is cleared. May be called twice, or on one that is gone."""
         if self._life is not None:
-            os.close(self._life)  # the keeper sees this and ends QEMU
+            self._life.close()  # the keeper sees this and ends QEMU
             self._life = None
         if self._keeper is not None:
             try:

@@ -23,7 +23,7 @@ from pathlib import Path
 from ... import debian
 from ...debian import Progress
 from ...errors import EngineGone, LabError, NotPossibleHere
-from ...files import write_whole
+from ...files import kept_from_forks, write_whole
 from ...paths import cache_dir
 from . import accel, packages, rootfs
 from .host import MIB, find_qemu, machine_type
@@ -185,6 +185,7 @@ class SmallVM:
         self._watcher = subprocess.Popen(
             ["sh", "-c", _WATCH, str(self._process.pid)], stdin=subprocess.PIPE, start_new_session=True
         )
+        kept_from_forks(self._watcher.stdin)
         self._reader = threading.Thread(target=self._read, daemon=True, name="labkit-small-vm")
         self._reader.start()
         try:
