@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import os
 import sys
 from types import ModuleType
 
 from .commands.common import interruptible
 from .errors import LabError
+from .files import told
 
 # Command, module, one line of help. Each module has add_arguments(parser) and main(options) -> exit status.
 COMMANDS = {
@@ -40,6 +43,9 @@ def _module(name: str) -> ModuleType:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (0 done, 1 failed, 2 wrong arguments, 130 interrupted)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ✓ shows the rest
     options = parser().parse_args(arguments)
     try:
         with interruptible():
@@ -50,6 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has gone (`labkit doctor | head`). Python's own last flush would fail, too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as fault:
+        if fault.filename is None and fault.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise  # of no file: our mistake
+        print(f"labkit: {told(fault)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("labkit: interrupted", file=sys.stderr)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import LabError, NotPossibleHere
-from .files import locked
+from .files import locked, telling
 from .paths import cache_dir
 
 #: Package lists older than this many seconds are refreshed before a fetch.
@@ -63,7 +63,7 @@ def mirrors() -> list[str]:
     found = []
     for path in (_SYSTEM_SOURCES / "sources.list", *sorted(_SYSTEM_SOURCES.glob("sources.list.d/*"))):
         try:
-            lines = path.read_text(errors="replace").splitlines()
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             continue
         for line in lines:
@@ -165,7 +165,7 @@ def _update(folder: Path, suite: str, arch: str) -> None:
     # From the first mirror that has the suite; the refusal of the first is what is told.
     refusals: list[LabError] = []
     for mirror in mirrors():
-        (folder / "sources.list").write_text(f"deb {mirror} {suite} main\n")
+        (folder / "sources.list").write_text(f"deb {mirror} {suite} main\n", encoding="utf-8")
         try:
             _apt(folder, arch, "update")
             return
@@ -181,7 +181,8 @@ def _watched(command: list[str], where: Path) -> tuple[int, str, str]:
     ever; so the space is looked after from here.
     """
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=where,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+        cwd=where, env={**os.environ, "LC_ALL": "C"},  # its refusals are recognized by their words
         start_new_session=True, close_fds=False,  # it keeps the lock, also where this process is killed
     )  # fmt: skip
     tight = 0
@@ -246,7 +247,7 @@ def fetch(
     say = progress or (lambda line: None)
     folder = cache_dir("packages", suite, arch)
     # Two kernels may prepare at once; the second waits and then finds the work done.
-    with locked(folder / "lock") as handle:
+    with telling("LABKIT_CACHE", folder), locked(folder / "lock") as handle:
         os.set_inheritable(handle.fileno(), True)
         stamp = folder / "updated"
         if not stamp.exists() or time.time() - stamp.stat().st_mtime > LISTS_MAX_AGE:
@@ -290,7 +291,10 @@ def unpack(debs: Sequence[Path], into: Path) -> None:
     """
     into.mkdir(parents=True, exist_ok=True)
     for deb in debs:
-        done = subprocess.run(["dpkg-deb", "-x", str(deb), str(into)], capture_output=True, text=True)
+        done = subprocess.run(
+            ["dpkg-deb", "-x", str(deb), str(into)], capture_output=True, text=True, errors="replace",
+            env={**os.environ, "LC_ALL": "C"},
+        )  # fmt: skip
         if done.returncode:
             if "No space left" in done.stderr:
                 raise full(into)

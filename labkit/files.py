@@ -16,6 +16,8 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .errors import LabError
+
 T = TypeVar("T")
 
 
@@ -40,6 +42,33 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> N
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def told(fault: OSError, variable: str = "", place: Path | None = None) -> LabError:
+    """The sentence for a file or folder that can't be read, made or written.
+
+    Args:
+        fault: what the operating system raised.
+        variable: the one that would name another place.
+        place: where, in case that the fault doesn't say.
+    """
+    full = fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    where = fault.filename or place
+    return LabError(
+        f"{where}: {fault.strerror}." if where else f"{fault.strerror or fault}.",
+        cause="The disk is full, or this user's share of it." if full else "",
+        next_step=("Free some space" if full else "Look at what is there and whose it is (ls -ld)")
+        + (f", or set {variable} to a folder of your own." if variable else "."),
+    )
+
+
+@contextmanager
+def telling(variable: str = "", place: Path | None = None) -> Iterator[None]:
+    """A ``with`` block in which faults of files become sentences; arguments as for :func:`told`."""
+    try:
+        yield
+    except OSError as fault:
+        raise told(fault, variable, place) from fault
 
 
 @contextmanager

@@ -177,6 +177,9 @@ class Lab:
             outcome = self._check(exercise)
         if outcome.passed:
             print(f"✓ {exercise.title}: {outcome.message}")
+        if self.progress.unkept:
+            print(f"  {self.progress.unkept}")
+        if outcome.passed:
             return
         print(f"○ {exercise.title}: {outcome.message}")
         if earlier:

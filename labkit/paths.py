@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from pathlib import Path
 
 from .errors import LabError
@@ -20,13 +19,15 @@ COURSE = _SHIPPED if INSTALLED else _PACKAGE.parent
 
 
 def home() -> Path:
-    """This user's home; for one who has none (no ``HOME``, a number without a name), a private folder of the
-    temporary ones.
+    """This user's home; for one who has none (no ``HOME``, a number without a name), a folder of the runtime's.
+
+    Raises:
+        LabError: not even that can be made.
     """
     try:
         return Path.home()
     except RuntimeError:
-        return Path(tempfile.gettempdir(), f"labkit-home-{os.getuid()}")
+        return runtime_dir("home")
 
 
 def _root(variable: str, base: str, fallback: str) -> Path:
@@ -50,31 +51,37 @@ def _made(path: Path, variable: str) -> Path:
     return path
 
 
-def cache_dir(*parts: str) -> Path:
-    """A folder under the user's cache (``$LABKIT_CACHE`` or ``$XDG_CACHE_HOME/labkit``), made if missing.
+def cache_path(*parts: str) -> Path:
+    """A place under the user's cache (``$LABKIT_CACHE`` or ``$XDG_CACHE_HOME/labkit``); it may be missing.
 
-    Everything in it can be deleted and is then made again.
+    Everything there can be deleted and is then made again.
+    """
+    return _root("LABKIT_CACHE", "XDG_CACHE_HOME", ".cache").joinpath(*parts)
+
+
+def cache_dir(*parts: str) -> Path:
+    """A folder at :func:`cache_path`, made if missing.
 
     Raises:
         LabError: it is missing and can't be made.
     """
-    return _made(_root("LABKIT_CACHE", "XDG_CACHE_HOME", ".cache").joinpath(*parts), "LABKIT_CACHE")
+    return _made(cache_path(*parts), "LABKIT_CACHE")
 
 
-def state_root() -> Path:
-    """Where what must not be lost is kept, such as progress (``$LABKIT_STATE`` or ``$XDG_STATE_HOME/labkit``); it may
-    be missing.
+def state_path(*parts: str) -> Path:
+    """A place for what must not be lost, such as progress (``$LABKIT_STATE`` or ``$XDG_STATE_HOME/labkit``); it may be
+    missing.
     """
-    return _root("LABKIT_STATE", "XDG_STATE_HOME", ".local/state")
+    return _root("LABKIT_STATE", "XDG_STATE_HOME", ".local/state").joinpath(*parts)
 
 
 def state_dir(*parts: str) -> Path:
-    """A folder under :func:`state_root`, made if missing.
+    """A folder at :func:`state_path`, made if missing.
 
     Raises:
         LabError: it is missing and can't be made.
     """
-    return _made(state_root().joinpath(*parts), "LABKIT_STATE")
+    return _made(state_path(*parts), "LABKIT_STATE")
 
 
 #: Bytes that the path of this user's runtime folder may have: a socket's may have 103 on macOS, 107 on Linux, and

@@ -17,7 +17,9 @@ SIGNS = {"pass": ("✓", "green"), "drift": ("≠", "yellow"), "fail": ("✗", "
 
 def code_cells(lab: str) -> int:
     """How many code cells a committed notebook has."""
-    return sum(cell["cell_type"] == "code" for cell in json.loads(notebook_file(lab).read_text("utf-8"))["cells"])
+    return sum(
+        cell["cell_type"] == "code" for cell in json.loads(notebook_file(lab).read_text(encoding="utf-8"))["cells"]
+    )
 
 
 class Board:

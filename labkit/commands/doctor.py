@@ -12,6 +12,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from ..errors import LabError
+from ..files import telling
 from ..labs.start_here.preflight import Check, preflight
 from .common import add_engine, add_json, opened, tell
 
@@ -36,7 +37,7 @@ def examine(engine: str | None = None, *, fix: bool = False) -> dict[str, Any]:
     checks = [_packages(), _jupyterlab()]
     facts = None
     try:
-        with opened("doctor", engine) as lab:
+        with telling(), opened("doctor", engine) as lab:
             found = preflight(lab.context, fix=fix or lab.facts.owned)
             facts = dataclasses.asdict(lab.facts)
             checks += found.checks
@@ -85,9 +86,12 @@ def _embedded() -> list[Check]:
     """What labkit's own engine would need here; a lab that breaks things uses it beside the host's."""
     from ..engine.embedded import preconditions
 
-    return [
-        Check(f"own engine: {name}", ok, detail, remedy, needed=False) for name, ok, detail, remedy in preconditions()
-    ]
+    try:
+        with telling("LABKIT_CACHE"):
+            found = preconditions()
+    except LabError as fault:
+        return [Check("own engine", False, _where(fault), fault.next_step, needed=False)]
+    return [Check(f"own engine: {name}", ok, detail, remedy, needed=False) for name, ok, detail, remedy in found]
 
 
 def _as_text(report: dict[str, Any]) -> str:

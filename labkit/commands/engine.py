@@ -75,7 +75,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _made_of(versions: dict[str, str]) -> str:
     """What the machine is made of, and whether the course was verified with just that."""
-    verified = json.loads(data_file("verified.json").read_text())
+    verified = json.loads(data_file("verified.json").read_text(encoding="utf-8"))
     names = ", ".join(f"{name} {version}" for name, version in versions.items())
     if versions == verified["versions"]:
         return f"Made of: {names}; the course was verified with these on {verified['date']}"

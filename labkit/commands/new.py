@@ -54,7 +54,7 @@ def begin(lab: str, name: str) -> list[Path]:
     wanted, _, name = name.rpartition(".")
     if not re.fullmatch(_NAME, name) or keyword.iskeyword(name):
         raise BadInput(f"{name!r} is no name for an experiment.", next_step="Choose small letters, such as throttle.")
-    text = (home / "__init__.py").read_text()
+    text = (home / "__init__.py").read_text(encoding="utf-8")
     body = ast.parse(text).body
     topics = {node.name.lower(): node for node in body if isinstance(node, ast.ClassDef)}
     if not wanted and len(topics) == 1:
@@ -76,8 +76,8 @@ def begin(lab: str, name: str) -> list[Path]:
         raise BadInput(f"There is {' and '.join(taken)} already.", next_step="Choose another name.")
     for part, path in made.items():
         skeleton = Path(__file__).with_name("skeleton") / f"{part}.txt"
-        path.write_text(Template(skeleton.read_text()).substitute(words))
-    (home / "__init__.py").write_text(_with_line(text, body, topics[wanted], name))
+        path.write_text(Template(skeleton.read_text(encoding="utf-8")).substitute(words), encoding="utf-8")
+    (home / "__init__.py").write_text(_with_line(text, body, topics[wanted], name), encoding="utf-8")
     return [*made.values(), home / "__init__.py"]
 
 

@@ -55,7 +55,7 @@ def _handed_in(path: Path) -> dict[str, Any]:
         BadInput: the file can't be read, or is no such report.
     """
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if all({"state", "exercises", "predictions"} <= set(lab) for lab in found["labs"].values()):
             return found
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:

@@ -132,4 +132,6 @@ def _read(lines: Path) -> list[Cell]:
     """The cells reported so far; a line that is still being written counts next time."""
     if not lines.exists():
         return []
-    return [json.loads(line) for line in lines.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [
+        json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
+    ]

@@ -46,14 +46,14 @@ class Term:
 @cache
 def labs() -> tuple[LabEntry, ...]:
     """All labs, in order."""
-    rows = json.loads(data_file("course.json").read_text())
+    rows = json.loads(data_file("course.json").read_text(encoding="utf-8"))
     return tuple(LabEntry(**{**row, "sections": tuple(row["sections"])}) for row in rows)
 
 
 @cache
 def glossary() -> tuple[Term, ...]:
     """All terms, in alphabetical order."""
-    return tuple(Term(**row) for row in json.loads(data_file("glossary.json").read_text()))
+    return tuple(Term(**row) for row in json.loads(data_file("glossary.json").read_text(encoding="utf-8")))
 
 
 def search(word: str) -> list[Term]:

@@ -256,7 +256,7 @@ def record(result: Benchmark, folder: Path | None = None) -> Path:
     target = (folder or state_dir("measured")) / f"{result.name}-{result.engine.kind}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     kept = {"measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **result.summary()}
-    target.write_text(json.dumps(kept, indent=1) + "\n")
+    target.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return target
 
 
@@ -275,7 +275,7 @@ class Published:
 
 def published(name: str) -> list[Published]:
     """What ``data/published.json`` has for a benchmark."""
-    table = json.loads(data_file("published.json").read_text())
+    table = json.loads(data_file("published.json").read_text(encoding="utf-8"))
     sources = table["sources"]
     return [
         Published(row["benchmark"], row["label"], row["model"], row["value"], row["unit"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import secrets
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ..files import locked, write_whole
-from ..paths import state_dir
+from ..files import locked, told, write_whole
+from ..paths import state_path
 from . import labs
 from .exercises import Question, load
 
@@ -51,22 +52,38 @@ class Progress:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or state_dir() / "progress.json"
+        self.path = path or state_path("progress.json")
+        #: Why what was done last is known to this process only; empty where it is kept.
+        self.unkept = ""
+        self._here: Content | None = None
 
     def read(self) -> Content:
         """All of it; without what can't be understood; empty where there's none yet."""
+        if self._here is not None:
+            return self._here
         try:
-            return _folders(json.loads(self.path.read_text()), 3)
+            return _folders(json.loads(self.path.read_text(encoding="utf-8")), 3)
         except (OSError, ValueError):
             return {}
 
     @contextmanager
     def _changing(self) -> Iterator[Content]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(self.path.with_suffix(".lock")):
+        # A disk that is full or read-only takes nobody's answer away: what was done counts, as long as this process.
+        with contextlib.ExitStack() as held:
+            fault = None
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.path.with_suffix(".lock")))
+            except OSError as reason:
+                fault = reason
             content = self.read()
             yield content
-            write_whole(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n", durable=True)
+            try:
+                write_whole(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n", durable=True)
+                self._here, self.unkept = None, ""
+            except OSError as reason:
+                self._here = content
+                self.unkept = f"Your progress can't be kept: {told(fault or reason, 'LABKIT_STATE')}"
 
     def _entry(self, content: Content, lab: str, kind: str, key: str) -> Entry:
         return content.setdefault(lab, {}).setdefault(kind, {}).setdefault(key, {})

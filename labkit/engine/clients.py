@@ -6,12 +6,12 @@ commands of the same version.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import time
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,15 +118,15 @@ def _asked(path: str, engine: Engine) -> str:
     if (path, engine.endpoint) in _proven:
         return ""
     try:
-        with explained(engine.endpoint), closing(PlainAPIClient(**engine.client_options())) as api:
+        with explained(engine.endpoint), contextlib.closing(PlainAPIClient(**engine.client_options())) as api:
             known = {row["Id"] for row in api.networks()}
     except LabError:
         return ""
     command = [path, "network", "ls", "--quiet", "--no-trunc"]
     try:
         done = subprocess.run(
-            command, env=engine.process_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=60,
+            command, env=engine.process_environment(), stdin=subprocess.DEVNULL, capture_output=True,
+            encoding="utf-8", errors="replace", timeout=60,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as fault:
         return str(fault)
@@ -143,10 +143,10 @@ def settings_folder() -> Path:
 
     What a learner puts there (``docker login``, buildx's builders) stays, except where nothing can be kept.
     """
-    try:
-        return _settled(state_dir("docker"))
-    except (LabError, OSError):
-        return _settled(runtime_dir("docker"))
+    for made in (state_dir, runtime_dir):
+        with contextlib.suppress(LabError, OSError):
+            return _settled(made("docker"))
+    return Path("/nonexistent/labkit")  # nothing can be written anywhere: then without any
 
 
 def _settled(folder: Path) -> Path:

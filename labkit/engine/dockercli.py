@@ -131,7 +131,7 @@ def run(
     try:
         return subprocess.run(
             full, env=environment or session.engine.process_environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=stderr, text=True, errors="replace", timeout=timeout,
+            stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", errors="replace", timeout=timeout,
         )  # fmt: skip
     except subprocess.TimeoutExpired as late:
         raise BadInput(

@@ -184,7 +184,7 @@ def _unpack(debs: list[Path], into: Path, stores: Sequence[str]) -> None:
         (into / "usr/sbin" / name).unlink(missing_ok=True)
         (into / "usr/sbin" / name).symlink_to("xtables-nft-multi")
     for name, text in _TEXTS.items():
-        (into / name).write_text(text)
+        (into / name).write_text(text, encoding="utf-8")
     subprocess.run(["ldconfig", "-r", into], check=True, env={"PATH": _PATH})
 
 
@@ -225,7 +225,7 @@ def start(
     daemon = ("etc/docker/daemon.json", json.dumps(packages.STORES[variant.store]))
     for name, text in (*program.settings, daemon):
         (place / "upper" / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / "upper" / name).write_text(text)
+        (place / "upper" / name).write_text(text, encoding="utf-8")
     group = f"{_OURS}{os.getpid()}-{place.name.removeprefix(f'{_OURS}{os.getpid()}-')}"
     # With the death of this process goes dockerd, and with it its containers.
     command = ["setpriv", "--pdeathsig", "TERM", "unshare", "--net", "--mount", "--propagation", "private"]
@@ -253,7 +253,7 @@ def _answering(name: str, endpoint: str, process: subprocess.Popen[bytes], log: 
     found = wait_until(lambda: answering() or process.poll() is not None, PATIENCE, every=0.1)
     if isinstance(found, HostEngine):
         return found
-    words = log.read_text(errors="replace").strip().splitlines()[-3:]
+    words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
     raise LabError(f"{name} did not start beside this machine's engine.", cause=" ".join(words))
 
 
@@ -318,7 +318,7 @@ def _belongs(pid: int, mounts: str, group: str) -> bool:
     if mounts and mounts != _namespace(os.getpid()) and _namespace(pid) == mounts:
         return True
     with contextlib.suppress(OSError):
-        return f":/{group}/" in Path(f"/proc/{pid}/cgroup").read_text()
+        return f":/{group}/" in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
     return False
 
 

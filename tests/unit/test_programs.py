@@ -114,7 +114,8 @@ def test_a_damaged_one_is_made_anew(fetched, harm):
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(errno.ENOSPC, "disk under .* is full"), (errno.EROFS, "can't be kept under .*: Read-only")]
+    ("number", "words"),
+    [(errno.ENOSPC, "programs: No space left .* disk is full"), (errno.EROFS, "programs: Read-only")],
 )
 def test_a_cache_without_room(fetched, monkeypatch, number, words):
     def refuse(*_, **__):

@@ -71,7 +71,7 @@ def _memory() -> Path:
 def recall(name: str, found: Qemu) -> bool | None:
     """What an earlier try found; None when there was none in these circumstances."""
     try:
-        known: bool | None = json.loads(_memory().read_text()).get(_circumstances(name, found))
+        known: bool | None = json.loads(_memory().read_text(encoding="utf-8")).get(_circumstances(name, found))
         return known
     except (OSError, ValueError, AttributeError):
         return None
@@ -79,7 +79,7 @@ def recall(name: str, found: Qemu) -> bool | None:
 
 def _remember(name: str, found: Qemu, worked: bool) -> None:
     try:
-        known = json.loads(_memory().read_text())
+        known = json.loads(_memory().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
     known[_circumstances(name, found)] = worked

@@ -55,7 +55,7 @@ def recipe(variant: packages.Variant) -> str:
     sources += sorted((Path(__file__).parent / "guest").iterdir())
     # The machine holds the lab images from the start: others, another machine.
     sources.append(Path(__file__).parents[2] / "images/recipes.py")
-    texts = [(path.name, path.read_text()) for path in sources if path.is_file()]
+    texts = [(path.name, path.read_text(encoding="utf-8")) for path in sources if path.is_file()]
     return f"{variant.name}-" + store.key(texts, FILES, host.machine_type(variant.arch), str(variant))
 
 

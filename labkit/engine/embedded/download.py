@@ -82,7 +82,7 @@ def _continue(url: str, part: Path, say: Callable[[str], None]) -> None:
         tag = answer.headers.get("ETag") or ""
         validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified") or ""
         with full_disk_told(part.parent):
-            mark.write_text(json.dumps({"validator": validator, "size": total}))
+            mark.write_text(json.dumps({"validator": validator, "size": total}), encoding="utf-8")
             say(f"Downloading {total / 1e6:.0f} MB" + (f", {have / 1e6:.0f} MB are here already" if continued else ""))
             arrived, told = have if continued else 0, time.monotonic()
             with open(part, "ab" if continued else "wb") as out:
@@ -98,7 +98,7 @@ def _continue(url: str, part: Path, say: Callable[[str], None]) -> None:
 
 def _read(mark: Path) -> dict[str, Any]:
     try:
-        known: dict[str, Any] = json.loads(mark.read_text())
+        known: dict[str, Any] = json.loads(mark.read_text(encoding="utf-8"))
         return known
     except (OSError, ValueError):
         return {}

@@ -155,7 +155,7 @@ def run_tool(command: list[str], folder: Path) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 

@@ -113,7 +113,7 @@ def up(
             holder.kill()  # interrupted: what it has started ends with it
             raise
         holder.kill()
-        said = log.read_text(errors="replace").strip()
+        said = log.read_text(encoding="utf-8", errors="replace").strip()
         if said:
             raise NoEngine(said.splitlines()[-1])  # the holder's own sentences, with what to do next
         raise NoEngine(

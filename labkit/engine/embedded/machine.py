@@ -105,7 +105,7 @@ class Machine:
         there = cls(keys)
         there.folder = folder
         try:
-            there.port = int((folder / "port").read_text())
+            there.port = int((folder / "port").read_text(encoding="utf-8"))
             there._console = os.open(folder / "console", os.O_RDONLY | os.O_CLOEXEC)
         except (OSError, ValueError):
             return None
@@ -168,8 +168,8 @@ class Machine:
         if not self._fixed:
             self.port = free_port()
         channel.make_pipes(self.folder)
-        (self.folder / "owner").write_text(f"{os.getpid()}\n")
-        (self.folder / "port").write_text(f"{self.port}\n")
+        (self.folder / "owner").write_text(f"{os.getpid()}\n", encoding="utf-8")
+        (self.folder / "port").write_text(f"{self.port}\n", encoding="utf-8")
         console = os.open(self.folder / "console", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._console = console  # kept open: readable even after the keeper has cleared the folder
         self._log = tempfile.TemporaryFile()
@@ -205,7 +205,7 @@ class Machine:
         """QEMU's process number."""
         for _ in range(200):
             try:
-                return int((self.folder / "pid").read_text())
+                return int((self.folder / "pid").read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 if not self.alive():
                     break
@@ -359,9 +359,12 @@ def clear_leftovers() -> list[str]:
 def _orphan(folder: Path) -> bool:
     # End a QEMU that outlived both its owner and its keeper; only one that really is this folder's.
     try:
-        owner, pid = int((folder / "owner").read_text()), int((folder / "pid").read_text())
+        owner, pid = (
+            int((folder / "owner").read_text(encoding="utf-8")),
+            int((folder / "pid").read_text(encoding="utf-8")),
+        )
         theirs = Path(f"/proc/{pid}/cmdline").read_bytes()
-        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        parent = int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
         keeper = Path(f"/proc/{parent}/cmdline").read_bytes()
     except (OSError, ValueError):
         return False

@@ -20,7 +20,8 @@ from pathlib import Path
 from ... import debian
 from ...debian import Progress
 from ...errors import LabError
-from ...paths import cache_dir
+from ...files import telling
+from ...paths import cache_path
 from . import store
 
 #: Dependencies of maintainer scripts, and what no program here needs to start.
@@ -75,7 +76,7 @@ class Kit:
 def folder(kit: Kit) -> Path:
     """Where a kit is or would be: another recipe, processor or C library, another folder."""
     name = store.key(asdict(kit), UNUSED.pattern, TRIMMED, _LAUNCHER, platform.machine(), platform.libc_ver())
-    return cache_dir("programs") / f"{kit.name}-{name}"
+    return cache_path("programs", f"{kit.name}-{name}")
 
 
 def existing(kit: Kit) -> Path | None:
@@ -98,19 +99,12 @@ def ensure(kit: Kit, *, progress: Progress | None = None) -> Path:
     if place is not None:
         return place
     place = folder(kit)
-    try:
-        with store.locked(place.parent, lambda: say(f"Waiting: {kit.title} is being fetched already")):
-            if not store.intact(place):
-                with store.made_aside(place) as aside:
-                    _make(kit, aside, say)
-                _clear_old(kit, place)
-    except OSError as fault:
-        if fault.errno in (28, 122):  # ENOSPC, EDQUOT
-            raise debian.full(place.parent) from fault
-        raise LabError(
-            f"{kit.title} can't be kept under {place.parent}: {fault.strerror or fault}.",
-            next_step="Set LABKIT_CACHE to a folder that you may write to.",
-        ) from fault
+    waiting = f"Waiting: {kit.title} is being fetched already"
+    with telling("LABKIT_CACHE", place.parent), store.locked(place.parent, lambda: say(waiting)):
+        if not store.intact(place):
+            with store.made_aside(place) as aside:
+                _make(kit, aside, say)
+            _clear_old(kit, place)
     return place
 
 
@@ -137,9 +131,15 @@ def _make(kit: Kit, aside: Path, say: Progress) -> None:
     for name, program in kit.programs:
         script = aside / name
         script.parent.mkdir(parents=True, exist_ok=True)
-        script.write_text(_launcher(name, program, root, native))
+        script.write_text(_launcher(name, program, root, native), encoding="utf-8")
         script.chmod(0o755)
         said = _said([script, *program.check])
+        if "Permission denied" in said:
+            raise LabError(
+                f"No program may be started under {aside.parent}: {said}.",
+                cause="Its disk is mounted with noexec.",
+                next_step="Set LABKIT_CACHE to a folder on another disk.",
+            )
         if said:
             raise LabError(
                 f"{script.name}, from Debian {suite}'s packages, does not start here: {said}.",
@@ -179,7 +179,7 @@ def _said(command: Sequence[str | Path]) -> str:
     with tempfile.TemporaryDirectory() as home:  # it shall leave nothing in this user's home
         try:
             done = subprocess.run(
-                list(map(str, command)), capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+                list(map(str, command)), capture_output=True, text=True, errors="replace", timeout=60, stdin=subprocess.DEVNULL,
                 env={"PATH": "/usr/bin:/bin", "HOME": home},
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as fault:

@@ -282,7 +282,7 @@ class SmallVM:
             NotPossibleHere: this system doesn't tell (not Linux).
         """
         try:
-            text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+            text = Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="utf-8")
         except OSError as fault:
             raise NotPossibleHere("This system does not tell how much memory a process takes.") from fault
         return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))

@@ -86,7 +86,7 @@ def folder_of(build: Path, found: host.Qemu, shape: qemu.Shape) -> Path:
 def _processor() -> str:
     # A hardware-accelerated machine has the host's own processor: its snapshot is good for that one only.
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return ""
     # The first processor's lines; those of an ARM one are called Features and CPU implementer, part, and so on.

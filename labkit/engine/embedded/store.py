@@ -49,7 +49,7 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
         (folder / "lock").touch()
     except OSError as reason:
         if reason.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise
+            raise files.told(reason, "LABKIT_CACHE") from None
         raise LabError(
             f"{folder} can't be written, and what is needed from there is missing or does not fit this machine.",
             cause="A cache that is shared read-only must hold a whole engine, with a snapshot made by this QEMU, "
@@ -99,7 +99,7 @@ def unseal(folder: Path) -> None:
 def manifest(folder: Path) -> dict[str, Any] | None:
     """The folder's manifest; None where it is missing or damaged."""
     try:
-        content: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return content if isinstance(content["files"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
