@@ -1,5 +1,5 @@
 """The engine's machine: processes, namespaces, cgroups, kernel log, tracepoints, events."""
 
-from .observer import Observer, Stream
+from .observer import Observer
 
-__all__ = ["Observer", "Stream"]
+__all__ = ["Observer"]

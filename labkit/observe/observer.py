@@ -1,250 +1,152 @@
-"""Sees the engine's machine: a helper container there, and this end of its line.
+"""Sees the engine's machine: processes, control groups, the kernel's log and tracepoints.
 
-The engine's machine is often not the notebook's (Docker Desktop, a VM, a remote host), so
-processes, cgroup files, the kernel's log and tracepoints are read by a helper on that engine.
-It asks for the capabilities it needs by name, never for ``--privileged``, has no network, and
-ends when the kernel's connection does.
+The observer asks for the capabilities that it needs by name, never for ``--privileged``; it has no network, and
+what it only reads it can't write.
 """
 
 from __future__ import annotations
 
-import io
-import itertools
-import json
-import queue
-import tarfile
-import threading
-from collections.abc import Iterator
-from pathlib import Path
+import time
+from collections.abc import Sequence
 from typing import Any
 
-from docker.errors import NotFound
+from docker import APIClient
 
-from .. import images
-from ..engine.attached import AttachedStream
-from ..engine.client import remove_container
-from ..engine.faults import explained
-from ..engine.session import ROLE, Session
-from ..errors import EngineGone, LabError, NotPossibleHere
+from ..errors import LabError
+from .clock import Clock
+from .helper import Helper
+from .rows import (
+    CgroupFiles,
+    Ending,
+    Event,
+    FileFacts,
+    LogLine,
+    Look,
+    Machine,
+    MachineSample,
+    ProcessRow,
+    Rows,
+    Sample,
+    Sampled,
+)
 
-AGENT = Path(__file__).with_name("agent")
-
-#: What the helper may do, and why.
+#: All that the observer may do as root, and why.
 CAPABILITIES = {
-    "SYS_ADMIN": "mount tracefs",
+    "SYS_ADMIN": "mount tracefs, enter namespaces",
     "SYS_PTRACE": "read other processes' namespaces and programs",
     "SYSLOG": "read the kernel's log",
     "DAC_READ_SEARCH": "read files of other users in /proc",
+    "SYS_CHROOT": "enter the machine's mount namespace",
+    "SETUID": "be nobody there",
+    "SETGID": "be nobody there",
+    "KILL": "end what runs too long there",
 }
 
 
-class Stream:
-    """A request that answers bit by bit: iterate over it, then ask for its ``result()``."""
+class Observer(Helper):
+    """The observer of one session."""
 
-    def __init__(self, observer: Observer, number: int):
-        self._observer = observer
-        self._number = number
-        self._queue: queue.Queue = queue.Queue()
-        self._result: Any = None
-        self._ended = False
-
-    def __iter__(self) -> Iterator[Any]:
-        while not self._ended:
-            chunk = self.next(timeout=None)
-            if chunk is not None:
-                yield chunk
-
-    def next(self, timeout: float | None = 1.0) -> Any:
-        """The next chunk; None after ``timeout`` seconds or at the end."""
-        if self._ended:
-            return None
-        try:
-            message = self._queue.get(timeout=timeout)
-        except queue.Empty:
-            return None
-        if "more" in message:
-            return message["more"]
-        self._ended = True
-        if "error" in message:
-            raise NotPossibleHere(f"The observer could not do this: {message['error']}.")
-        self._result = message["done"]
-        return None
-
-    @property
-    def ended(self) -> bool:
-        return self._ended
-
-    def stop(self) -> None:
-        """Ask the operation to end; what it still has comes through the iteration."""
-        self._observer._send({"op": "stop", "target": self._number})
-
-    def result(self, timeout: float = 30.0) -> Any:
-        """Drop what is left of the stream and return the final answer.
-
-        Raises:
-            NotPossibleHere: the operation failed on the engine's machine.
-            EngineGone: no answer within ``timeout`` seconds.
-        """
-        while not self._ended:
-            if self.next(timeout) is None and not self._ended:
-                raise EngineGone("The observer did not answer in time.", next_step="Run the cell again.")
-        return self._result
-
-
-class Observer:
-    """The helper container of one session, started when first asked something."""
-
-    #: The helper's role, which is also its name (``labkit-observer-…``).
     role = "observer"
+    modules = ("cgroups", "commands", "kernel", "processes", "trace")
 
-    def __init__(self, session: Session):
-        self._session = session
-        self._numbers = itertools.count(1)
-        self._streams: dict[int, Stream] = {}
-        self._line: AttachedStream | None = None
-        self._starting = threading.Lock()
-        self._ready = threading.Event()
-        self.container_id = ""
-
-    def _start(self) -> None:
-        with self._starting:
-            if self._line is not None:
-                return
-            api = self._session.docker.api
-            with explained(self._session.engine.endpoint):
-                # An earlier helper whose line broke, as it does when the daemon is restarted, may live on.
-                self._discard()
-                image = images.ensure(self._session.docker, images.PYTHON)
-                made = api.create_container(
-                    image,
-                    ["python3", "-u", "/opt/agent/main.py"],
-                    name=self._session.name(f"labkit-{self.role}"),
-                    stdin_open=True,
-                    labels={ROLE: self.role},
-                    host_config=self._host_config(api),
-                )
-                self.container_id = made["Id"]
-                api.put_archive(self.container_id, "/", _agent_archive(self.container_id))
-                self._prepare(api)
-                self._line = AttachedStream(api, self.container_id)
-                api.start(self.container_id)
-            threading.Thread(target=self._listen, daemon=True, name="labkit-observer").start()
-        if not self._ready.wait(60):
-            raise EngineGone("The observer did not start.", engine=self._session.engine.endpoint)
-
-    def _prepare(self, api) -> None:
-        """What else is put into the helper before it starts; nothing here."""
-
-    def _host_config(self, api) -> dict:
-        config = api.create_host_config(
+    def _host_config(self, api: APIClient) -> dict[str, Any]:
+        config: dict[str, Any] = api.create_host_config(
             network_mode="none",
             pid_mode="host",
+            cap_drop=["ALL"],
             cap_add=list(CAPABILITIES),
+            # What is timed here counts as a plain process of the machine: no filter may slow it down.
             security_opt=["seccomp=unconfined", "apparmor=unconfined"],
-            binds=["/sys/fs/cgroup:/host/cgroup"],
+            binds=["/sys/fs/cgroup:/host/cgroup:ro"],
             devices=["/dev/kmsg:/dev/kmsg:r"],
             # When the machine runs out, the observer should live to see it. Lowering a score takes
             # CAP_SYS_RESOURCE, which a host engine may itself lack.
             oom_score_adj=-500 if self._session.engine.owned else None,
         )
-        # Its own cgroup must be seen by the name that the machine uses; docker-py has no argument
-        # for that before API 1.41.
-        config["CgroupnsMode"] = "host"
-        return config
-
-    def _listen(self) -> None:
-        trouble: list[str] = []
-        for kind, line in self._line.lines():
-            if kind == 2:
-                trouble.append(line)
-                continue
-            message = json.loads(line)
-            if message["id"] == 0:
-                self._ready.set()
-                continue
-            stream = self._streams.get(message["id"])
-            if stream:
-                stream._queue.put(message)
-            if "more" not in message:
-                self._streams.pop(message["id"], None)
-        reason = f"the observer ended ({trouble[-1]})" if trouble else "the observer ended"
-        self._line = None
-        for stream in list(self._streams.values()):
-            stream._queue.put({"error": reason})
-        self._ready.set()
-
-    def _send(self, message: dict) -> None:
-        if self._line is not None:
-            self._line.send(json.dumps(message))
-
-    def stream(self, operation: str, **arguments) -> Stream:
-        """Start an operation of the agent that answers bit by bit.
-
-        Raises:
-            NotPossibleHere: the helper can't run on this engine.
-            EngineGone: the engine has stopped answering.
-        """
-        if self._line is None:
-            self._ready.clear()
-            self._start()
-        number = next(self._numbers)
-        stream = self._streams[number] = Stream(self, number)
-        self._send({"id": number, "op": operation, "args": arguments})
-        return stream
-
-    def call(self, operation: str, *, timeout: float = 30.0, **arguments) -> Any:
-        """Run an operation of the agent and return its answer."""
-        return self.stream(operation, **arguments).result(timeout)
-
-    def close(self) -> None:
-        """End the helper; the session removes its container."""
-        if self._line is not None:
-            self._line.close()
-
-    def remove(self) -> None:
-        """End the helper and remove its container now, not with the session."""
-        self.close()
-        with explained(self._session.engine.endpoint):
-            self._discard()
-
-    def _discard(self) -> None:
-        if not self.container_id:
-            return
-        try:
-            remove_container(self._session.docker.containers.get(self.container_id))
-        except NotFound:
-            pass  # gone already
-        self.container_id = ""
+        return host_cgroups(config)
 
     # The operations by name, so that experiments read well.
 
-    def machine(self) -> dict:
-        """Kernel, boot id, processors and memory (bytes) of the engine's machine."""
-        return self.call("machine")
+    def machine(self) -> Machine:
+        """Kernel, boot id, processors and memory of the engine's machine."""
+        found: Machine = self.call("machine")
+        return found
 
-    def processes(self, pids: list[int] | None = None) -> list[dict]:
+    def clock(self) -> Clock:
+        """The machine's clocks beside ours: the best of a few round trips, for the shortest leaves the least doubt."""
+        found = []
+        for _ in range(4):
+            sent = time.monotonic()
+            there = self.call("clocks")
+            half = (time.monotonic() - sent) / 2
+            found.append(Clock(sent + half, there["monotonic"], there["wall"], half))
+        return min(found, key=lambda one: one.doubt)
+
+    def processes(self, pids: Sequence[int] | None = None) -> list[ProcessRow]:
         """Processes on the engine's machine, each with parent, namespaces and program."""
-        return self.call("processes", pids=pids)
+        found: list[ProcessRow] = self.call("processes", pids=pids)
+        return found
 
-    def cgroup_files(self, container: str, names: list[str], **where) -> dict:
-        """Files of a container's cgroup; see the agent's ``cgroup_files``."""
-        return self.call("cgroup_files", container=container, names=names, **where)
+    def watch(self) -> Rows[Look, Ending]:
+        """The processes that appear, turn into another program and end, by looking again and again."""
+        return Rows(self.stream("watch"), Look, "process scan")
 
-    def kernel_log(self, since: float, pattern: str, wait: float = 0.0) -> list[tuple[float, str]]:
+    def trace(self, events: Sequence[str], *, size_kb: int = 64, rest: float = 0.0) -> Rows[Event, Ending]:
+        """The kernel's trace of some events (``system/name``); ``first["missing"]`` names those it lacks.
+
+        Args:
+            events: tracepoints.
+            size_kb: the kernel's buffer for each processor.
+            rest: seconds to leave events there, so that reading them does not slow down what is traced.
+        """
+        return Rows(self.stream("trace", events=list(events), size_kb=size_kb, rest=rest), Event, "trace")
+
+    def cgroup_files(self, container: str, names: Sequence[str], **where: str) -> CgroupFiles:
+        """Files of a container's control group; see the agent's ``cgroup_files``."""
+        arguments: dict[str, Any] = {"container": container, "names": list(names), **where}
+        found: CgroupFiles = self.call("cgroup_files", **arguments)
+        return found
+
+    def sample(self, container: str, hz: float, **where: Any) -> Rows[Sample, Sampled]:
+        """A container's memory ``hz`` times a second, from its control group's birth to its removal.
+
+        Ask before the container starts; see the agent's ``cgroup_sample``.
+        """
+        return Rows(self.stream("cgroup_sample", container=container, hz=hz, **where), Sample, "sampler")
+
+    def sample_machine(self, hz: float) -> Rows[MachineSample, Ending]:
+        """The whole machine's memory ``hz`` times a second, until stopped."""
+        return Rows(self.stream("memory_sample", hz=hz), MachineSample, "sampler")
+
+    def file_facts(self, path: str) -> FileFacts:
+        """What ``ls -l`` would say of a file on the engine's machine, outside of any container."""
+        found: FileFacts = self.call("file_facts", path=path)
+        return found
+
+    def kernel_log(self, since: float, pattern: str, wait: float = 0.0) -> list[LogLine]:
         """Kernel log lines since a monotonic time (s) that match; empty where the log can't be read."""
         try:
             rows = self.call("kmsg", since=since, pattern=pattern, wait=wait, timeout=wait + 30)
         except LabError:
             return []
-        return [(stamp, line) for stamp, line in rows]
+        return [LogLine(*row) for row in rows]
 
 
-def _agent_archive(container_id: str) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path in sorted(AGENT.glob("*.py")):
-            tar.add(path, f"opt/agent/{path.name}")
-        name = tarfile.TarInfo("etc/labkit-container-id")
-        name.size = len(container_id)
-        tar.addfile(name, io.BytesIO(container_id.encode()))
-    return buffer.getvalue()
+class Steward(Helper):
+    """Makes control groups on the engine's machine that are nobody's own: the one helper that may write among them."""
+
+    role = "steward"
+    modules = ("cgroups",)
+
+    def _host_config(self, api: APIClient) -> dict[str, Any]:
+        # The folders of the hierarchies are closed to writing, and root's way around that is this capability.
+        config = api.create_host_config(
+            network_mode="none", cap_drop=["ALL"], cap_add=["DAC_OVERRIDE"], binds=["/sys/fs/cgroup:/host/cgroup"]
+        )
+        return host_cgroups(config)
+
+
+def host_cgroups(config: dict[str, Any]) -> dict[str, Any]:
+    """A container's configuration in which its own control group has the name that the machine uses."""
+    config["CgroupnsMode"] = "host"  # docker-py has no argument for that before API 1.41
+    return config

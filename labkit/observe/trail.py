@@ -7,7 +7,10 @@ to the shim which containerd started; and all that descends from there is ours.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from .rows import Event
 
 #: What the trace of a container's start needs (``system/name``).
 EVENTS = (
@@ -27,17 +30,6 @@ EVENTS = (
 )
 
 CLONE_THREAD = 0x10000
-
-
-@dataclass(frozen=True)
-class Event:
-    """One trace event; ``time`` in seconds on the machine's monotonic clock."""
-
-    time: float
-    task: int
-    comm: str
-    name: str
-    fields: dict[str, str]
 
 
 @dataclass
@@ -69,12 +61,11 @@ class Trail:
     """All processes in a trace, and who descends from whom.
 
     Args:
-        rows: as the agent's ``trace`` streams them.
+        events: what a trace had, in any order.
     """
 
-    def __init__(self, rows: list[list]):
-        ordered = sorted(rows, key=lambda row: row[0])
-        self.events = [Event(row[0], row[2], row[3], row[4], row[5]) for row in ordered]
+    def __init__(self, events: Iterable[Event]):
+        self.events = sorted(events, key=lambda event: event.time)
         self._group: dict[int, int] = {}  # task → its process
         self.processes: dict[int, Process] = {}
         for event in self.events:
@@ -130,7 +121,8 @@ class Trail:
 
     def calls(self, name: str, pids: set[int]) -> list[tuple[float, float, Event]]:
         """A system call's uses by some processes: (entered, returned, the entry)."""
-        found, open_calls = [], {}
+        found: list[tuple[float, float, Event]] = []
+        open_calls: dict[int, Event] = {}
         for event in self.events:
             if event.name == f"sys_enter_{name}" and self.process_of(event.task) in pids:
                 open_calls[event.task] = event

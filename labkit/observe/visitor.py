@@ -8,25 +8,18 @@ joins the lab's networks, and their times are taken there.
 from __future__ import annotations
 
 import base64
-import io
-import itertools
+import contextlib
 import json
-import queue
-import tarfile
-import threading
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from docker import APIClient
 from docker.errors import APIError, NotFound
 
-from .. import images
-from ..engine.attached import AttachedStream
 from ..engine.faults import explained
-from ..engine.session import ROLE, Session
-from ..errors import EngineGone, LabError
-
-PROGRAM = Path(__file__).with_name("caller") / "main.py"
+from ..engine.session import Session
+from ..errors import LabError
+from .helper import Helper
 
 
 @dataclass(frozen=True)
@@ -48,17 +41,26 @@ class Reply:
         return self.body.decode("utf-8", "replace")
 
 
+class Visit(NamedTuple):
+    """One of many requests: when it began, how long it took (s), its answer's status, and which server's it was."""
+
+    start: float
+    seconds: float
+    status: int
+    server: str
+
+
 @dataclass(frozen=True)
 class Load:
-    """Many requests: ``rows`` hold start (s), seconds, status and who served; ``seconds`` is the whole time."""
+    """Many requests, and the whole time that they took in seconds."""
 
-    rows: list[tuple[float, float, int, str]]
+    rows: list[Visit]
     seconds: float
 
     @property
-    def good(self) -> list[tuple[float, float, int, str]]:
+    def good(self) -> list[Visit]:
         """The requests that were answered with 200."""
-        return [row for row in self.rows if row[2] == 200]
+        return [row for row in self.rows if row.status == 200]
 
     @property
     def per_second(self) -> float:
@@ -66,102 +68,60 @@ class Load:
         return len(self.good) / self.seconds
 
 
-class Visitor:
+class Visitor(Helper):
     """The container that makes a session's HTTP requests; started when first needed."""
 
+    role = "visitor"
+    modules = ("visits",)
+
     def __init__(self, session: Session):
-        self._session = session
-        self._numbers = itertools.count(1)
-        self._answers: dict[int, queue.SimpleQueue] = {}
-        self._line: AttachedStream | None = None
-        self._networks: set[str] = set()
-        self._ready = threading.Event()
-        self.container_id = ""
+        super().__init__(session)
+        self._networks: list[str] = []
+
+    def _host_config(self, api: APIClient) -> dict[str, Any]:
+        there = {network[key] for network in api.networks() for key in ("Name", "Id")}
+        self._networks = [network for network in self._networks if network in there]
+        if not self._networks:
+            raise LabError("The visitor is in no network.", next_step="Join one first.")
+        config: dict[str, Any] = api.create_host_config(network_mode=self._networks[0], cap_drop=["ALL"], init=True)
+        return config
+
+    def _prepare(self, api: APIClient) -> None:
+        for network in self._networks[1:]:
+            api.connect_container_to_network(self.container_id, network)
 
     def join(self, network: str) -> None:
         """Make the visitor a member of a network (name or id); already in it is fine."""
-        api = self._session.docker.api
-        with explained(self._session.engine.endpoint):
-            if self._line is None:
-                self._start(network)
-            elif network not in self._networks:
-                api.connect_container_to_network(self.container_id, network)
-        self._networks.add(network)
+        if network not in self._networks:
+            if self.alive:
+                with explained(self._session.engine.endpoint):
+                    self._session.docker.api.connect_container_to_network(self.container_id, network)
+            self._networks.append(network)
+        self.start()
 
     def leave(self, network: str) -> None:
         """Leave a network, so that it can be removed; not in it is fine."""
         if network not in self._networks:
             return
-        self._networks.discard(network)
-        try:
+        self._networks.remove(network)
+        with contextlib.suppress(NotFound, APIError):  # the network or the visitor is gone: it has left
             self._session.docker.api.disconnect_container_from_network(self.container_id, network, force=True)
-        except (NotFound, APIError):
-            pass  # the network or the visitor is gone: it has left
-
-    def _start(self, network: str) -> None:
-        api = self._session.docker.api
-        image = images.ensure(self._session.docker, images.PYTHON)
-        made = api.create_container(
-            image,
-            ["python3", "-u", "/opt/caller.py"],
-            name=self._session.name("labkit-visitor"),
-            stdin_open=True,
-            labels={ROLE: "visitor"},
-            host_config=api.create_host_config(network_mode=network, init=True),
-        )
-        self.container_id = made["Id"]
-        self._networks = {network}
-        api.put_archive(self.container_id, "/", _archive())
-        self._line = AttachedStream(api, self.container_id)
-        api.start(self.container_id)
-        threading.Thread(target=self._listen, daemon=True, name="labkit-visitor").start()
-        if not self._ready.wait(60):
-            raise EngineGone("The visitor did not start.", engine=self._session.engine.endpoint)
-
-    def _listen(self) -> None:
-        for kind, line in self._line.lines():
-            if kind == 2:
-                continue
-            message = json.loads(line)
-            if message["id"] == 0:
-                self._ready.set()
-            elif message["id"] in self._answers:
-                self._answers.pop(message["id"]).put(message)
-        self._line = None
-        self._networks.clear()
-        self._ready.clear()
-        for waiting in list(self._answers.values()):
-            waiting.put({"error": "the visitor's container ended"})
-
-    def _call(self, operation: str, patience: float, **arguments) -> dict:
-        if self._line is None:
-            raise LabError("The visitor is in no network.", next_step="Join one first.")
-        number = next(self._numbers)
-        answer = self._answers[number] = queue.SimpleQueue()
-        self._line.send(json.dumps({"id": number, "op": operation, "args": arguments}))
-        try:
-            message = answer.get(timeout=patience)
-        except queue.Empty as late:
-            raise EngineGone("The visitor did not answer in time.", next_step="Run the cell again.") from late
-        if "error" in message:
-            raise LabError(f"The visitor could not do this: {message['error']}.")
-        return message["done"]
 
     def request(
-        self, method: str, url: str, *, headers: dict | None = None, body: bytes = b"", timeout: float = 10.0
+        self, method: str, url: str, *, headers: dict[str, str] | None = None, body: bytes = b"", timeout: float = 10.0
     ) -> Reply:
         """One HTTP request, as seen from inside the networks that were joined.
 
         A refused or broken connection is an answer too: status 0, with the reason in ``error``.
         """
-        done = self._call(
-            "once", timeout + 30, method=method, url=url, headers=list((headers or {}).items()),
-            body=base64.b64encode(body).decode(), timeout=timeout,
+        done = self.call(
+            "once", timeout=timeout + 30, method=method, url=url, headers=list((headers or {}).items()),
+            body=base64.b64encode(body).decode(), limit=timeout,
         )  # fmt: skip
         found = {key.lower(): value for key, value in done["headers"]}
         return Reply(done["status"], found, base64.b64decode(done["body"]), done["seconds"], done.get("error", ""))
 
-    def get(self, url: str, **options) -> Reply:
+    def get(self, url: str, **options: Any) -> Reply:
         """A GET; arguments as for :meth:`request`."""
         return self.request("GET", url, **options)
 
@@ -170,22 +130,10 @@ class Visitor:
 
         Both digests are the same where it is not gzip. Large blobs need not cross the line to here.
         """
-        done = self._call("digest", timeout + 30, url=url, timeout=timeout)
+        done = self.call("digest", timeout=timeout + 30, url=url, limit=timeout)
         return done["status"], "sha256:" + done["stored"], "sha256:" + done["opened"]
 
     def load(self, urls: list[str], count: int, *, workers: int = 1, timeout: float = 10.0) -> Load:
         """``count`` GETs over ``urls`` in turn, by ``workers`` at once, each on a connection of its own."""
-        done = self._call("load", timeout * count + 30, urls=urls, count=count, workers=workers, timeout=timeout)
-        return Load([tuple(row) for row in done["rows"]], done["seconds"])
-
-    def close(self) -> None:
-        """End the container's program; the session removes the container."""
-        if self._line is not None:
-            self._line.close()
-
-
-def _archive() -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        tar.add(PROGRAM, "opt/caller.py")
-    return buffer.getvalue()
+        done = self.call("load", timeout=timeout * count + 30, urls=urls, count=count, workers=workers, limit=timeout)
+        return Load([Visit(*row) for row in done["rows"]], done["seconds"])

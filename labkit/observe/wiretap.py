@@ -1,8 +1,8 @@
 """The wiretap: a Unix socket in front of an engine that writes down every request and answer.
 
 Bytes pass through as they come, in both directions, so streams and hijacked connections
-(``docker run`` without ``-d``, ``docker exec -it``) work as they do without it. Reading along
-is done by a parser per direction; what it can't understand it lets pass.
+(``docker run`` without ``-d``, ``docker exec -it``) work as they do without it. h11 reads along; what it can't
+understand passes all the same.
 
 Sources: HTTP/1.1, RFC 9112 (message framing); Engine API, ContainerAttach (hijacking).
 """
@@ -10,6 +10,7 @@ Sources: HTTP/1.1, RFC 9112 (message framing); Engine API, ContainerAttach (hija
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -18,10 +19,13 @@ import ssl
 import tempfile
 import threading
 import time
-from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+import h11
 
 from ..engine.base import Engine
 from ..errors import NotPossibleHere
@@ -51,21 +55,30 @@ class Exchange:
     sent: int = 0
     received: int = 0
 
+    def _keep(self, data: bytes | bytearray, *, asked: bool) -> None:
+        """Count what passed in one direction, and keep its beginning."""
+        body = self.request_body if asked else self.response_body
+        body += data[: max(0, KEPT - len(body))]
+        if asked:
+            self.sent += len(data)
+        else:
+            self.received += len(data)
+
     @property
     def duration(self) -> float | None:
         """Seconds from the request to the end of its answer; None while it lasts."""
         return None if self.ended is None else self.ended - self.began
 
-    def asked(self):
+    def asked(self) -> Any:
         """The request's body, parsed where it is JSON."""
         return _readable(self.request_body)
 
-    def answer(self):
+    def answer(self) -> Any:
         """The answer's body, parsed where it is JSON; a list where it is a stream of JSON lines."""
         return _readable(self.response_body)
 
 
-def _readable(body: bytearray):
+def _readable(body: bytearray) -> Any:
     if not body:
         return None
     text = body.decode("utf-8", "replace")
@@ -79,171 +92,78 @@ def _readable(body: bytearray):
         return text
 
 
-class _Messages:
-    """Reads along one direction of a connection: heads, bodies, and the point where HTTP ends.
+class _Conversation:
+    """What is said on one connection, by a parser for each side.
 
-    ``on_head(start_line, headers)`` answers how a body without a stated length is to be read:
-    ``"none"``, ``"until close"`` or ``"raw"`` (no HTTP any more). ``on_body(bytes)`` gets what a
-    body holds, ``on_end()`` is called after each message.
+    Each is told what the other one heard, for how an answer ends depends on what was asked, and what is asked
+    next begins when the answer has ended. They stop where HTTP does: at an upgrade, or a stream of raw output.
     """
 
-    def __init__(self, on_head, on_body, on_end):
-        self._on_head, self._on_body, self._on_end = on_head, on_body, on_end
-        self._buffer = b""
-        self._state = "head"
-        self._left = 0
-
-    def feed(self, data: bytes) -> None:
-        if self._state == "raw":
-            self._on_body(data)
-            return
-        self._buffer += data
-        while self._step():
-            pass
-
-    def eof(self) -> None:
-        if self._state in ("raw", "until close"):
-            self._on_end()
-            self._state = "ended"
-
-    def raw(self) -> None:
-        """From here on these are not HTTP messages."""
-        self._state = "raw"
-        rest, self._buffer = self._buffer, b""
-        if rest:
-            self._on_body(rest)
-
-    def _step(self) -> bool:
-        """Take one piece from the buffer; False when more bytes are needed."""
-        if self._state == "head":
-            head, found, rest = self._buffer.partition(b"\r\n\r\n")
-            if not found:
-                return False
-            self._buffer = rest
-            self._head(head.decode("latin-1").lstrip("\r\n").split("\r\n"))
-            return True
-        if self._state == "chunk size":
-            line, found, rest = self._buffer.partition(b"\r\n")
-            if not found:
-                return False
-            self._buffer = rest
-            self._left = int(line.split(b";")[0], 16)
-            self._state = "chunk" if self._left else "trailer"
-            return True
-        if self._state == "trailer":
-            line, found, rest = self._buffer.partition(b"\r\n")
-            if not found:
-                return False
-            self._buffer = rest
-            if not line:
-                self._finish()
-            return True
-        if self._state in ("raw", "until close"):
-            rest, self._buffer = self._buffer, b""
-            if rest:
-                self._on_body(rest)
-            return False
-        if self._state == "chunk end":
-            if len(self._buffer) < 2:
-                return False
-            self._buffer, self._state = self._buffer[2:], "chunk size"
-            return True
-        return self._sized()
-
-    def _sized(self) -> bool:
-        if not self._buffer:
-            return False
-        part, self._buffer = self._buffer[: self._left], self._buffer[self._left :]
-        self._left -= len(part)
-        self._on_body(part)
-        if self._left == 0:
-            if self._state == "chunk":
-                self._state = "chunk end"
-            else:
-                self._finish()
-        return True
-
-    def _head(self, lines: list[str]) -> None:
-        headers = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            headers[name.strip().lower()] = value.strip()
-        without_length = self._on_head(lines[0], headers)
-        if without_length == "raw":
-            self.raw()
-        elif without_length == "empty":
-            self._finish()
-        elif "chunked" in headers.get("transfer-encoding", "").lower():
-            self._state = "chunk size"
-        elif int(headers.get("content-length") or 0):
-            self._state, self._left = "body", int(headers["content-length"])
-        elif "content-length" not in headers and without_length == "until close":
-            self._state = "until close"
-        else:
-            self._finish()
-
-    def _finish(self) -> None:
-        self._state = "head"
-        self._on_end()
-
-
-class _Conversation:
-    """What is said on one connection: requests one way, answers in the same order the other way."""
-
-    def __init__(self, record):
+    def __init__(self, record: Callable[[Exchange], None]):
         self._record = record
-        self._waiting: deque[Exchange] = deque()
-        self._asking: Exchange | None = None
-        self._answering: Exchange | None = None
-        self.requests = _Messages(self._request, self._request_body, lambda: None)
-        self.answers = _Messages(self._answer, self._answer_body, self._answer_end)
+        self._exchange: Exchange | None = None
+        self._asking, self._answering = (
+            h11.Connection(side, max_incomplete_event_size=1 << 20) for side in (h11.SERVER, h11.CLIENT)
+        )
 
-    def _request(self, line: str, headers: dict) -> str:
-        method, path, *_ = line.split(" ")
-        self._asking = Exchange(method, path, time.monotonic())
-        self._waiting.append(self._asking)
-        self._record(self._asking)
-        return "none"
+    def request(self, data: bytes) -> None:
+        """What the client sent."""
+        self._hear(self._asking, data)
 
-    def _request_body(self, data: bytes) -> None:
-        exchange = self._asking
-        if exchange is not None:
-            exchange.sent += len(data)
-            exchange.request_body += data[: max(0, KEPT - len(exchange.request_body))]
+    def answer(self, data: bytes) -> None:
+        """What the engine sent; nothing at its end."""
+        self._hear(self._answering, data)
 
-    def _answer(self, line: str, headers: dict) -> str:
-        status = int(line.split(" ")[1])
-        if 100 <= status < 200 and status != 101:
-            return "empty"  # such as 100 Continue: the answer proper follows
-        self._answering = exchange = self._waiting.popleft() if self._waiting else Exchange("?", "?", time.monotonic())
-        exchange.status, exchange.answered = status, time.monotonic()
-        media = headers.get("content-type", "")
-        stream = media.startswith(("application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"))
-        if status == 101 or (stream and exchange.path.split("?")[0].endswith(("/attach", "/start"))):
-            exchange.hijacked = True
-            self.requests.raw()
-            return "raw"
-        if exchange.method == "HEAD" or status in (204, 304):
-            return "empty"
-        return "until close"
+    def _hear(self, side: h11.Connection, data: bytes) -> None:
+        if self._exchange is not None and self._exchange.hijacked:
+            self._exchange._keep(data, asked=side is self._asking)
+            return
+        side.receive_data(data)
+        self._read(side, self._answering if side is self._asking else self._asking)
 
-    def _answer_body(self, data: bytes) -> None:
-        exchange = self._answering
-        if exchange is not None:
-            exchange.received += len(data)
-            exchange.response_body += data[: max(0, KEPT - len(exchange.response_body))]
+    def _read(self, side: h11.Connection, other: h11.Connection) -> None:
+        while not isinstance(event := side.next_event(), (type, h11.ConnectionClosed)):
+            exchange = self._note(event, asked=side is self._asking)
+            if exchange.hijacked:
+                for one in (self._asking, self._answering):
+                    exchange._keep(one.trailing_data[0], asked=one is self._asking)
+                return
+            other.send_with_data_passthrough(event)
+            if side.our_state is side.their_state is h11.DONE:
+                self._asking.start_next_cycle()
+                self._answering.start_next_cycle()
+                self._read(self._asking, self._answering)
 
-    def _answer_end(self) -> None:
-        if self._answering is not None:
-            self._answering.ended = time.monotonic()
-            self._answering = None
+    def _note(self, event: h11.Event, *, asked: bool) -> Exchange:
+        now = time.monotonic()
+        if isinstance(event, h11.Request):
+            self._exchange = Exchange(event.method.decode(), event.target.decode("latin-1"), now)
+            self._record(self._exchange)
+        exchange = self._exchange
+        if exchange is None:
+            raise h11.RemoteProtocolError("an answer to nothing")
+        if isinstance(event, h11.Data):
+            exchange._keep(event.data, asked=asked)
+        elif isinstance(event, (h11.Response, h11.InformationalResponse)):
+            if event.status_code < 200 and event.status_code != 101:
+                return exchange  # such as 100 Continue: the answer proper follows
+            exchange.status, exchange.answered = event.status_code, now
+            media = dict(event.headers).get(b"content-type", b"")
+            place = exchange.path.split("?")[0]
+            exchange.hijacked = event.status_code == 101 or (
+                media.startswith(_STREAMS) and place.endswith(("/attach", "/start"))
+            )
+        elif isinstance(event, h11.EndOfMessage) and not asked:
+            exchange.ended = now
+        return exchange
 
     def closed(self) -> None:
         """The connection is gone: what was still under way ends here."""
-        self.answers.eof()
-        for exchange in [self._answering, *self._waiting]:
-            if exchange is not None and exchange.ended is None:
-                exchange.ended = time.monotonic()
+        if self._exchange is not None and self._exchange.ended is None:
+            self._exchange.ended = time.monotonic()
+
+
+_STREAMS = (b"application/vnd.docker.raw-stream", b"application/vnd.docker.multiplexed-stream")
 
 
 class Wiretap:
@@ -271,7 +191,7 @@ class Wiretap:
         self.endpoint = f"unix://{self.path}"
         self.exchanges: list[Exchange] = []
         self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True, name="labkit-wiretap")
         self._thread.start()
@@ -293,7 +213,7 @@ class Wiretap:
         ready.set()
         self._loop.run_forever()
 
-    async def _connect(self):
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._url.scheme == "unix":
             return await asyncio.open_unix_connection(self._url.path)
         name = self._url.hostname if self._tls else None
@@ -301,15 +221,16 @@ class Wiretap:
             self._url.hostname, self._url.port or 2375, ssl=self._tls, server_hostname=name
         )
 
-    async def _accept(self, reader, writer) -> None:
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
+        assert task is not None
         self._tasks.add(task)
         talk = _Conversation(self.exchanges.append)
         upstream = None
         try:
             from_engine, upstream = await self._connect()
-            ask = asyncio.create_task(_pump(reader, upstream, talk.requests))
-            await _pump(from_engine, writer, talk.answers)
+            ask = asyncio.create_task(_pump(reader, upstream, talk.request))
+            await _pump(from_engine, writer, talk.answer)
             ask.cancel()  # the engine has said its last word; nobody reads what is still sent
         except (OSError, ValueError, ssl.SSLError, asyncio.CancelledError):
             pass  # either side went away in mid-stream: the other one learns it by the closing below
@@ -340,24 +261,24 @@ class Wiretap:
     def __enter__(self) -> Wiretap:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-async def _pump(reader, writer, messages: _Messages) -> None:
-    """Pass on what comes until it ends; the parser reads along and can't disturb it."""
-    readable = True
-    try:
-        while data := await reader.read(1 << 16):
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hear: Callable[[bytes], None]) -> None:
+    """Pass on what comes until it ends; who hears it can't disturb it."""
+    readable = more = True
+    with contextlib.suppress(OSError):
+        while more:
+            data = await reader.read(1 << 16)
+            more = bool(data)
             if readable:
                 try:
-                    messages.feed(data)
-                except (ValueError, IndexError):
+                    hear(data)
+                except h11.ProtocolError:
                     readable = False  # not HTTP as we know it: pass it on unread
             writer.write(data)
             await writer.drain()
-    except OSError:
-        pass
     # The other side must learn that no more will come, and may still have much to say itself.
     try:
         if writer.can_write_eof():

@@ -11,6 +11,9 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from docker import APIClient
 
 from .. import debian
 from ..engine.faults import explained
@@ -18,7 +21,8 @@ from ..engine.session import Session
 from ..errors import LabError
 from ..images.archive import layer_from_folder
 from ..paths import cache_dir
-from .observer import Observer
+from .helper import Helper
+from .observer import host_cgroups
 
 #: What the workshop may do beyond Docker's default, and why.
 CAPABILITIES = {
@@ -40,7 +44,13 @@ EXTRA = {"runsc": ("usr/bin/runsc",)}
 DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def tools(arch: str, wanted: dict[str, tuple[str, ...]] | None = None, *, name: str = "tools", progress=None) -> bytes:
+def tools(
+    arch: str,
+    wanted: dict[str, tuple[str, ...]] | None = None,
+    *,
+    name: str = "tools",
+    progress: debian.Progress | None = None,
+) -> bytes:
     """A tar of programs, made from Debian packages once and kept in the cache.
 
     Args:
@@ -76,20 +86,21 @@ def tools(arch: str, wanted: dict[str, tuple[str, ...]] | None = None, *, name: 
     return data
 
 
-class Workshop(Observer):
+class Workshop(Helper):
     """The helper; ``shell`` runs a script in it as root."""
 
     role = "workshop"
+    modules = ("cgroups", "commands")
 
-    def __init__(self, session: Session, arch: str, *, progress=None):
+    def __init__(self, session: Session, arch: str, *, progress: debian.Progress | None = None):
         super().__init__(session)
         self._arch, self._progress = DEBIAN_ARCH.get(arch, arch), progress
         self._tools = tools(self._arch, progress=progress)
 
-    def _prepare(self, api) -> None:
+    def _prepare(self, api: APIClient) -> None:
         api.put_archive(self.container_id, "/", self._tools)
 
-    def _host_config(self, api) -> dict:
+    def _host_config(self, api: APIClient) -> dict[str, Any]:
         config = api.create_host_config(
             network_mode="none",
             cap_add=list(CAPABILITIES),
@@ -97,9 +108,7 @@ class Workshop(Observer):
             binds=["/sys/fs/cgroup:/sys/fs/cgroup", "/sys/fs/cgroup:/host/cgroup"],
             init=True,
         )
-        # It must find its own control group by the name that the machine uses.
-        config["CgroupnsMode"] = "host"
-        return config
+        return host_cgroups(config)  # it must find its own
 
     def add(self, package: str) -> None:
         """Put a program of :data:`EXTRA` into the workshop.
@@ -108,7 +117,7 @@ class Workshop(Observer):
             NotPossibleHere, LabError: as for :func:`tools`.
         """
         data = tools(self._arch, {package: EXTRA[package]}, name=package, progress=self._progress)
-        self.shell("true")  # starts it
+        self.start()
         with explained(self._session.engine.endpoint):
             self._session.docker.api.put_archive(self.container_id, "/", data)
 
@@ -119,8 +128,7 @@ class Workshop(Observer):
             LabError: with ``check``, when its exit status is not 0.
         """
         done = self.call("run", timeout=timeout + 10, script=script, limit=timeout, environment=environment)
-        if check and done["status"]:
-            raise LabError(
-                f"A step in the workshop ended with status {done['status']}.", cause=done["output"].strip()[-400:]
-            )
-        return done["output"]
+        status, output = int(done["status"]), str(done["output"])
+        if check and status:
+            raise LabError(f"A step in the workshop ended with status {status}.", cause=output.strip()[-400:])
+        return output

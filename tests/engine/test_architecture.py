@@ -85,13 +85,9 @@ def test_a_tracepoint_that_the_kernel_lacks_is_named(module_context, monkeypatch
 
 def test_lost_trace_events_are_counted(module_context):
     """A buffer of one page, not read meanwhile, has no room for what a busy machine does."""
-    stream = module_context.observer.stream(
-        "trace", events=["raw_syscalls/sys_enter", "sched/sched_switch"], size_kb=4, rest=1.0
-    )
-    assert stream.next(15)["ready"]
-    module_context.observer.processes()
-    stream.stop()
-    assert stream.result()["lost"] > 0
+    with module_context.observer.trace(["raw_syscalls/sys_enter", "sched/sched_switch"], size_kb=4, rest=1.0) as trace:
+        module_context.observer.processes()
+        assert trace.end()["lost"] > 0
 
 
 def test_what_the_xray_costs_is_measured_in_pairs(module_context):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
+from labkit import images
+from labkit.engine.client import address_in
 from labkit.errors import BadInput, EngineGone, LabError, NotPossibleHere
 from labkit.observe import Observer
-from labkit.observe.observer import CAPABILITIES
+from labkit.observe.observer import CAPABILITIES, Steward
 from labkit.units import MIB
+
+from ..helpers import interrupted_while_creating, wait_until
 
 
 @pytest.fixture
@@ -37,7 +40,16 @@ def test_it_asks_for_capabilities_by_name(module_context):
     seen = on.docker.api.inspect_container(on.observer.container_id)
     assert seen["HostConfig"]["Privileged"] is False
     assert {name.removeprefix("CAP_") for name in seen["HostConfig"]["CapAdd"]} == set(CAPABILITIES)
+    status = on.observer.call("run", script="cat /proc/self/status")["output"]
+    held = int(re.search(r"^CapEff:\s*(\w+)", status, re.M)[1], 16)
+    assert held.bit_count() == len(CAPABILITIES), "nothing of what Docker gives by default"
     assert seen["HostConfig"]["NetworkMode"] == "none"
+
+
+def test_what_it_only_reads_it_cannot_write(module_context):
+    on = module_context
+    done = on.observer.call("run", script="mkdir /host/cgroup/labkit-written && rmdir /host/cgroup/labkit-written")
+    assert done["status"] != 0 and "Read-only file system" in done["output"]
 
 
 def test_cgroup_files_on_this_engines_version(module_context, sleeper):
@@ -74,43 +86,42 @@ def test_a_process_that_is_gone_is_left_out(module_context):
 
 def test_the_kernel_log_from_a_moment_on(module_context):
     on = module_context
-    now = on.observer.call("clocks")["monotonic"]
+    now = on.observer.clock().machine
     on.docker.containers.run(
         on.image(), ["tail", "/dev/zero"], mem_limit="16m", memswap_limit="16m", network_mode="none", detach=True
     ).wait()
     rows = on.observer.kernel_log(now, r"Killed process \d+ \(tail\)", wait=2)
-    assert rows and all(stamp >= now for stamp, _ in rows)
+    assert rows and all(line.time >= now for line in rows)
     assert on.observer.kernel_log(now + 3600, "Killed process") == []
     assert on.observer.kernel_log(now, "no kernel ever says this") == []
 
 
 def test_a_trace_sees_what_happens_while_it_runs(module_context):
     on = module_context
-    trace = on.observer.stream("trace", events=["sched/sched_process_exec", "sched/no_such_event"], size_kb=256)
-    ready = trace.next(10)
-    assert ready == {"ready": True, "missing": ["sched/no_such_event"]}
-    before = on.observer.call("clocks")["monotonic"]
-    on.docker.containers.run(on.image(), ["sh", "-c", "exec echo traced"], remove=True, network_mode="none")
-    after = on.observer.call("clocks")["monotonic"]
-    trace.stop()
-    rows = [row for chunk in trace for row in chunk.get("rows", ())]
-    assert {row[4] for row in rows} == {"sched_process_exec"}
-    assert any(before < row[0] < after and "sh" in row[5]["filename"] for row in rows), "on the monotonic clock"
-    assert trace.result()["lost"] == 0 and trace.result()["count"] == len(rows)
+    with on.observer.trace(["sched/sched_process_exec", "sched/no_such_event"], size_kb=256) as trace:
+        assert trace.first == {"ready": True, "missing": ["sched/no_such_event"]}
+        before = on.observer.clock().machine
+        on.docker.containers.run(on.image(), ["sh", "-c", "exec echo traced"], remove=True, network_mode="none")
+        after = on.observer.clock().machine
+        end = trace.end()
+    assert {row.name for row in trace.rows} == {"sched_process_exec"}
+    assert any(before < row.time < after and "sh" in row.fields["filename"] for row in trace.rows), (
+        "on the machine's clock"
+    )
+    assert end["lost"] == 0 and end["count"] == len(trace.rows)
 
 
-def test_a_trace_removes_its_instance(module_context):
+def test_a_trace_removes_its_instance_also_when_what_is_traced_fails(module_context):
     on = module_context
-    trace = on.observer.stream("trace", events=["sched/sched_process_exec"], size_kb=64)
-    trace.next(10)
-    pid = sleeper_pid(on)
-    own = f"labkit-{pid}-"
-    listing = on.docker.api.exec_create(on.observer.container_id, ["ls", "/run/tracing/instances"])["Id"]
-    assert own in on.docker.api.exec_start(listing).decode()
-    trace.stop()
-    trace.result()
-    listing = on.docker.api.exec_create(on.observer.container_id, ["ls", "/run/tracing/instances"])["Id"]
-    assert own not in on.docker.api.exec_start(listing).decode()
+
+    def instances() -> str:
+        listing = on.docker.api.exec_create(on.observer.container_id, ["ls", "/run/tracing/instances"])["Id"]
+        return on.docker.api.exec_start(listing).decode()
+
+    with pytest.raises(RuntimeError), on.observer.trace(["sched/sched_process_exec"]):
+        assert f"labkit-{sleeper_pid(on)}-" in instances()
+        raise RuntimeError
+    wait_until(lambda: f"labkit-{sleeper_pid(on)}-" not in instances(), 10)
 
 
 def sleeper_pid(on) -> int:
@@ -121,30 +132,27 @@ def sleeper_pid(on) -> int:
 def test_samples_end_with_the_cgroup(module_context):
     on = module_context
     with on.container(on.image(), ["sleep", "0.3"], start=False, mem_limit="32m", network_mode="none") as container:
-        stream = on.observer.stream("cgroup_sample", container=container.id, hz=200)
-        assert "waiting" in stream.next(10)
-        container.start()
-        rows = [row for chunk in stream for row in chunk.get("rows", ())]
-    found = stream.result()
-    assert found["count"] == len(rows) > 10
+        with on.observer.sample(container.id, 200) as memory:
+            assert "waiting" in memory.first
+            container.start()
+            found = memory.end(stop=False)
+    assert found["count"] == len(memory.rows) > 10
     assert found["limit"] == 32 * MIB and found["counters"]["oom_kill"] == 0
-    assert [row[0] for row in rows] == sorted(row[0] for row in rows)
-    assert max(row[1] for row in rows) <= (found["peak"] or 32 * MIB)
+    assert [row.time for row in memory.rows] == sorted(row.time for row in memory.rows)
+    assert max(row.usage for row in memory.rows) <= (found["peak"] or 32 * MIB)
 
 
 def test_a_container_that_never_starts(module_context):
     on = module_context
     with on.container(on.image(), ["true"], start=False) as container:
-        stream = on.observer.stream("cgroup_sample", container=container.id, wait=0.2)
         with pytest.raises(NotPossibleHere, match="did not appear"):
-            stream.result()
+            on.observer.sample(container.id, 1000, wait=0.2).end(stop=False)
 
 
-def test_a_stream_can_be_stopped(module_context, sleeper):
-    stream = module_context.observer.stream("cgroup_sample", container=sleeper.id, hz=100)
-    stream.next(10)
-    stream.stop()
-    assert stream.result()["limit"] == 64 * MIB
+def test_samples_stop_with_their_block(module_context, sleeper):
+    with module_context.observer.sample(sleeper.id, 100) as memory:
+        assert memory.poll(10)
+    assert memory.end(stop=False)["limit"] == 64 * MIB
 
 
 def test_faults_of_the_agent_are_sentences(module_context):
@@ -164,38 +172,55 @@ def test_disk(module_context):
     assert 0 < disk["free"] <= disk["size"]
 
 
-def test_starts_again_after_its_container_is_gone(lab_context):
+@pytest.mark.parametrize("remains", [True, False], ids=["and its name is taken", "and its container is gone"])
+def test_starts_again_after_its_end(lab_context, remains):
     on = lab_context
     on.observer.machine()
     first = on.observer.container_id
-    on.docker.api.remove_container(first, force=True)
-    patience = time.monotonic() + 10
-    while on.observer._line is not None and time.monotonic() < patience:
-        time.sleep(0.05)
+    on.docker.api.kill(first) if remains else on.docker.api.remove_container(first, force=True)
+    wait_until(lambda: not on.observer.alive, 10)
     assert on.observer.machine()["cpus"] > 0
     assert on.observer.container_id != first
 
 
-def test_starts_again_beside_what_is_left_of_the_one_before(lab_context):
+@pytest.mark.parametrize("kind", [Observer, Steward])
+def test_an_interrupt_while_it_starts_leaves_no_name_behind(lab_context, kind):
     on = lab_context
-    on.observer.machine()
-    first = on.observer.container_id
-    on.docker.api.kill(first)  # its container, and with it the name, stays
-    patience = time.monotonic() + 10
-    while on.observer._line is not None and time.monotonic() < patience:
-        time.sleep(0.05)
-    assert on.observer.machine()["cpus"] > 0
-    assert on.observer.container_id != first
+    helper = kind(on.session)
+    on.session.show_life()
+    with interrupted_while_creating(on.docker.api, 1, helper=True):
+        helper.start()
+    assert helper.call("clocks")["wall"] > 0
+
+
+def test_a_visitor_that_was_interrupted_or_has_ended_visits_again(lab_context):
+    on, name = lab_context, lab_context.session.name("net")
+    on.network(name)
+    with interrupted_while_creating(on.docker.api, 1, helper=True):
+        on.visitor(name)
+    with on.container(images.PYTHON, ["python3", "-m", "http.server", "8000"], network=name) as server:
+        url = f"http://{address_in(server, name)}:8000/etc/"
+        wait_until(lambda: on.visitor(name).get(url).status == 200, 30)
+        visitor = on.visitor(name)
+        on.docker.api.kill(visitor.container_id)
+        wait_until(lambda: not visitor.alive, 10)
+        assert visitor.get(url).status == 200
+        refused = visitor.get(f"http://{address_in(server, name)}:8001/")
+        assert refused.status == 0 and "refused" in refused.error
+    on.drop_network(name)
+    with pytest.raises(LabError, match="in no network|ended"):
+        visitor.close()
+        wait_until(lambda: not visitor.alive, 10)
+        visitor.get(url)
 
 
 def test_a_call_in_flight_is_told_when_the_helper_ends(lab_context):
     on = lab_context
     with on.container(on.image(), ["true"], start=False) as container:
-        stream = on.observer.stream("cgroup_sample", container=container.id)
-        stream.next(10)
+        memory = on.observer.sample(container.id, 1000)
         on.docker.api.kill(on.observer.container_id)
-        with pytest.raises((NotPossibleHere, EngineGone), match="ended"):
-            stream.result()
+        with pytest.raises(EngineGone, match="The observer ended with exit code 137"):
+            memory.end(stop=False)
 
 
 def test_closing_ends_the_helper(lab_context):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import runpy
 
-from labkit.observe.observer import AGENT
+from labkit.observe.helper import AGENT
+from labkit.observe.rows import Event
 from labkit.observe.trail import Trail
 
 ID = "ab" * 32
@@ -12,32 +13,33 @@ parse = runpy.run_path(str(AGENT / "trace.py"))["parse"]
 
 
 def test_lines_of_events_and_of_system_calls():
-    row = parse(
+    row = Event(*parse(
         "      containerd-11448   [000] .....  4375.663358: task_newtask: pid=15106 comm=containerd clone_flags=4100"
-    )
-    assert row[:5] == [4375.663358, 0, 11448, "containerd", "task_newtask"]
-    assert row[5]["pid"] == "15106" and row[5]["clone_flags"] == "4100"
+    ))  # fmt: skip
+    assert row[:4] == (4375.663358, 11448, "containerd", "task_newtask")
+    assert row.fields["pid"] == "15106" and row.fields["clone_flags"] == "4100"
     entry = parse(" runc:[0:PARENT]-15137  [000] ..... 4375.689392: sys_unshare(unshare_flags: 6c020000)")
-    assert entry[3:6] == ["runc:[0:PARENT]", "sys_enter_unshare", {"unshare_flags": "6c020000"}]
+    assert entry[2:] == ["runc:[0:PARENT]", "sys_enter_unshare", {"unshare_flags": "6c020000"}]
     back = parse(" runc:[1:CHILD]-15137  [001] ..... 4375.689894: sys_unshare -> 0x0")
-    assert back[4:6] == ["sys_exit_unshare", {"ret": "0x0"}]
+    assert back[3:] == ["sys_exit_unshare", {"ret": "0x0"}]
     assert parse("CPU:1 [LOST 12 EVENTS]") is None
 
 
 def born(at, task, comm, child, thread=False):
-    return [at, 0, task, comm, "task_newtask", {"pid": str(child), "clone_flags": "3d0f00" if thread else "4100"}, ""]
+    flags = "3d0f00" if thread else "4100"
+    return Event(at, task, comm, "task_newtask", {"pid": str(child), "clone_flags": flags})
 
 
 def program(at, pid, path):
-    return [at, 0, pid, path.rsplit("/", 1)[-1], "sched_process_exec", {"filename": path, "pid": str(pid)}, ""]
+    return Event(at, pid, path.rsplit("/", 1)[-1], "sched_process_exec", {"filename": path, "pid": str(pid)})
 
 
 def end(at, task):
-    return [at, 0, task, "x", "sched_process_exit", {"pid": str(task)}, ""]
+    return Event(at, task, "x", "sched_process_exit", {"pid": str(task)})
 
 
 def mkdir(at, task, container=ID):
-    return [at, 0, task, "runc", "cgroup_mkdir", {"path": f"/docker/{container}"}, ""]
+    return Event(at, task, "runc", "cgroup_mkdir", {"path": f"/docker/{container}"})
 
 
 def rows(first=100, container=ID, begins=1.0):
@@ -85,7 +87,7 @@ def test_a_number_used_again_belongs_to_the_newer_process():
 
 def test_system_calls_are_paired_by_task_and_only_ours():
     def call(at, task, name):
-        return [at, 0, task, "x", name, {}, ""]
+        return Event(at, task, "x", name, {})
 
     trail = Trail([
         *rows(), call(2.0, 103, "sys_enter_unshare"), call(2.1, 900, "sys_enter_unshare"),
@@ -96,6 +98,6 @@ def test_system_calls_are_paired_by_task_and_only_ours():
 
 def test_a_parent_whose_name_the_kernel_no_longer_knew_is_found_by_the_events_own():
     """The kernel keeps the names of the last 128 processes only; others are printed as ``<...>``."""
-    forgotten = [[at, cpu, pid, "<...>", name, {**fields, "comm": comm} if name == "task_newtask" else fields, text]
-                 for at, cpu, pid, comm, name, fields, text in rows()]  # fmt: skip
+    forgotten = [Event(at, task, "<...>", name, {**fields, "comm": comm} if name == "task_newtask" else fields)
+                 for at, task, comm, name, fields in rows()]  # fmt: skip
     assert Trail(forgotten).root_of(ID).pid == 100

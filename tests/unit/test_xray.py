@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,8 @@ from labkit.labs.engine_architecture import figures_xray as figure
 from labkit.labs.engine_architecture.xray import Series, Xray
 from labkit.labs.engine_architecture.xray_evidence import CLIENT, COARSE, ENGINE, KERNEL, SCAN, Mark, Span, segments
 from labkit.labs.engine_architecture.xray_scan import phases, spans
+from labkit.observe.clock import Clock
+from labkit.observe.rows import Look
 
 ID = "cd" * 32
 SHIM = ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", ID]
@@ -21,7 +24,7 @@ RUNC = ["runc", "--root", "/var/run/docker/runtime-runc/moby"]
 
 def rows():
     """A start as ``watch`` sees it: containerd (7) forks a shim, which forks another, which calls runc."""
-    return [
+    return [Look(*row) for row in (
         [1.00, 50, 7, "containerd", ["/usr/bin/containerd"]],
         [1.01, 50, 7, "containerd-shim", [*SHIM, "start"]],
         [1.02, 51, 50, "containerd-shim", SHIM],
@@ -40,11 +43,11 @@ def rows():
         [1.12, 61, 51, "runc", [*RUNC, "delete", "--force", ID]],
         [1.13, 61, 0, "", None],
         [1.14, 51, 0, "", None],
-    ]
+    )]  # fmt: skip
 
 
 def named(container=ID):
-    found = type("Sight", (), {"container": container, "of_machine": staticmethod(lambda moment: moment)})
+    found = SimpleNamespace(container=container, clock=Clock.ours())
     return {span.name: span for span in spans(rows(), found)}
 
 

@@ -19,6 +19,7 @@ from ...course.result import Result
 from ...engine.dockercli import command_line, program
 from ...engine.faults import explained
 from ...errors import LabError
+from ...observe.rows import ProcessRow
 from ...units import yes_no
 from ...waiting import wait_until
 
@@ -180,11 +181,11 @@ class Zombies(Result):
     """Ended children that nobody asked about: how many, without and with an init."""
 
     children: int
-    without_init: list[dict[str, Any]]
-    with_init: list[dict[str, Any]]
+    without_init: list[ProcessRow]
+    with_init: list[ProcessRow]
 
     @staticmethod
-    def count(rows: list[dict[str, Any]]) -> int:
+    def count(rows: list[ProcessRow]) -> int:
         """Processes in state Z."""
         return sum(row["state"] == "Z" for row in rows)
 
@@ -210,10 +211,10 @@ def zombies(on: Context, children: int = 5) -> Zombies:
     return Zombies(on.facts, children, *(_orphaned(on, children, init) for init in (False, True)))
 
 
-def _orphaned(on: Context, children: int, init: bool) -> list[dict[str, Any]]:
+def _orphaned(on: Context, children: int, init: bool) -> list[ProcessRow]:
     """The container's processes once all orphans have ended and are cleared away, or stay as zombies."""
     orphan = f"for i in $(seq {children}); do (sleep 0.1 &); done; exec sleep 600"
-    rows: list[dict[str, Any]] = []
+    rows: list[ProcessRow] = []
     with on.container(on.image(), ["sh", "-c", orphan], network_mode="none", init=init) as container:
         container.reload()
         [main] = on.observer.processes([container.attrs["State"]["Pid"]])

@@ -18,6 +18,7 @@ from ...engine.faults import explained
 from ...engine.rawhttp import request
 from ...engine.session import SESSION
 from ...errors import BadInput, LabError, NotPossibleHere
+from ...observe.rows import ProcessRow
 from ...observe.wiretap import Exchange, Wiretap
 from ...units import yes_no
 from ...waiting import wait_until
@@ -103,13 +104,13 @@ def processes(on: Context) -> Tree:
     )  # fmt: skip
 
 
-def _name(row: dict) -> str:
+def _name(row: ProcessRow) -> str:
     # The kernel keeps 15 letters of a name; the program's path has all of them.
     full = row["exe"].rsplit("/", 1)[-1].removesuffix(" (deleted)")
     return full if full.startswith(row["comm"]) and len(row["comm"]) == 15 else row["comm"]
 
 
-def _daemons(rows: dict[int, dict], shim: list[str]) -> list[int]:
+def _daemons(rows: dict[int, ProcessRow], shim: list[str]) -> list[int]:
     """The dockerd and the containerd behind a shim: a machine may have several of each (Docker in Docker, tests).
 
     The shim's command line names its containerd's socket. That containerd is the one with the same folder
@@ -143,7 +144,7 @@ _ROLES = {
 }
 
 
-def _tree(rows: dict, wanted: set[int], main: int) -> list[tuple[int, int, str, str]]:
+def _tree(rows: dict[int, ProcessRow], wanted: set[int], main: int) -> list[tuple[int, int, str, str]]:
     found = []
 
     def walk(pid: int, depth: int) -> None:
@@ -313,10 +314,10 @@ def socket(on: Context) -> Door:
     candidates = [url.path] if url.scheme == "unix" else []
     for path in [*candidates, "/var/run/docker.sock", "/run/docker.sock"]:
         try:
-            found = on.observer.call("file_facts", path=path)
+            found = on.observer.file_facts(path)
         except LabError:
             continue
         if found["kind"] == "socket":
-            return Door(on.facts, path, found["kind"], found["mode"], found["octal"], found["owner"], found["group"])
+            return Door(on.facts, path, **found)
     raise NotPossibleHere("No Docker socket was found on the engine's machine.",
                           next_step="Rootless engines keep it in $XDG_RUNTIME_DIR/docker.sock.")  # fmt: skip

@@ -8,36 +8,39 @@ again and again stands in for the tracepoints, and every span of it says so.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 import statistics
 import subprocess
 import time
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.dockercli import command_line, read_words
-from ...errors import BadInput, LabError, NotPossibleHere
+from ...errors import BadInput, LabError
+from ...observe.clock import Clock
+from ...observe.rows import Ending, Event, Look, Rows
 from ...observe.trail import EVENTS, Trail
 from ...observe.wiretap import Wiretap
 from .xray_evidence import (
     CHAIN,
     CLIENT,
     ENGINE,
-    KERNEL,
-    SCAN,
     TAP,
     Mark,
     Reader,
     Seen,
     Span,
-    clocks,
     events,
     segments,
 )  # fmt: skip
 from .xray_scan import spans as scanned
+
+T = TypeVar("T", Event, Look)
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,15 @@ def _see(on: Context, tap: Wiretap, flags: str, image: str, command: str) -> See
     """One run by the real client, with all that this side sees of it."""
     words, line = _line(on, flags, image, command)
     environment = tap.environment(on.session.engine)
-    before = clocks(on)
+    try:
+        clock = on.observer.clock()
+    except LabError:  # nobody is there to be asked
+        clock = Clock.ours()
     first = len(tap.exchanges)
-    began = time.monotonic()
+    clock = clock.since(clock.of_here(time.monotonic()))
     done = _client(line, environment)
-    ended = time.monotonic()
-    seen = Seen(shlex.join(words), done.returncode, began, ended, tap.exchanges[first:], before)
+    ended = clock.of_here(time.monotonic())
+    seen = Seen(shlex.join(words), done.returncode, clock, ended, tap.exchanges[first:])
     started = seen.asked("start")
     if started is None or started.status >= 400:
         raise BadInput(f"docker run was refused: {done.stderr.strip()}", engine=on.session.engine.endpoint)
@@ -136,74 +142,58 @@ def _client(line: list[str], environment: dict[str, str]) -> subprocess.Complete
 class _Tracer:
     """The kernel's trace for the length of a ``with`` block, or a scan of its processes where that is refused.
 
-    ``why`` says why there is no trace; then ``source`` is the process scan, or empty where even that fails.
+    ``why`` says why there is no trace; then ``looks`` is the process scan, or None where even that fails.
     One trace serves a whole series: switching tracepoints off takes the kernel longer than a run.
     """
 
     def __init__(self, on: Context):
-        self.why, self.rows, self.end = "", [], {}
-        self.source, self.lacking = KERNEL, ()
+        self.trace: Rows[Event, Ending] | None = None
+        self.looks: Rows[Look, Ending] | None = None
+        self.why, self.end, self.lacking = "", Ending(), ()
         try:
-            first = self._start(on, "trace", events=list(EVENTS), size_kb=4096, rest=2.0)
-            self.lacking = tuple(first.get("missing", ()))
+            self.trace = on.observer.trace(EVENTS, size_kb=4096, rest=2.0)
+            self.lacking = tuple(self.trace.first["missing"])
         except LabError as fault:
-            self.why, self.source = fault.what, SCAN
-            try:
-                self._start(on, "watch")
-            except LabError:
-                self.source = ""
-
-    def _start(self, on: Context, operation: str, **arguments) -> dict:
-        self._stream = None
-        stream = on.observer.stream(operation, **arguments)
-        first = stream.next(15)
-        if not first or not first.get("ready"):
-            raise NotPossibleHere(f"The observer's {operation} did not start.")
-        self._stream = stream
-        return first
+            self.why = fault.what
+            with contextlib.suppress(LabError):
+                self.looks = on.observer.watch()
 
     def __enter__(self) -> _Tracer:
         return self
 
-    def __exit__(self, *_) -> None:
-        if not self.source:
-            return
-        self._stream.stop()
-        for chunk in self._stream:
-            self.rows += chunk.get("rows", ())
-        self.end = self._stream.result()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self.trace or self.looks or contextlib.nullcontext() as running:
+            if running is not None and kind is None:
+                self.end = running.end()
 
-    def during(self, seen: Seen) -> list[list]:
-        """The rows from the moment when the clocks were compared, before the run, until a little after its end."""
-        if seen.before is None:
-            return []
-        start = seen.before.there
-        end = start + seen.ended - seen.before.here + seen.before.doubt + 0.1
-        return [row for row in self.rows if start <= row[0] <= end]
+
+def _during(seen: Seen, rows: Rows[T, Ending] | None) -> list[T]:
+    """The rows from the moment when the clocks were compared, before the run, until a little after its end."""
+    start, end = seen.clock.machine, seen.ended + seen.clock.doubt + 0.1
+    return [row for row in rows.rows if start <= row.time and seen.clock.of_machine(row.time) <= end] if rows else []
 
 
 def _xray(on: Context, seen: Seen, tracer: _Tracer) -> Xray:
     """All sources of one run, merged."""
-    whole = seen.of(seen.ended)
+    clock, whole = seen.clock, seen.ended
     spans = [Span("client", "docker", 0.0, whole, CLIENT)]
+    moments = {"client done": whole}
     for word in ("create", "start"):
         one = seen.asked(word)
         if one is not None and one.answered is not None:
-            spans.append(Span("dockerd", f"POST {word}", seen.of(one.began), seen.of(one.answered), TAP))
+            asked, answered = clock.of_here(one.began), clock.of_here(one.answered)
+            spans.append(Span("dockerd", f"POST {word}", asked, answered, TAP))
+            moments |= {f"{word} asked": asked, f"{word} answered": answered}
     marks = [
         Mark("dockerd", row["Action"] if row["Type"] == "container" else f"{row['Type']} {row['Action']}",
-             seen.of_wall(row["timeNano"] / 1e9), ENGINE)
+             clock.of_wall(row["timeNano"] / 1e9), ENGINE)
         for row in seen.events
     ]  # fmt: skip
-    start = seen.asked("start")
-    moments = {"start asked": seen.of(start.began), "client done": whole}
-    rows = tracer.during(seen)
     if tracer.why:
-        spans += scanned(rows, seen)
-        died = [mark.time for mark in marks if mark.name == "die"]
-        moments |= {"start answered": seen.of(start.answered)} | ({"died": died[0]} if died else {})
-    elif seen.before:
-        reader = Reader(Trail(rows), seen, seen.container)
+        spans += scanned(_during(seen, tracer.looks), seen)
+        moments |= [("died", mark.time) for mark in reversed(marks) if mark.name == "die"]
+    else:
+        reader = Reader(Trail(_during(seen, tracer.trace)), seen)
         reader.read()
         spans += reader.spans
         marks += reader.marks
@@ -212,8 +202,8 @@ def _xray(on: Context, seen: Seen, tracer: _Tracer) -> Xray:
     return Xray(
         engine=on.facts, command=seen.command, container=seen.container, status=seen.status, spans=spans, marks=marks,
         segments=segments(moments, not tracer.why), missing=[name for name in CHAIN if name not in names], total=whole,
-        traced=not tracer.why, lost=int(tracer.end.get("lost", 0)), why=tracer.why, lacking=tracer.lacking,
-        looks=int(tracer.end.get("looks", 0)), longest=tracer.end.get("longest", 0.0),
+        traced=not tracer.why, lost=tracer.end.get("lost", 0), why=tracer.why, lacking=tracer.lacking,
+        looks=tracer.end.get("looks", 0), longest=tracer.end.get("longest", 0.0),
     )  # fmt: skip
 
 
@@ -327,4 +317,4 @@ def overhead(on: Context, n: int = 50) -> Overhead:
             for one in (plain, traced) if number % 2 else (traced, plain):
                 one()
     runs = [_xray(on, sight, tracer) for sight, tracer in sights]
-    return Overhead(on.facts, untraced, [sight.ended - sight.began for sight, _ in sights], runs)
+    return Overhead(on.facts, untraced, [sight.ended for sight, _ in sights], runs)

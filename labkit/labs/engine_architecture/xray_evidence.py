@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import time
 from dataclasses import dataclass
+from typing import Any
 
 from ...course.context import Context
 from ...engine.faults import explained
-from ...errors import LabError
-from ...observe.trail import Event, Process, Trail
+from ...observe.clock import Clock
+from ...observe.trail import Process, Trail
 from ...observe.wiretap import Exchange
 
 LANES = ("client", "dockerd", "containerd", "shim", "runc", "kernel", "program")
@@ -77,58 +77,18 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Clock:
-    """Both clocks of the engine's machine and ours at one moment, as well as a round trip lets us know.
-
-    ``doubt`` is how much earlier or later (s) ours may have been.
-    """
-
-    here: float
-    there: float
-    wall: float
-    doubt: float = 0.0
-
-
-def clocks(on: Context) -> Clock | None:
-    """The best of a few round trips: the shortest one leaves the least doubt."""
-    best, shortest = None, float("inf")
-    try:
-        for _ in range(4):
-            sent = time.monotonic()
-            there = on.observer.call("clocks")
-            took = time.monotonic() - sent
-            if took < shortest:
-                shortest, best = took, Clock(sent + took / 2, there["monotonic"], there["wall"], took / 2)
-    except LabError:
-        return None
-    return best
-
-
-@dataclass(frozen=True)
 class Seen:
-    """What this side saw of a run: the client's times, its requests, and the clocks on both sides."""
+    """What this side saw of a run: its requests, the engine's events, and when it ended on the clock.
+
+    ``clock`` was read before the run; it counts from the moment in which the client was started.
+    """
 
     command: str
     status: int
-    began: float
+    clock: Clock
     ended: float
     exchanges: list[Exchange]
-    before: Clock | None
-    events: list[dict] = dataclasses.field(default_factory=list)
-
-    def of(self, moment: float) -> float:
-        """A time of our own clock, as seconds since the client's start."""
-        return moment - self.began
-
-    def of_machine(self, moment: float) -> float:
-        """A monotonic time of the engine's machine, as seconds since the client's start."""
-        clock = self.before
-        return moment - clock.there + clock.here - self.began
-
-    def of_wall(self, moment: float) -> float:
-        """A wall-clock time of the engine's machine, as seconds since the client's start."""
-        clock = self.before or Clock(self.began, self.began, time.time() - (time.monotonic() - self.began))
-        return moment - clock.wall + clock.here - self.began
+    events: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def asked(self, word: str) -> Exchange | None:
         """The POST request whose path ends with a word."""
@@ -143,10 +103,9 @@ class Seen:
         return answer.get("Id", "") if isinstance(answer, dict) else ""
 
 
-def events(on: Context, seen: Seen) -> list[dict]:
+def events(on: Context, seen: Seen) -> list[dict[str, Any]]:
     """The engine's events about this container."""
-    clock = seen.before or Clock(seen.began, 0.0, time.time() - (time.monotonic() - seen.began))
-    since, until = clock.wall - 0.01, clock.wall + (seen.ended - clock.here) + 0.05
+    since, until = seen.clock.to_wall(-0.01), seen.clock.to_wall(seen.ended + 0.05)
     with explained(on.session.engine.endpoint):
         rows = list(on.docker.api.events(since=f"{since:.6f}", until=f"{until:.6f}", decode=True))
     ours = seen.container
@@ -176,8 +135,9 @@ def segments(moments: dict[str, float], traced: bool = True) -> dict[str, float]
 class Reader:
     """Names what a container's processes did; each span comes from events that the kernel recorded."""
 
-    def __init__(self, trail: Trail, seen: Seen, container: str):
-        self.trail, self.seen, self.container = trail, seen, container
+    def __init__(self, trail: Trail, seen: Seen):
+        self.trail, self.container = trail, seen.container
+        self._at = seen.clock.of_machine
         self.spans: list[Span] = []
         self.marks: list[Mark] = []
         self.moments: dict[str, float] = {}
@@ -185,9 +145,6 @@ class Reader:
     def _span(self, lane: str, name: str, start: float, end: float | None, detail: str = "") -> None:
         if end is not None:
             self.spans.append(Span(lane, name, self._at(start), self._at(end), KERNEL, detail))
-
-    def _at(self, moment: float) -> float:
-        return self.seen.of_machine(moment)
 
     def _keep(self, name: str, moment: float) -> None:
         self.moments[name] = self._at(moment)
@@ -255,12 +212,10 @@ class Reader:
 
     def _read_kernel(self, pids: set[int]) -> None:
         made = self.trail.in_cgroup("cgroup_mkdir", self.container)
-        joined = self.trail.in_cgroup("cgroup_attach_task", self.container)
         if made:
-            last: Event = (joined or made)[-1] if not joined else max(
-                (event for event in joined if event.time < made[0].time + 5), key=lambda event: event.time
-            )  # fmt: skip
-            self._span("kernel", "cgroup", made[0].time, max(last.time, made[-1].time))
+            joined = (event.time for event in self.trail.in_cgroup("cgroup_attach_task", self.container))
+            last = max([made[-1].time, *(at for at in joined if at < made[0].time + 5)])
+            self._span("kernel", "cgroup", made[0].time, last)
         gone = self.trail.in_cgroup("cgroup_rmdir", self.container)
         if gone:
             self.marks.append(Mark("kernel", "cgroup gone", self._at(gone[-1].time), KERNEL))

@@ -6,8 +6,10 @@ seen or first missed, and what is shorter than the pause between two looks is no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ...observe.rows import Look
 from .xray_evidence import SCAN, Seen, Span
 
 _RUNTIMES = ("runc", "crun", "runsc", "youki")
@@ -29,8 +31,8 @@ class Phase:
         return self.command[0].rsplit("/", 1)[-1] if self.command else ""
 
 
-def phases(rows: list[list]) -> list[Phase]:
-    """The agent's ``watch`` rows as phases, in the order in which they were seen."""
+def phases(rows: Iterable[Look]) -> list[Phase]:
+    """What was looked at as phases, in the order in which they were seen."""
     found: list[Phase] = []
     running: dict[int, Phase] = {}
     for at, pid, parent, _, command in rows:
@@ -64,7 +66,7 @@ def _name(phase: Phase, container: str, inits: set[int], shims: set[int]) -> tup
     return None
 
 
-def spans(rows: list[list], seen: Seen) -> list[Span]:
+def spans(rows: Iterable[Look], seen: Seen) -> list[Span]:
     """What a container's processes did, as far as the looks show it; every source is the process scan."""
     looked = phases(rows)
     ours: set[int] = set()
@@ -78,7 +80,7 @@ def spans(rows: list[list], seen: Seen) -> list[Span]:
         named = _name(one, seen.container, inits, shims)
         if named is None or one.end is None or not seen.container:
             continue
-        span = Span(*named, seen.of_machine(one.start), seen.of_machine(one.end), SCAN)
+        span = Span(*named, seen.clock.of_machine(one.start), seen.clock.of_machine(one.end), SCAN)
         # runc init forks itself twice; the last one is the one that stays.
         if named[1] not in longest or span.end > longest[named[1]].end:
             longest[named[1]] = span

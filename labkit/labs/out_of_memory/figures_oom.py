@@ -6,8 +6,9 @@ import statistics
 
 from ...course.result import draws, machine_line
 from ...course.style import COLOURS, Picture, new_figure, picture, render, styled
+from ...observe.rows import Sample
 from ...units import MIB, show_size
-from .oom import OomRun, Sample
+from .oom import OomRun
 from .oom_cases import FlagsView, Series, SharedRun
 
 KILLED, STOPPED, ENDED = "killed by the OOM killer", "stopped by docker kill", "ended by itself"

@@ -6,8 +6,9 @@ import math
 
 from ...course.result import draws, machine_line
 from ...course.style import COLOURS, Picture, new_figure, picture, styled
+from ...observe.rows import MachineSample
 from ...units import MIB
-from .oom_machine import MachineOom, MachineSample
+from .oom_machine import MachineOom
 
 
 @draws(MachineOom)

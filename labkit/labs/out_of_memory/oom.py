@@ -8,19 +8,20 @@ has those with several processes or containers.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-
-from docker.models.containers import Container
+from datetime import datetime
+from typing import Any
 
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...errors import BadInput, LabError
+from ...observe.clock import Clock
+from ...observe.rows import Ending, Event, Rows, Sample
 from ...units import show_size, size, yes_no
 from .oom_verdict import Verdict, collect
 
@@ -36,15 +37,6 @@ _AS_MAIN = "mkfifo /steps; (sleep {lead}; n=0; {steps}) > /steps & exec {grow} <
 _AS_CHILD = (
     '(echo 300 > /proc/self/oom_score_adj; sleep {lead}; n=0; {steps}) | {grow}; echo "child ended with $?"; sleep 0.5'
 )
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One reading of a cgroup: seconds since the run's start, and bytes charged to it."""
-
-    time: float
-    usage: int
-    swap: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,61 +125,49 @@ def check_limit(on: Context, limit: str | int) -> int:
 class LiveRun:
     """A growing process while it grows: ``poll`` gives new samples, ``stop`` ends it.
 
-    Use it as a context manager, or call :meth:`finish`; either removes the container.
+    Use it as a context manager, or call :meth:`finish`; either removes the container, and stops what looks on.
     """
 
-    def __init__(self, on: Context, limit: int, step: int, grower: str, command: str, options: dict):
+    def __init__(self, on: Context, limit: int, step: int, grower: str, command: str, options: dict[str, Any]):
         self.limit, self.step, self.grower, self.command = limit, step, grower, command
+        #: All samples so far.
+        self.samples: list[Sample] = []
         self._on = on
-        self._container: Container | None = None
-        self._samples: list[Sample] = []
-        self._first = 0.0
         rate = SAMPLES_PER_SECOND["emulated" if on.facts.emulated else "native"]
         host = {"mem_limit": limit, "network_mode": "none", **options}
-        with explained(on.session.engine.endpoint):
-            self._container = on.docker.containers.create(on.image(images.BUSYBOX), ["sh", "-c", command], **host)
-            try:
-                self._clocks = on.observer.call("clocks")
-                self._free = on.observer.machine()["available"]
-                self._kill_trace = _kill_trace(on)
-                self._stream = on.observer.stream("cgroup_sample", container=self._container.id, hz=rate)
-                self._stream.next(10)
-                self._stats = _StatsWatch(on, self._container.id)
-                self._container.start()
-            except BaseException:
-                remove_container(self._container)
-                raise
-
-    @property
-    def container(self) -> Container:
-        """The container, as docker-py knows it."""
-        return self._container
+        with contextlib.ExitStack() as undo:
+            self.container = undo.enter_context(
+                on.container(images.BUSYBOX, ["sh", "-c", command], start=False, **host)
+            )
+            self._clock = on.observer.clock()
+            self._free = on.observer.machine()["available"]
+            self._kills: Rows[Event, Ending] | None = None
+            with contextlib.suppress(LabError):  # tracing is not permitted everywhere
+                self._kills = undo.enter_context(on.observer.trace(["oom/mark_victim"]))
+            self._cgroup = undo.enter_context(on.observer.sample(self.container.id, rate))
+            self._stats = _StatsWatch(on, self.container.id)
+            with explained(on.session.engine.endpoint):
+                self.container.start()
+            self._undo = undo.pop_all()
 
     @property
     def ended(self) -> bool:
-        return self._stream.ended
-
-    @property
-    def samples(self) -> list[Sample]:
-        """All samples so far."""
-        return self._samples
+        """Whether the container's control group is gone."""
+        return self._cgroup.ended
 
     def poll(self, timeout: float = 0.1) -> list[Sample]:
         """Samples that came in since the last call; waits up to ``timeout`` seconds for one batch."""
-        chunk = self._stream.next(timeout)
-        fresh = []
-        while chunk is not None:
-            for row in chunk.get("rows", ()):
-                self._first = self._first or row[0]
-                fresh.append(Sample(row[0] - self._first, row[1], row[2] if len(row) > 2 else 0))
-            chunk = self._stream.next(0) if not self._stream.ended else None
-        self._samples += fresh
+        fresh = self._cgroup.poll(timeout)
+        if fresh and not self.samples:
+            self._clock = self._clock.since(fresh[0].time)
+        fresh = [one._replace(time=self._clock.of_machine(one.time)) for one in fresh]
+        self.samples += fresh
         return fresh
 
     def stop(self) -> None:
         """``docker kill``: SIGKILL from a person, not from the kernel's OOM killer."""
         with explained(self._on.session.engine.endpoint):
-            self._container.kill()
+            self.container.kill()
 
     def finish(self, timeout: float = 120.0) -> OomRun:
         """Wait for the end, collect all evidence, remove the container.
@@ -195,46 +175,54 @@ class LiveRun:
         Raises:
             LabError: the run did not end within ``timeout`` seconds.
         """
-        try:
+        with self:
             patience = time.monotonic() + timeout
             while not self.ended:
                 self.poll(0.2)
                 if time.monotonic() > patience:
                     raise LabError(f"The run did not end within {timeout:.0f} seconds.")
-            cgroup = self._stream.result()
+            cgroup = self._cgroup.end()
             with explained(self._on.session.engine.endpoint):
-                self._container.wait(timeout=30)
-                verdict = collect(self._on, self._container, cgroup, self._clocks)
-            kill_time, seen_by = _kill_time(self._kill_trace, verdict, self._first)
+                self.container.wait(timeout=30)
+                verdict = collect(self._on, self.container, cgroup, self._clock)
+            kill_time, seen_by = self._kill_time(verdict)
             return OomRun(
                 engine=self._on.facts,
                 limit=self.limit,
                 step=self.step,
                 grower=self.grower,
                 command=self.command,
-                samples=self._samples,
-                stats=self._stats.samples(self._clocks, self._first),
+                samples=self.samples,
+                stats=self._stats.samples(self._clock),
                 peak=cgroup["peak"],
                 kill_time=kill_time,
                 kill_seen_by=seen_by,
                 machine_free=self._free,
                 verdict=verdict,
             )
-        finally:
-            self.close()
+
+    def _kill_time(self, verdict: Verdict) -> tuple[float | None, str]:
+        """When the kernel chose this run's victim, and what saw it."""
+        if not verdict.cgroup_kills:
+            return None, ""
+        if self._kills is not None:
+            self._kills.end()
+            for event in self._kills.rows:
+                # Tracing sees the whole machine: only our own victim counts.
+                if verdict.victim_pid in (None, int(event.fields.get("pid", -1))):
+                    return self._clock.of_machine(event.time), "tracepoint oom:mark_victim"
+        if verdict.log_time is not None:
+            return self._clock.of_machine(verdict.log_time), "kernel log"
+        return None, "not visible on this engine"
 
     def close(self) -> None:
         """Remove the container, whatever state the run is in."""
-        if self._kill_trace is not None and not self._kill_trace.ended:
-            self._kill_trace.stop()
-        if not self._stream.ended:
-            self._stream.stop()
-        remove_container(self._container)
+        self._undo.close()
 
     def __enter__(self) -> LiveRun:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -249,7 +237,7 @@ def start(
     reach: str | int | None = None,
     lead: float = 0.2,
     hold: float = 0.0,
-    **options,
+    **options: Any,
 ) -> LiveRun:
     """Start a growing process and return at once; :func:`grow` explains the arguments."""
     memory, step_bytes = check_limit(on, limit), size(step)
@@ -261,7 +249,7 @@ def start(
     return LiveRun(on, memory, step_bytes, grower, command, options)
 
 
-def grow(on: Context, limit: str | int = "32m", **arguments) -> OomRun:
+def grow(on: Context, limit: str | int = "32m", **arguments: Any) -> OomRun:
     """Grow a process inside a memory limit until it ends, and collect the evidence.
 
     Method: a busybox awk keeps one string of ``step`` bytes per line that it reads, one line
@@ -313,64 +301,27 @@ def refused(on: Context, limit: str | int = "64m", *, at: str | int = "16m") -> 
         return live.finish()
 
 
-def _kill_trace(on: Context):
-    """A trace of the kernel's choice of victims; None where tracing is not permitted."""
-    try:
-        stream = on.observer.stream("trace", events=["oom/mark_victim"], size_kb=64)
-        stream.next(10)
-        return stream
-    except LabError:
-        return None
-
-
-def _kill_time(stream, verdict: Verdict, first: float) -> tuple[float | None, str]:
-    """When the kernel chose this run's victim, and what saw it."""
-    if not verdict.cgroup_kills:
-        return None, ""
-    rows: list[list] = []
-    if stream is not None:
-        stream.stop()
-        for chunk in stream:
-            rows += chunk.get("rows", ())
-    for row in rows:
-        # Tracing sees the whole machine: only our own victim counts.
-        if verdict.victim_pid is None or int(row[5].get("pid", -1)) == verdict.victim_pid:
-            return row[0] - first, "tracepoint oom:mark_victim"
-    if verdict.log_time is not None:
-        return verdict.log_time - first, "kernel log"
-    return None, "not visible on this engine"
-
-
 class _StatsWatch:
     """What ``docker stats`` would show: the engine's own samples, one a second."""
 
     def __init__(self, on: Context, container: str):
-        self._rows: list[dict] = []
-        # A connection of its own: the stream blocks until the container has ended.
-        self._api = on.docker.api
-        self._thread = threading.Thread(target=self._watch, args=(container,), daemon=True)
-        self._thread.start()
+        self._rows: list[dict[str, Any]] = []
+        threading.Thread(target=self._watch, args=(on, container), daemon=True).start()
 
-    def _watch(self, container: str) -> None:
+    def _watch(self, on: Context, container: str) -> None:
+        # In a thread of its own, for the stream blocks until the container has ended.
         try:
-            for row in self._rows_of(container):
+            for row in on.docker.api.stats(container, decode=True, stream=True):
                 self._rows.append(row)
         except Exception:  # noqa: BLE001 - the container or the engine went away: what came before counts
             pass
 
-    def _rows_of(self, container: str) -> Iterator[dict]:
-        return self._api.stats(container, decode=True, stream=True)
-
-    def samples(self, clocks: dict, first: float) -> list[Sample]:
+    def samples(self, clock: Clock) -> list[Sample]:
         """As run time and bytes; readings from before the start or after the end have no usage."""
-        from datetime import datetime
-
         found = []
         for row in list(self._rows):
             usage = (row.get("memory_stats") or {}).get("usage")
-            if not usage:
-                continue
-            stamp = row["read"].rstrip("Z")[:26]
-            wall = datetime.fromisoformat(stamp + "+00:00").timestamp()
-            found.append(Sample(wall - clocks["wall"] + clocks["monotonic"] - first, usage))
+            if usage:
+                wall = datetime.fromisoformat(row["read"].rstrip("Z")[:26] + "+00:00").timestamp()
+                found.append(Sample(clock.of_wall(wall), usage))
         return [sample for sample in found if sample.time >= 0]

@@ -8,18 +8,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import re
-import time
 from dataclasses import dataclass
+
+from docker.models.containers import Container
 
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.client import remove_container
 from ...engine.faults import explained
 from ...errors import EngineGone
+from ...observe.observer import Steward
+from ...observe.rows import Rows, Sample, Sampled
 from ...units import MIB
-from .oom import SAMPLES_PER_SECOND, Sample, check_limit, grow, program
+from ...waiting import wait_until
+from .oom import SAMPLES_PER_SECOND, check_limit, grow, program
 
 # Each grower names itself and sets its own score, so that the kernel's log tells them apart and
 # nothing but the grower is offered. Raising one's own oom_score_adj takes no privilege.
@@ -60,13 +65,13 @@ def candidates(on: Context, limit: str | int = "48m", *, adjust: int = 900) -> T
     big = _CANDIDATE.format(adjust=0, count=2 * memory // MIB, pause=15000, name="big")
     # The first to end is the first victim; then both are over, whatever the other one does.
     command = f"mkfifo /done; ( {small} {big} wait ) > /done & head -n 1 < /done"
-    since = on.observer.call("clocks")["monotonic"]
+    since = on.observer.clock().machine
     limits = {"mem_limit": memory, "memswap_limit": memory, "network_mode": "none"}
     with on.container(images.BUSYBOX, ["sh", "-c", command], **limits) as container:
         container.wait(timeout=120)
         order = container.logs(stdout=True, stderr=False).decode().split()
         log = on.observer.kernel_log(since, rf"oom-kill:.*{container.id}|Killed process \d+ \((big|small)\)")
-    lines = [line for _, line in log]
+    lines = [line.text for line in log]
     # Newer kernels may choose again before the first victim's memory is free, and a small process is gone sooner:
     # the order of the choices is the kernel's to tell, where its log can be read.
     chosen = [found[1] for line in lines if (found := re.search(r"Killed process \d+ \((big|small)\)", line))]
@@ -114,31 +119,32 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
     no_swap = {"memory.memsw.limit_in_bytes": memory, "memory.swap.max": 0}
     rate = SAMPLES_PER_SECOND["emulated" if on.facts.emulated else "native"] // 5
     with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
-        on.observer.call(
-            "parent_cgroup", name=name, files=None if systemd else limits, optional=None if systemd else no_swap
-        )
-        stack.callback(_remove_parent, on, name)
-        made, streams = {}, {}
+        steward = stack.enter_context(contextlib.closing(Steward(on.session)))
+        make = functools.partial(steward.call, "parent_cgroup", name=name)
+        make() if systemd else make(files=limits, optional=no_swap)
+        stack.callback(make, remove=True)
+        made: dict[str, Container] = {}
+        memory_of: dict[str, Rows[Sample, Sampled]] = {}
         for who, goal in goals.items():
             # The greedy one comes last and slowly, when the others have what they want.
             pace, lead, hold = (0.03, 1.0, 0) if who == "greedy" else (0.02, 0.1, 600)
-            command = program(MIB, goal // MIB, pace, "main", lead, hold)
-            container = on.docker.containers.create(
-                on.image(), ["sh", "-c", command], network_mode="none", cgroup_parent=parent,
-                oom_score_adj=adjust if who == "small" else 0, name=on.session.name(who),
-            )  # fmt: skip
-            stack.callback(remove_container, container)
-            made[who] = container
-            streams[who] = on.observer.stream("cgroup_sample", container=container.id, parent=f"/{name}", hz=rate)
-            streams[who].next(10)
-        since = on.observer.call("clocks")["monotonic"]
+            made[who] = container = stack.enter_context(on.container(
+                images.BUSYBOX, ["sh", "-c", program(MIB, goal // MIB, pace, "main", lead, hold)], start=False,
+                network_mode="none", cgroup_parent=parent, oom_score_adj=adjust if who == "small" else 0,
+                name=on.session.name(who),
+            ))  # fmt: skip
+            memory_of[who] = stack.enter_context(on.observer.sample(container.id, rate, parent=f"/{name}"))
+        clock = on.observer.clock()
         for container in made.values():
             container.start()
         if systemd:
-            on.observer.call("parent_cgroup", name=name, files=limits, optional=no_swap)
+            make(files=limits, optional=no_swap)
         # Offered or not, one of these two is the first: whoever is killed first ends the wait.
-        _first_to_end(on, [made["small"], made["greedy"]])
-        ended = {}
+        first_two = [made["small"].id, made["greedy"].id]
+        states = (on.docker.api.inspect_container(one)["State"] for one in itertools.cycle(first_two))
+        late = EngineGone("Nothing was killed within 240 seconds.", next_step="Run the cell again.")
+        wait_until(lambda: not next(states)["Running"], 240, lambda: late)
+        ended: dict[str, str] = {}
         for who, container in made.items():
             container.reload()
             state = container.attrs["State"]
@@ -146,39 +152,24 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
                 container.kill()
             elif state["ExitCode"] == 137:
                 ended[who] = state["FinishedAt"]
-        samples = {who: _samples(stream) for who, stream in streams.items()}
+        for one in memory_of.values():
+            one.end(stop=False)
         names_by_id = {container.id: who for who, container in made.items()}
-        log = "\n".join(line for _, line in on.observer.kernel_log(since, rf"oom-kill:.*({'|'.join(names_by_id)})"))
+        ids = "|".join(names_by_id)
+        log = "\n".join(line.text for line in on.observer.kernel_log(clock.machine, rf"oom-kill:.*({ids})"))
         # A loaded machine may choose a second victim before the first one's end is known: its order counts.
-        chosen = [names_by_id[found] for found in re.findall(rf"task_memcg=\S*({'|'.join(names_by_id)})", log)]
-    first = min(rows[0].time for rows in samples.values() if rows)
-    shifted = {who: [Sample(s.time - first, s.usage) for s in rows] for who, rows in samples.items()}
+        chosen = [names_by_id[found] for found in re.findall(rf"task_memcg=\S*({ids})", log)]
+    clock = clock.since(min(one.rows[0].time for one in memory_of.values() if one.rows))
     return SharedRun(
         engine=on.facts,
         limit=memory,
         adjust=adjust,
         goals=goals,
-        samples=shifted,
-        killed=list(dict.fromkeys(chosen)) or sorted(ended, key=ended.get),
+        samples={
+            who: [row._replace(time=clock.of_machine(row.time)) for row in one.rows] for who, one in memory_of.items()
+        },
+        killed=list(dict.fromkeys(chosen)) or sorted(ended, key=ended.__getitem__),
     )
-
-
-def _first_to_end(on: Context, containers: list, timeout: float = 240.0) -> None:
-    patience = time.monotonic() + timeout
-    while time.monotonic() < patience:
-        for container in containers:
-            if not on.docker.api.inspect_container(container.id)["State"]["Running"]:
-                return
-        time.sleep(0.1)
-    raise EngineGone(f"Nothing was killed within {timeout:.0f} seconds.", next_step="Run the cell again.")
-
-
-def _samples(stream) -> list[Sample]:
-    return [Sample(row[0], row[1]) for chunk in stream for row in chunk.get("rows", ())]
-
-
-def _remove_parent(on: Context, name: str) -> None:
-    on.observer.call("parent_cgroup", name=name, remove=True)
 
 
 @dataclass(frozen=True)
@@ -275,11 +266,10 @@ def repeat(on: Context, n: int | None = None, *, limit: str | int = "16m") -> Se
     for number in range(n):
         on.say(f"run {number + 1} of {n}")
         runs.append(grow(on, limit, pace=0.004, lead=0.05))
-    seen = [run for run in runs if run.kill_time is not None]
     return Series(
         engine=on.facts,
         limit=runs[0].limit,
         kills=sum(run.verdict.cgroup_kills > 0 for run in runs),
-        afterlife=[run.samples[-1].time - run.kill_time for run in seen],
+        afterlife=[run.samples[-1].time - run.kill_time for run in runs if run.kill_time is not None],
         rates=[run.samples_per_second for run in runs],
     )

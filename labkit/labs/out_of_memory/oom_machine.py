@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
+from typing import Any
 
 from ...course.context import Context
 from ...course.result import Result
 from ...engine import require_owned
 from ...errors import EngineGone
+from ...observe.rows import MachineSample
 from ...units import yes_no
+from ...waiting import wait_until
 
 _VICTIM = re.compile(r"Out of memory: Killed process (\d+) \(([^)]*)\)")
-
-
-@dataclass(frozen=True)
-class MachineSample:
-    """Seconds since the start, and bytes that the whole machine has available, free, and free in swap."""
-
-    time: float
-    available: int
-    free: int
-    swap_free: int
 
 
 @dataclass(frozen=True)
@@ -70,22 +62,22 @@ def exhaust(on: Context, *, timeout: float = 240.0) -> MachineOom:
         on.container(on.image(), ["sleep", "600"], network_mode="none") as bystander,
         on.container(on.image(), ["sh", "-c", grow], network_mode="none", start=False) as greedy,
     ):
-        began = on.observer.call("clocks")["monotonic"]
-        stream = on.observer.stream("memory_sample", hz=20)
-        greedy.start()
-        code = _wait(on, greedy.id, timeout)
-        stream.stop()
-        rows = [row for chunk in stream for row in chunk["rows"]]
-        log = on.observer.kernel_log(began, r"oom-kill:|Out of memory: Killed", wait=2.0)
+        clock = on.observer.clock()
+        clock = clock.since(clock.machine)
+        with on.observer.sample_machine(20) as memory:
+            greedy.start()
+            code = _wait(on, greedy.id, timeout)
+            memory.end()
+        log = on.observer.kernel_log(clock.machine, r"oom-kill:|Out of memory: Killed", wait=2.0)
         bystander.reload()
         lives = bystander.status == "running"
-    killed = [(stamp, match) for stamp, line in log if (match := _VICTIM.search(line))]
+    killed = [(line.time, match) for line in log if (match := _VICTIM.search(line.text))]
     return MachineOom(
         engine=on.facts,
-        samples=[MachineSample(row[0] - began, *row[1:]) for row in rows],
+        samples=[row._replace(time=clock.of_machine(row.time)) for row in memory.rows],
         victim=killed[0][1][2] if killed else "",
-        kill_time=killed[0][0] - began if killed else None,
-        log=[line for _, line in log],
+        kill_time=clock.of_machine(killed[0][0]) if killed else None,
+        log=[line.text for line in log],
         greedy_exit_code=code,
         bystander_lives=lives,
         engine_answers=bool(on.docker.ping()),
@@ -94,10 +86,11 @@ def exhaust(on: Context, *, timeout: float = 240.0) -> MachineOom:
 
 def _wait(on: Context, container: str, timeout: float) -> int:
     # Asked again and again instead of one long call: a machine without memory may be slow to answer.
-    patience = time.monotonic() + timeout
-    while time.monotonic() < patience:
-        state = on.docker.api.inspect_container(container)["State"]
-        if not state["Running"]:
-            return state["ExitCode"]
-        time.sleep(0.2)
-    raise EngineGone(f"Nothing was killed within {timeout:.0f} seconds.", next_step="Close the lab and open it again.")
+    def ended() -> bool:
+        state.update(on.docker.api.inspect_container(container)["State"])
+        return not state["Running"]
+
+    state: dict[str, Any] = {}
+    late = f"Nothing was killed within {timeout:.0f} seconds."
+    wait_until(ended, timeout, lambda: EngineGone(late, next_step="Close the lab and open it again."), every=0.2)
+    return int(state["ExitCode"])

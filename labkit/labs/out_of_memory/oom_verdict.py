@@ -9,12 +9,14 @@ is the cgroup's own counter.
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass, field
 
 from docker.models.containers import Container
 
 from ...course.context import Context
+from ...observe.clock import Clock
+from ...observe.rows import Sampled
+from ...waiting import wait_until
 
 # Linux mm/oom_kill.c, dump_oom_summary() and __oom_kill_process().
 _SUMMARY = r"oom-kill:.*(task_memcg|oom_memcg)=\S*{container}"
@@ -86,22 +88,22 @@ class Verdict:
         return f"events      {' → '.join(self.events)}\n{self.counter_file}\n  {counters}\nkernel log\n{log}"
 
 
-def collect(on: Context, container: Container, cgroup: dict, clocks: dict) -> Verdict:
+def collect(on: Context, container: Container, cgroup: Sampled, clock: Clock) -> Verdict:
     """Read all five places for a container that has ended.
 
     Args:
         on: the context.
         container: the ended container; not yet removed.
-        cgroup: what the agent's ``cgroup_sample`` ended with.
-        clocks: both clocks of the machine before the container started.
+        cgroup: what its control group's sampling ended with.
+        clock: the machine's clocks before the container started.
     """
     state = on.docker.api.inspect_container(container.id)["State"]
-    kills = int(cgroup["counters"].get("oom_kill", 0))
-    log, log_time, pid, victim = _kernel_log(on, container.id, clocks["monotonic"], expected=kills > 0)
+    kills = cgroup["counters"].get("oom_kill", 0)
+    log, log_time, pid, victim = _kernel_log(on, container.id, clock.machine, expected=kills > 0)
     return Verdict(
         oom_killed=bool(state["OOMKilled"]),
         exit_code=int(state["ExitCode"]),
-        events=_events(on, container.id, clocks["wall"], expect_oom=kills > 0),
+        events=_events(on, container.id, clock.wall, expect_oom=kills > 0),
         cgroup_kills=kills,
         counters=cgroup["counters"],
         counter_file=cgroup["files"]["events"],
@@ -114,21 +116,24 @@ def collect(on: Context, container: Container, cgroup: dict, clocks: dict) -> Ve
 
 def _events(on: Context, container: str, since: float, *, expect_oom: bool) -> list[str]:
     """The engine's events of one container, oldest first."""
-    # The oom event travels on its own path and may arrive after die: give it a moment.
-    patience = time.monotonic() + 2
-    while True:
+    found: list[str] = []
+
+    def told() -> bool:
         until = on.observer.call("clocks")["wall"]
         rows = on.docker.api.events(
             since=f"{since - 1:.6f}", until=f"{until:.6f}", decode=True,
             filters={"container": container, "type": "container"},
         )  # fmt: skip
-        found = [row["Action"] for row in rows]
-        if not expect_oom or "oom" in found or time.monotonic() > patience:
-            return found
-        time.sleep(0.05)
+        found[:] = [row["Action"] for row in rows]
+        return not expect_oom or "oom" in found
+
+    wait_until(told, 2)  # the oom event travels on its own path and may arrive after die
+    return found
 
 
-def _kernel_log(on: Context, container: str, since: float, *, expected: bool):
+def _kernel_log(
+    on: Context, container: str, since: float, *, expected: bool
+) -> tuple[list[str], float | None, int | None, str]:
     """The kernel's lines on this container's victims: lines, time, pid, name."""
     pattern = _SUMMARY.format(container=container) + "|" + _KILLED.pattern
     rows = on.observer.kernel_log(since - 0.5, pattern, wait=1.0 if expected else 0.0)

@@ -92,10 +92,7 @@ def _disk(on: Context) -> Seen:
 
 
 def _tracing(on: Context) -> Seen:
-    stream = on.observer.stream("trace", events=["sched/sched_process_exec"], size_kb=64)
-    stream.next(10)
-    stream.stop()
-    stream.result()
+    on.observer.trace(["sched/sched_process_exec"]).end()
     return True, "tracefs, in an instance of its own", ""
 
 

@@ -1,16 +1,21 @@
 """Control groups: find a container's, read its files, sample its memory."""
 
+import contextlib
+import gc
 import os
 import time
+from typing import Any
+
+gc.disable()  # its pauses show up as gaps between samples; nothing here makes cycles
 
 ROOT = "/host/cgroup"  # the machine's /sys/fs/cgroup
 
 
-def version():
+def version() -> int:
     return 2 if os.path.exists(f"{ROOT}/cgroup.controllers") else 1
 
 
-def own_path(controller="memory"):
+def own_path(controller: str = "memory") -> str:
     """This container's own cgroup, as the machine sees it."""
     with open("/proc/self/cgroup") as lines:
         for line in lines:
@@ -22,12 +27,11 @@ def own_path(controller="memory"):
     raise FileNotFoundError(f"no {controller} cgroup")
 
 
-def own_id():
-    with open("/etc/labkit-container-id") as handle:
-        return handle.read().strip()
+def own_id() -> str:
+    return read("/etc/labkit-container-id")
 
 
-def folder(container, parent=None, controller="memory"):
+def folder(container: str, parent: str | None = None, controller: str = "memory") -> str:
     """Where a container's cgroup is, or will be once it starts.
 
     The engine names all its containers' cgroups alike (cgroupfs: ``docker/ID``; systemd:
@@ -41,55 +45,37 @@ def folder(container, parent=None, controller="memory"):
     return os.path.normpath(f"{base}/{path}")
 
 
-def controllers():
+def controllers() -> list[str]:
     """The folders that hold a hierarchy each: one on v2, one per controller on v1."""
     if version() == 2:
         return [ROOT]
-    names = (
-        "memory",
-        "cpu",
-        "cpuacct",
-        "cpuset",
-        "pids",
-        "blkio",
-        "devices",
-        "freezer",
-        "hugetlb",
-        "net_cls",
-        "net_prio",
-        "perf_event",
-        "rdma",
-        "systemd",
-        "misc",
-        "unified",
-    )
-    return [f"{ROOT}/{name}" for name in names if os.path.isdir(f"{ROOT}/{name}")]
+    return [f"{ROOT}/{name}" for name in os.listdir(ROOT)]
 
 
-def parent_cgroup(_request, name, files=None, optional=None, controller="memory", remove=False):
-    """Make (or remove) one cgroup of the lab's own, for several containers to share.
+def parent_cgroup(
+    _request: Any,
+    name: str,
+    files: dict[str, int] | None = None,
+    optional: dict[str, int] | None = None,
+    remove: bool = False,
+) -> None:
+    """Make (or remove) one cgroup of the lab's own, for several containers to share the memory of.
 
-    ``files`` are written into it, such as ``{"memory.max": "64M"}``, then the ``optional`` ones that this
-    kernel has. The engine makes the same
-    folder under every controller that it uses, so all of them are removed.
+    ``files`` are written into it, such as ``{"memory.max": 67108864}``, then the ``optional`` ones that this
+    kernel has. The engine makes the same folder under every controller that it uses, so all of them are removed.
     """
     if remove:
         for base in controllers():
             remove_tree(f"{base}/{name}", patience=5.0)
-        return {}
-    place = f"{ROOT}/{name}" if version() == 2 else f"{ROOT}/{controller}/{name}"
+        return
+    place = f"{ROOT}/{name}" if version() == 2 else f"{ROOT}/memory/{name}"
     os.makedirs(place, exist_ok=True)
-    for key, value in (files or {}).items():
-        with open(f"{place}/{key}", "w") as handle:
-            handle.write(str(value))
-    for key, value in (optional or {}).items():
-        if os.path.exists(f"{place}/{key}"):
-            with open(f"{place}/{key}", "w") as handle:
-                handle.write(str(value))
-    return {"path": place.removeprefix(ROOT)}
+    there = {key: value for key, value in (optional or {}).items() if os.path.exists(f"{place}/{key}")}
+    for key, value in {**(files or {}), **there}.items():
+        write(f"{place}/{key}", str(value))
 
 
-def remove_tree(top, patience):
+def remove_tree(top: str, patience: float) -> None:
     """Remove a group and those below it, where an engine left some (Podman does); processes get seconds to end."""
     deadline = time.monotonic() + patience
     while os.path.isdir(top):
@@ -102,15 +88,14 @@ def remove_tree(top, patience):
             time.sleep(0.05)
 
 
-def remove_below(_request=None, patience=0.0):
+def remove_below(_request: Any, patience: float = 0.0) -> int:
     """Remove the groups that were made below this container's own; the engine would leave them behind.
 
     Processes in them get ``patience`` seconds to end. On v2 this container's own processes may have
     moved into a leaf ``main``; they are moved back.
     """
     deadline = time.monotonic() + patience
-    left = True
-    while left:
+    while True:
         left = []
         for base in controllers():
             controller = base.rsplit("/", 1)[1] if version() == 1 else "memory"
@@ -127,13 +112,12 @@ def remove_below(_request=None, patience=0.0):
                         os.rmdir(place)
                     except OSError:
                         left.append(place)  # its processes haven't ended yet
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.05 if left else 0)
-    return len(left)
+        if not left or time.monotonic() > deadline:
+            return len(left)
+        time.sleep(0.05)
 
 
-def move_back(own):
+def move_back(own: str) -> None:
     """Bring the processes in the leaf ``main`` back into this container's group, and give up its controllers."""
     if not os.path.isdir(f"{own}/main"):
         return
@@ -142,29 +126,32 @@ def move_back(own):
             if place != "main" and os.path.isdir(f"{own}/{place}"):
                 os.rmdir(f"{own}/{place}")
         enabled = read(f"{own}/cgroup.subtree_control").split()
-        with open(f"{own}/cgroup.subtree_control", "w") as handle:
-            handle.write(" ".join(f"-{name}" for name in enabled))
+        write(f"{own}/cgroup.subtree_control", " ".join(f"-{name}" for name in enabled))
         for pid in read(f"{own}/main/cgroup.procs").split():
-            with open(f"{own}/cgroup.procs", "w") as handle:
-                handle.write(pid)
+            write(f"{own}/cgroup.procs", pid)
     except OSError:
         pass  # somebody still lives beside it: tried again, or left to the engine
 
 
-def read(path):
+def read(path: str) -> str:
     with open(path) as handle:
         return handle.read().strip()
 
 
-def cgroup_files(_request, container, names, parent=None, controller="memory"):
+def write(path: str, text: str) -> None:
+    with open(path, "w") as handle:
+        handle.write(text)
+
+
+def cgroup_files(
+    _request: Any, container: str, names: list[str], parent: str | None = None, controller: str = "memory"
+) -> dict[str, Any]:
     """The named files of a container's cgroup; a file that isn't there is left out."""
     place = folder(container, parent, controller)
     found = {}
     for name in names:
-        try:
+        with contextlib.suppress(OSError):
             found[name] = read(f"{place}/{name}")
-        except OSError:
-            pass
     return {"path": place.removeprefix(ROOT), "version": version(), "files": found}
 
 
@@ -186,7 +173,7 @@ FILES = {
 }
 
 
-def counters(text):
+def counters(text: str) -> dict[str, int]:
     """``name value`` lines as a dict."""
     rows = (line.split() for line in text.splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].lstrip("-").isdigit()}
@@ -195,27 +182,27 @@ def counters(text):
 class Handles:
     """Open files of one cgroup, read again at offset 0 each time: no path walk per sample."""
 
-    def __init__(self, place):
+    def __init__(self, place: str):
         self.names = FILES[version()]
-        self.descriptors = {}
+        self.descriptors: dict[str, int] = {}
         for key, name in self.names.items():
-            try:
+            with contextlib.suppress(OSError):
                 self.descriptors[key] = os.open(f"{place}/{name}", os.O_RDONLY)
-            except OSError:
-                pass
 
-    def __contains__(self, key):
+    def __contains__(self, key: str) -> bool:
         return key in self.descriptors
 
-    def raw(self, key):
+    def raw(self, key: str) -> bytes:
         return os.pread(self.descriptors[key], 4096, 0)
 
-    def close(self):
+    def close(self) -> None:
         for descriptor in self.descriptors.values():
             os.close(descriptor)
 
 
-def cgroup_sample(request, container, hz=1000, parent=None, wait=120.0, batch=0.05):
+def cgroup_sample(
+    request: Any, container: str, hz: float, parent: str | None = None, wait: float = 120.0, batch: float = 0.05
+) -> dict[str, Any]:
     """Sample a container's memory from its cgroup's birth to its removal.
 
     Start this before the container: it waits for the cgroup to appear. Streams batches of
@@ -233,7 +220,8 @@ def cgroup_sample(request, container, hz=1000, parent=None, wait=120.0, batch=0.
     handles = Handles(place)
     last = {"usage": b"0", "peak": b"0", "limit": b"0", "events": b"", "failures": b"", "swap": b"0"}
     swap = "swap" in handles
-    rows, sent, count, gap = [], time.monotonic(), 0, 1 / hz
+    rows: list[list[float]] = []
+    sent, count, gap = time.monotonic(), 0, 1 / hz
     due = sent
     # Read at every sample: they may never be readable again.
     keys = [key for key in ("peak", "events", "failures", "limit") if key in handles]
@@ -267,7 +255,7 @@ def cgroup_sample(request, container, hz=1000, parent=None, wait=120.0, batch=0.
         handles.close()
     request.more({"rows": rows})
 
-    def number(key):
+    def number(key: str) -> int | None:
         text = last[key].strip()
         return int(text) if text.isdigit() else None
 
@@ -289,3 +277,8 @@ OPERATIONS = {
     "parent_cgroup": parent_cgroup,
     "remove_below": remove_below,
 }
+
+
+def at_end() -> None:
+    """Before this container ends."""
+    remove_below(None)

@@ -4,11 +4,14 @@ import os
 import signal
 import subprocess
 import time
+from typing import Any
 
 import kernel
 
 
-def run(_request, script, limit=60.0, environment=None, directory="/"):
+def run(
+    _request: Any, script: str, limit: float = 60.0, environment: dict[str, str] | None = None, directory: str = "/"
+) -> dict[str, Any]:
     """Run a shell script; its exit status, its output with errors mixed in, and the seconds it took."""
     began = time.monotonic()
     child = subprocess.Popen(
@@ -33,7 +36,7 @@ def run(_request, script, limit=60.0, environment=None, directory="/"):
     }
 
 
-def plain(_request, script, limit=30.0):
+def plain(_request: Any, script: str, limit: float = 30.0) -> dict[str, Any]:
     """Run a shell script as a plain process of this machine, in none of a container's namespaces.
 
     As an ordinary user (nobody): it can look, and change nothing.
@@ -43,7 +46,7 @@ def plain(_request, script, limit=30.0):
     return {"status": done.returncode, "output": (done.stdout + done.stderr).decode("utf-8", "replace")}
 
 
-def spawn(_request, command, count=1):
+def spawn(_request: Any, command: list[str], count: int = 1) -> list[float]:
     """Seconds from starting a program to knowing its end, ``count`` times, one after the other."""
     found = []
     nowhere = os.open("/dev/null", os.O_RDWR)
@@ -61,10 +64,10 @@ def spawn(_request, command, count=1):
     return found
 
 
-_crowd = []
+_crowd: list[subprocess.Popen[bytes]] = []
 
 
-def crowd(_request, command, count):
+def crowd(_request: Any, command: list[str], count: int) -> list[int]:
     """Start programs and keep them running; their process ids. An empty command ends them all."""
     if not command:
         for child in _crowd:
@@ -81,7 +84,7 @@ def crowd(_request, command, count):
     return [child.pid for child in fresh]
 
 
-def memory_of(_request, pids):
+def memory_of(_request: Any, pids: list[int]) -> dict[int, int]:
     """Each process's own share of memory in bytes: its pages, shared ones divided by their users."""
     found = {}
     for pid in pids:

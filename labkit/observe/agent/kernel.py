@@ -4,9 +4,10 @@ import os
 import re
 import stat
 import time
+from typing import Any
 
 
-def kmsg(_request, since=0.0, pattern="", wait=0.0):
+def kmsg(_request: Any, since: float, pattern: str, wait: float = 0.0) -> list[tuple[float, str]]:
     """Kernel log records at or after a monotonic time (seconds), matching a pattern.
 
     ``wait`` is how long, in seconds, to look for a first match. Record format:
@@ -29,7 +30,7 @@ def kmsg(_request, since=0.0, pattern="", wait=0.0):
                 stamp = int(head.split(",")[2]) / 1e6
                 line = text.split("\n", 1)[0]
                 if stamp >= since and looking.search(line):
-                    found.append([stamp, line])
+                    found.append((stamp, line))
         finally:
             os.close(handle)
         if found or time.monotonic() >= patience:
@@ -37,7 +38,7 @@ def kmsg(_request, since=0.0, pattern="", wait=0.0):
         time.sleep(0.02)
 
 
-def machine(_request):
+def machine(_request: Any) -> dict[str, Any]:
     """Kernel, boot id and memory of the engine's machine; sizes in bytes."""
     with open("/proc/meminfo") as lines:
         memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.split()[1].isdigit()}
@@ -55,20 +56,20 @@ def machine(_request):
     }
 
 
-def read_file(_request, path, limit=65536):
+def read_file(_request: Any, path: str, limit: int = 65536) -> str:
     """The text of one file on the engine's machine, outside of any container."""
     with open(f"{host_root()}{path}", errors="replace") as handle:
         return handle.read(limit)
 
 
-def file_facts(_request, path):
+def file_facts(_request: Any, path: str) -> dict[str, str]:
     """What ``ls -l`` would say of a file on the engine's machine: type, mode, owner and group by name."""
     root = host_root()
     found = os.stat(f"{root}{path}")
     kinds = {stat.S_ISSOCK: "socket", stat.S_ISREG: "file", stat.S_ISDIR: "directory"}
     kind = next((word for test, word in kinds.items() if test(found.st_mode)), "other")
 
-    def name(number, listing):
+    def name(number: int, listing: str) -> str:
         try:
             with open(f"{root}/etc/{listing}") as lines:
                 rows = [line.strip().split(":") for line in lines]
@@ -85,12 +86,12 @@ def file_facts(_request, path):
     }
 
 
-def host_root():
+def host_root() -> str:
     """The machine's root directory, through a process that has it."""
     return f"/proc/{host_pid()}/root"
 
 
-def host_pid():
+def host_pid() -> int:
     """The process that sees the machine as this container's engine does: the one that started this container.
 
     A machine may hold several engines, each with a root and a network of its own, so nothing is looked for
@@ -108,17 +109,19 @@ def host_pid():
     raise PermissionError("no process shows the machine's root directory")
 
 
-def disk(_request):
+def disk(_request: Any) -> dict[str, int]:
     """Free and whole size, in bytes, of the file system that holds the engine's containers."""
     system = os.statvfs("/")  # our own overlay reports the file system that it lies on
     return {"free": system.f_bavail * system.f_frsize, "size": system.f_blocks * system.f_frsize}
 
 
-def memory_sample(request, hz=20, batch=0.25):
+def memory_sample(request: Any, hz: float, batch: float = 0.25) -> dict[str, int]:
     """Stream [monotonic seconds, available, free, free swap] of the whole machine, in bytes, until stopped."""
     handle = os.open("/proc/meminfo", os.O_RDONLY)
     wanted = re.compile(rb"^(MemAvailable|MemFree|SwapFree):\s+(\d+)", re.M)
-    rows, sent, count = [], time.monotonic(), 0
+    rows: list[list[float]] = []
+    sent, count = time.monotonic(), 0
+    request.more({"ready": True})
     try:
         while not request.stopped.wait(1 / hz):
             now = time.monotonic()

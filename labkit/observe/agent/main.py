@@ -1,26 +1,24 @@
-"""The observer's program: runs in the helper container, on the engine's machine.
+"""The helpers' program: runs in a helper container, on the engine's machine.
 
 It reads one JSON request a line and writes JSON answers, each with its request's id:
 ``{"id": 1, "more": …}`` any number of times, then ``{"id": 1, "done": …}`` or
-``{"id": 1, "error": …}``. Requests run in threads of their own. It ends with its input.
+``{"id": 1, "error": …}``; ``{"id": 0, "done": …}`` says that it listens. Requests run in threads of their own.
+Its arguments are the modules whose operations it has. It ends with its input.
 It is copied into the container as it stands and imports nothing of labkit.
 """
 
+import importlib
 import json
 import sys
 import threading
 import time
-import trace
-
-import cgroups
-import commands
-import kernel
-import processes
+from collections.abc import Callable
+from typing import Any
 
 _write_lock = threading.Lock()
 
 
-def send(message):
+def send(message: dict[str, Any]) -> None:
     with _write_lock:
         sys.stdout.write(json.dumps(message, separators=(",", ":")) + "\n")
         sys.stdout.flush()
@@ -29,30 +27,23 @@ def send(message):
 class Request:
     """One running request: operations send through it and look whether to stop."""
 
-    def __init__(self, number):
+    def __init__(self, number: int):
         self.number = number
         self.stopped = threading.Event()
 
-    def more(self, value):
+    def more(self, value: Any) -> None:
         send({"id": self.number, "more": value})
 
 
-def clocks(_request):
+def clocks(_request: Request) -> dict[str, float]:
     """Both clocks of this machine at one moment, in seconds."""
     return {"monotonic": time.monotonic(), "wall": time.time()}
 
 
-OPERATIONS = {
-    "clocks": clocks,
-    **cgroups.OPERATIONS,
-    **commands.OPERATIONS,
-    **kernel.OPERATIONS,
-    **processes.OPERATIONS,
-    **trace.OPERATIONS,
-}
+OPERATIONS: dict[str, Callable[..., Any]] = {"clocks": clocks}
 
 
-def serve(request, operation, arguments):
+def serve(request: Request, operation: str, arguments: dict[str, Any]) -> None:
     try:
         send({"id": request.number, "done": OPERATIONS[operation](request, **arguments)})
     except Exception as fault:  # noqa: BLE001 - whatever went wrong is the answer
@@ -61,15 +52,14 @@ def serve(request, operation, arguments):
         running.pop(request.number, None)
 
 
-running = {}
+running: dict[int, Request] = {}
 
 
-def main():
-    # The collector's pauses show up as gaps between samples; nothing here makes cycles.
-    import gc
-
-    gc.disable()
-    send({"id": 0, "done": "ready"})
+def main() -> None:
+    modules = [importlib.import_module(name) for name in sys.argv[1:]]
+    for module in modules:
+        OPERATIONS.update(module.OPERATIONS)
+    send({"id": 0, "done": sorted(OPERATIONS)})
     for line in sys.stdin:
         message = json.loads(line)
         if message["op"] == "stop":
@@ -78,9 +68,10 @@ def main():
                 target.stopped.set()
             continue
         request = running[message["id"]] = Request(message["id"])
-        arguments = message.get("args", {})
-        threading.Thread(target=serve, args=(request, message["op"], arguments), daemon=True).start()
-    cgroups.remove_below()
+        threading.Thread(target=serve, args=(request, message["op"], message["args"]), daemon=True).start()
+    for module in modules:
+        if hasattr(module, "at_end"):
+            module.at_end()
 
 
 if __name__ == "__main__":

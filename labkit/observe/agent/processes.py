@@ -2,16 +2,17 @@
 
 import os
 import time
+from typing import Any
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 
-def _read(path):
+def _read(path: str) -> bytes:
     with open(path, "rb") as handle:
         return handle.read()
 
 
-def one(pid):
+def one(pid: int | str) -> dict[str, Any] | None:
     """One process, or None when it is gone."""
     try:
         stat = _read(f"/proc/{pid}/stat").decode("utf-8", "replace")
@@ -47,13 +48,13 @@ def one(pid):
     }
 
 
-def processes(_request, pids=None):
+def processes(_request: Any, pids: list[int] | None = None) -> list[dict[str, Any]]:
     """All processes, or the given ones; those that end while being read are left out."""
     wanted = pids if pids is not None else [name for name in os.listdir("/proc") if name.isdigit()]
     return [found for found in map(one, wanted) if found]
 
 
-def _glance(pid):
+def _glance(pid: str) -> tuple[int, int, str, list[str]] | None:
     """Parent, start (ticks), name and command line of one process; None when it is gone."""
     try:
         stat = _read(f"/proc/{pid}/stat").decode("utf-8", "replace")
@@ -66,7 +67,7 @@ def _glance(pid):
     return int(fields[1]), int(fields[19]), stat[stat.index("(") + 1 : stat.rindex(")")], command
 
 
-def watch(request, rest=0.001):
+def watch(request: Any, rest: float = 0.001) -> dict[str, float]:
     """Stream the processes that appear, turn into another program and end, by looking again and again.
 
     Rows are ``[seconds on the monotonic clock, pid, parent, name, command line]``; the command line is
@@ -74,22 +75,23 @@ def watch(request, rest=0.001):
     one look takes may be missed. Ends with the count of looks and the longest time between two (s).
     """
     before = {name for name in os.listdir("/proc") if name.isdigit()}
-    young, looks, longest, last = {}, 0, 0.0, time.monotonic()
+    young: dict[str, tuple[int, int, str, list[str]]] = {}
+    looks, longest, last = 0, 0.0, time.monotonic()
     request.more({"ready": True})
     while not request.stopped.is_set():
         now = time.monotonic()
         looks, longest, last = looks + 1, max(longest, now - last), now
         there = {name for name in os.listdir("/proc") if name.isdigit()}
         before &= there
-        rows = []
+        rows: list[tuple[Any, ...]] = []
         for pid in sorted((there - before) | set(young)):
             found = _glance(pid)
             if found is None:
                 if young.pop(pid, None):
-                    rows.append([now, int(pid), 0, "", None])
+                    rows.append((now, int(pid), 0, "", None))
             elif young.get(pid) != found:
                 young[pid] = found
-                rows.append([now, int(pid), found[0], found[2], found[3]])
+                rows.append((now, int(pid), found[0], found[2], found[3]))
         if rows:
             request.more({"rows": rows})
         request.stopped.wait(rest)

@@ -8,9 +8,10 @@ import re
 import select
 import subprocess
 import time
+from typing import Any
 
 MOUNT = "/run/tracing"
-LINE = re.compile(r"^\s*(.+)-(\d+)\s+\[(\d+)\]\s+\S+\s+(\d+\.\d+):\s+(.*)$")
+LINE = re.compile(r"^\s*(.+)-(\d+)\s+\[\d+\]\s+\S+\s+(\d+\.\d+):\s+(.*)$")
 NAMED = re.compile(r"^(\w+):\s?(.*)$")
 # System calls have a form of their own: ``sys_unshare(unshare_flags: 6c020000)``, then ``sys_unshare -> 0x0``.
 SYSCALL = re.compile(r"^sys_(\w+)(\(| -> )(.*?)\)?$")
@@ -18,7 +19,7 @@ ARGUMENT = re.compile(r"(\w+): ([^,]+)")
 PAIR = re.compile(r"([\w-]+)=(\"[^\"]*\"|\S+)")
 
 
-def mount():
+def mount() -> None:
     if not os.path.isdir(f"{MOUNT}/instances"):
         os.makedirs(MOUNT, exist_ok=True)
         done = subprocess.run(["mount", "-t", "tracefs", "none", MOUNT], capture_output=True, text=True)
@@ -26,17 +27,17 @@ def mount():
             raise PermissionError(f"tracefs can't be mounted: {done.stderr.strip()}")
 
 
-def write(path, text):
+def write(path: str, text: str) -> None:
     with open(path, "w") as handle:
         handle.write(text)
 
 
-def parse(line):
-    """One trace line as [seconds, cpu, pid, comm, event, fields, text], or None."""
+def parse(line: str) -> list[Any] | None:
+    """One trace line as [seconds, task, comm, event, fields], or None."""
     match = LINE.match(line)
     if not match:
         return None
-    comm, pid, cpu, stamp, rest = match.groups()
+    comm, task, stamp, rest = match.groups()
     call = SYSCALL.match(rest)
     if call:
         name, sign, text = call.groups()
@@ -48,10 +49,10 @@ def parse(line):
             return None
         event, text = named.groups()
         fields = dict(PAIR.findall(text))
-    return [float(stamp), int(cpu), int(pid), comm, event, fields, text]
+    return [float(stamp), int(task), comm, event, fields]
 
 
-def lost(instance):
+def lost(instance: str) -> int:
     """Events that the ring buffers had no room for."""
     total = 0
     for cpu in os.listdir(f"{instance}/per_cpu"):
@@ -60,13 +61,12 @@ def lost(instance):
     return total
 
 
-def trace(request, events, size_kb=4096, batch=0.05, filters=None, rest=0.0):
+def trace(request: Any, events: list[str], size_kb: int, rest: float = 0.0, batch: float = 0.05) -> dict[str, int]:
     """Stream tracepoint events on the monotonic clock until stopped.
 
     ``events`` are ``system/name``; one that this kernel lacks is reported as missing.
-    ``filters`` maps an event to a kernel filter expression. ``rest`` is how many seconds to leave the
-    events in the kernel's buffer between looks, so that reading them does not slow down what is
-    traced. Ends with the count of lost events.
+    ``rest`` is how many seconds to leave the events in the kernel's buffer between looks, so that reading
+    them does not slow down what is traced. Ends with the count of lost events.
     """
     mount()
     instance = f"{MOUNT}/instances/labkit-{os.getpid()}-{request.number}"
@@ -79,13 +79,11 @@ def trace(request, events, size_kb=4096, batch=0.05, filters=None, rest=0.0):
             if not os.path.isdir(f"{instance}/events/{event}"):
                 missing.append(event)
                 continue
-            if filters and event in filters:
-                write(f"{instance}/events/{event}/filter", filters[event])
             write(f"{instance}/events/{event}/enable", "1")
         pipe = os.open(f"{instance}/trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
         request.more({"ready": True, "missing": missing})
-        text, tail, rows, count = "", "", [], 0
-        stopping = None
+        rows: list[list[Any]] = []
+        text, tail, count, stopping = "", "", 0, 0.0
         try:
             while True:
                 if rest and not text:
