@@ -16,6 +16,8 @@ import pytest
 
 from labkit import course
 from labkit.course.exercises import load
+from labkit.course.progress import Progress
+from labkit.course.widget_questions import PredictionWidget, QuizWidget
 from labkit.paths import COURSE
 
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9][0-9]-*.ipynb"))
@@ -170,3 +172,13 @@ def test_cell_names_are_stable(path):
 def test_holds_nothing_of_the_machine_it_was_made_on(path):
     text = path.read_text()
     assert not re.search(r"/work/|/root/|\\u001b\[", text)
+
+
+def test_questions_are_saved_as_they_are_asked(path, tmp_path):
+    """A question whose words were changed in ``questions.toml`` is shown in its new words on GitHub, too."""
+    content, progress = load(path.stem), Progress(tmp_path / "progress.json")
+    widgets = {f'lab.predict("{key}")': PredictionWidget(path.stem, question, progress)
+               for key, question in content.predictions.items()}  # fmt: skip
+    widgets["lab.quiz()"] = QuizWidget(path.stem, content.quiz, progress)
+    saved = {cell.source: cell.outputs[0].data["text/plain"] for cell in code_cells(path) if cell.source in widgets}
+    assert saved == {source: repr(widget) for source, widget in widgets.items()}
