@@ -23,8 +23,8 @@ from .observe import Observer
 
 if TYPE_CHECKING:
     from .course.style import Picture
-    from .course.widget_glossary import GlossaryWidget
     from .course.widget_questions import PredictionWidget, QuizWidget
+    from .course.widget_table import TableWidget
 
 _open_labs: dict[str, Lab] = {}
 # A process that is forked off the kernel has none: what it leaves open at its end is the kernel's.
@@ -156,15 +156,21 @@ class Lab:
 
         return course_map(list(course.labs()), self.progress.standings(), self.progress.next_lab())
 
-    def glossary(self, word: str | None = None) -> GlossaryWidget | None:
+    def glossary(self, word: str | None = None) -> TableWidget | None:
         """The searchable glossary; with a word, print the terms that match it."""
-        from .course.widget_glossary import GlossaryWidget
+        from .course import widget_table
 
         if word is None:
-            return GlossaryWidget(list(course.glossary()), list(course.labs()))
+            return widget_table.glossary(course.glossary(), course.labs())
         for entry in course.search(word):
             print(f"{entry.term}: {entry.meaning} (lab {entry.lab[:2]})")
         return None
+
+    def notes(self) -> TableWidget:
+        """Each statement of the notes with its evidence, as a searchable table."""
+        from .course import widget_table
+
+        return widget_table.notes(course.notes(), course.notes_count())
 
     def check(self, key: str) -> None:
         """Look at the engine: is this exercise done? Prints the answer; offers hints when not.

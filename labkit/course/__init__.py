@@ -1,8 +1,9 @@
-"""The course itself: its labs in order and its glossary, from ``data/``."""
+"""The course itself: its labs in order, its glossary, and what becomes of the notes, from ``data/``."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
@@ -43,6 +44,30 @@ class Term:
     lab: str
 
 
+#: How a statement of the notes is taken up, in the order in which they are counted.
+HOW = ("live", "corrected", "told", "missing")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of the notes, in a few words, and the cell that is its evidence.
+
+    ``how``: ``live``, the cell's output shows it; ``corrected``, the same, and the notes say otherwise; ``told``, it
+    can't be shown; ``missing``, it is yet to come, and ``cell`` is "". ``note`` has the correction or the reason.
+    """
+
+    section: str
+    says: str
+    lab: str
+    cell: str
+    how: str
+    note: str = ""
+
+    def told(self) -> str:
+        """How it is taken up, with the correction or the reason."""
+        return f"{self.how} · {self.note}" if self.note else self.how
+
+
 @cache
 def labs() -> tuple[LabEntry, ...]:
     """All labs, in order."""
@@ -54,6 +79,18 @@ def labs() -> tuple[LabEntry, ...]:
 def glossary() -> tuple[Term, ...]:
     """All terms, in alphabetical order."""
     return tuple(Term(**row) for row in json.loads(data_file("glossary.json").read_text(encoding="utf-8")))
+
+
+@cache
+def notes() -> tuple[Statement, ...]:
+    """All statements of the notes, in the notes' order."""
+    return tuple(Statement(**row) for row in json.loads(data_file("notes.json").read_text()))
+
+
+def notes_count() -> str:
+    """How many statements there are, and how many are taken up in which way."""
+    counts = Counter(one.how for one in notes())
+    return f"{len(notes())} statements: " + " · ".join(f"{counts[how]} {how}" for how in HOW)
 
 
 def search(word: str) -> list[Term]:

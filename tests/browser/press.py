@@ -94,12 +94,16 @@ def hints(page) -> None:
 
 
 def start(page) -> None:
-    """00: the glossary answers while one types."""
+    """00: the glossary and the map of the notes answer while one types."""
     box = widget(page, "Glossary")
     expect(box).to_contain_text("hypervisor")
     box.locator("input").fill("diffID")
     expect(box).not_to_contain_text("hypervisor", timeout=LONG)
     expect(box).to_contain_text("uncompressed tar archive")
+    box = widget(page, "The notes and their evidence")
+    box.locator("input").fill("libcontainer")
+    expect(box).not_to_contain_text("Bare metal", timeout=LONG)
+    expect(box).to_contain_text("in runc's source")
 
 
 def delivery(page) -> None:

@@ -59,7 +59,8 @@ def gvisor(on: Context, budget: float = 30.0, *, n: int = 10) -> Sandbox:
     Method: start is timed from asking until the end of ``true`` is known, no network set up, warm. A system
     call: ``dd`` copies single bytes (400,000 with runc, 4,000 with gVisor, an eighth where emulated), two
     calls each; the time, by the clock inside, is divided by their number. Neither has a seccomp filter.
-    gVisor catches calls with ptrace, its first way; its default, systrap, needs no KVM either. n = 10 starts and half as many copies each (emulated: 2), in turn.
+    gVisor catches calls with ptrace, its first way; its default, systrap, needs no KVM either. n = 10 starts and
+    half as many copies each (emulated: 2), in turn.
 
     Raises:
         NotPossibleHere: there are no Debian packages here.

@@ -1,0 +1,59 @@
+"""A table that one searches: the glossary, and the map from the notes to the evidence."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import ipywidgets as w
+
+from . import LabEntry, Statement, Term
+from .widget_base import LabWidget, words
+
+
+class TableWidget(LabWidget):
+    """Type a word, see every row that has it, each with a link to the lab that shows it.
+
+    Args:
+        title: above it.
+        summary: a line below the title, also where no widget runs; may be empty.
+        example: what one might type.
+        rows: term or statement, what is said of it, the link, the link's words.
+    """
+
+    def __init__(self, title: str, summary: str, example: str, rows: Sequence[tuple[str, str, str, str]]):
+        self._rows = rows
+        self.search = w.Text(placeholder=f"Type a word, such as {example}", layout=w.Layout(width="320px"))
+        self.found = w.HTML()
+        self.search.observe(lambda _: self._show(), names="value")
+        head = [w.HTML(words(title, "title")), *([w.HTML(words(summary, "note"))] if summary else [])]
+        plain = [f"{title}, {len(rows)} rows", *([summary] if summary else []), *(f"{a}: {b}" for a, b, _, _ in rows)]
+        super().__init__([*head, self.search, self.found], "\n".join(plain))
+        self._show()
+
+    def _show(self) -> None:
+        wanted = self.search.value.strip().lower()
+        hits = [row for row in self._rows if wanted in " ".join(row).lower()]
+        rows = "".join(
+            f'<tr><td style="text-align:left;vertical-align:top;min-width:150px"><b>{html.escape(name)}</b></td>'
+            f'<td style="text-align:left">{html.escape(text)} <a href="{link}">{html.escape(label)}</a></td></tr>'
+            for name, text, link, label in hits
+        )
+        body = f"<table>{rows}</table>" if hits else words(f"No row has {wanted!r} in it.", "note")
+        self.found.value = f'<div style="max-height:320px;overflow:auto">{body}</div>'
+
+
+def glossary(terms: Sequence[Term], labs: Sequence[LabEntry]) -> TableWidget:
+    """Every term of the course, with the lab that shows it."""
+    titles = {entry.lab: f"{entry.number} · {entry.title}" for entry in labs}
+    rows = [(entry.term, entry.meaning, f"{entry.lab}.ipynb", titles[entry.lab]) for entry in terms]
+    return TableWidget("Glossary", "", "layer", rows)
+
+
+def notes(statements: Sequence[Statement], summary: str) -> TableWidget:
+    """Every statement of the notes, with how the course shows it and a link to the cell that does."""
+    rows = [
+        (one.says, one.told(), f"{one.lab}.ipynb" + (f"#cell-id={one.cell}" if one.cell else ""), f"lab {one.lab[:2]}")
+        for one in statements
+    ]
+    return TableWidget("The notes and their evidence", summary, "corrected", rows)
