@@ -274,6 +274,6 @@ def test_the_board_shows_each_lab(terminal):
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
     assert "drift" in text
     if terminal:
-        assert "1 not as committed" in text and "2/21" in text and "drift in cell [2]" in text and "waits" in text
+        assert "1 not as committed" in text and re.search(r"\b2/\d\d\b", text) and "drift in cell [2]" in text and "waits" in text
     else:
         assert text.splitlines() == ["00-start-here …", "00-start-here: drift · 21 cells · 3 s"]
