@@ -319,13 +319,15 @@ class Scaling(Result):
         return f"copies that answered: {', '.join(f'{count} of {copies}' for copies, count in self.served.items())}"
 
 
-def scaling(on: Context, copies: int = 3, *, n: int = 5) -> Scaling:
+def scaling(on: Context, copies: int = 3, *, n: int | None = None) -> Scaling:
     """Add copies of one piece, the catalogue, which can serve one request at a time; leave the rest alone.
 
     Method: the catalogue holds a lock for ``work`` seconds a request (0.02 s; emulated 0.3 s). Eight
     workers in the visitor ask the entrance for the catalogue; good answers divided by the time from
-    the first request to the last answer. n batches at each number of copies, after one warm-up request.
+    the first request to the last answer. n batches (5, or 3 where it is emulated) at each number of copies,
+    after one warm-up request.
     """
+    n = (3 if on.facts.emulated else 5) if n is None else n
     at_least_one(copies=copies, n=n)
     work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
     shop = deploy(on, "microservices")

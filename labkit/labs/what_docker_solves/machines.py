@@ -106,12 +106,13 @@ class RollOut(Result):
         return f"{len(self.forward)} times forward and back · the right version answered each time: {yes_no(right)}"
 
 
-def roll_out(on: Context, *, n: int = 5) -> RollOut:
-    """Replace version 1 by version 2 and version 2 by version 1, n times each.
+def roll_out(on: Context, *, n: int | None = None) -> RollOut:
+    """Replace version 1 by version 2 and version 2 by version 1, n times each (5, or 3 where it is emulated).
 
     Method: timed from removing the old container to the first answer of the new one (``/health`` with its
     version), over HTTP inside the network; images are on the engine already (warm).
     """
+    n = (3 if on.facts.emulated else 5) if n is None else n
     at_least_one(n=n)
     tags = {version: build(on, f"{on.session.name('tea')}:v{version}", pipeline.tea(version)).tag for version in "12"}
     forward: list[float] = []
@@ -143,13 +144,15 @@ class Replicas(Result):
         return f"one name, and replicas behind it that answered: {', '.join(rows)}"
 
 
-def replicas(on: Context, most: int = 4, *, n: int = 5) -> Replicas:
+def replicas(on: Context, most: int = 4, *, n: int | None = None) -> Replicas:
     """Start replicas of one service behind one name, and load them.
 
     Method: each request keeps a replica busy for ``work`` seconds (0.02; emulated 0.3). A start is timed
     from create to the replica's own first answer. At 1, 2 … ``most`` replicas, eight workers in the visitor
-    send a batch to the *name*, each on a connection of its own; good answers by the batch's time; n batches.
+    send a batch to the *name*, each on a connection of its own; good answers by the batch's time;
+    n batches (5, or 3 where it is emulated).
     """
+    n = (3 if on.facts.emulated else 5) if n is None else n
     at_least_one(most=most, n=n)
     work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
     shop = DeployedShop(on, "monolith", "replicas")
