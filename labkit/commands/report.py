@@ -11,7 +11,7 @@ from string import Template
 from typing import Any, NotRequired, TypedDict, cast
 
 from .. import __version__
-from ..course import card, labs
+from ..course import budgets, card, labs
 from ..engine import EngineFacts
 from ..paths import data_file
 from .rerun import Cell, LabReport
@@ -32,6 +32,7 @@ class LabRow(TypedDict):
     cells: int
     problems: list[Cell]
     slowest: list[Cell]
+    budget: NotRequired[int]
 
 
 class Report(TypedDict):
@@ -67,9 +68,20 @@ def as_dict(
         "jobs": jobs,
         "labkit": __version__,
         "engine": {**asdict(facts), "name": facts.name},
-        "labs": [cast(LabRow, asdict(report)) for report in reports],
+        "labs": [cast(LabRow, {**asdict(report), **_budget(report.lab, facts)}) for report in reports],
         "not_run": list(not_run),
     }
+
+
+def _budget(lab: str, facts: EngineFacts) -> dict[str, int]:
+    kind = "emulated" if facts.emulated else "native"
+    return {"budget": budgets()[lab][kind]} if lab in budgets() else {}
+
+
+def _took(lab: LabRow) -> str:
+    """A lab's time, and its budget where that was not kept: a busy or slow machine, or something that has got slower."""
+    over = lab["seconds"] > lab.get("budget", lab["seconds"])
+    return f"{lab['seconds']:>4.0f} s" + (f" (budget {lab['budget']} s)" if over else "")
 
 
 def as_text(found: Report) -> str:
@@ -78,8 +90,7 @@ def as_text(found: Report) -> str:
     lines = []
     for lab in found["labs"]:
         lines.append(
-            f"{SIGNS[lab['outcome']]} {lab['lab']:<{width}}  {lab['outcome']:<5}  {lab['cells']:>2} cells"
-            f"  {lab['seconds']:>4.0f} s"
+            f"{SIGNS[lab['outcome']]} {lab['lab']:<{width}}  {lab['outcome']:<5}  {lab['cells']:>2} cells  {_took(lab)}"
         )
         for problem in lab["problems"]:
             lines.append(f"    cell [{problem['cell']}] {problem['id']}: {problem['what']}")
@@ -138,7 +149,7 @@ def _row(lab: LabRow, whole: float) -> str:
     link = f'<a href="#{html.escape(lab["lab"])}">{name}</a>' if lab["problems"] else name
     return (
         f'<tr><td class="{lab["outcome"]}">{SIGNS[lab["outcome"]]} {lab["outcome"]}</td><td>{link}</td>'
-        f'<td class="number">{lab["cells"]}</td><td class="number">{lab["seconds"]:.0f} s</td>'
+        f'<td class="number">{lab["cells"]}</td><td class="number">{_took(lab)}</td>'
         f'<td><div class="track" title="slowest cells: {html.escape(slowest or "unknown")}">'
         f'<div class="bar {lab["outcome"]}" style="left:{left:.1f}%;width:{min(width, 100 - left):.1f}%"></div></div>'
         f"</td></tr>"

@@ -76,6 +76,14 @@ def labs() -> tuple[LabEntry, ...]:
 
 
 @cache
+def budgets() -> dict[str, dict[str, int]]:
+    """What each lab may take from its first cell to its last one, in seconds, on two cores with nothing else to do;
+    ``native`` with another lab beside it, ``emulated`` alone."""
+    found: dict[str, dict[str, int]] = json.loads(data_file("budgets.json").read_text(encoding="utf-8"))
+    return found
+
+
+@cache
 def glossary() -> tuple[Term, ...]:
     """All terms, in alphabetical order."""
     return tuple(Term(**row) for row in json.loads(data_file("glossary.json").read_text(encoding="utf-8")))

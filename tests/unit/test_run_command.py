@@ -16,6 +16,7 @@ from rich.console import Console
 
 from labkit import workingcopy
 from labkit.commands import board, common, report, rerun, run, save
+from labkit.course import budgets, labs
 from labkit.engine import EngineFacts
 from labkit.errors import BadInput, LabError
 
@@ -250,6 +251,19 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.parametrize(("facts", "seconds", "said"), [(FACTS, 999, True), (EMULATED, 999, True), (FACTS, 1, False)])
+def test_a_lab_that_took_longer_than_its_budget_says_so(facts, seconds, said):
+    found = report.as_dict([rerun.LabReport(LAB, "pass", 0, seconds, 21, [])], facts, seconds=seconds, jobs=1)
+    budget = budgets()[LAB]["emulated" if facts.emulated else "native"]
+    assert (f"{seconds} s (budget {budget} s)" in report.as_text(found)) == said
+    assert (f"(budget {budget} s)" in report.as_html(found)) == said
+    assert found["ok"], "a budget is no test"
+
+
+def test_each_lab_has_a_budget():
+    assert list(budgets()) == [entry.lab for entry in labs()]
+
+
 def test_the_report_as_html_stands_alone(found):
     text = report.as_html(found)
     page = Page(text)
@@ -274,6 +288,11 @@ def test_the_board_shows_each_lab(terminal):
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
     assert "drift" in text
     if terminal:
-        assert "1 not as committed" in text and re.search(r"\b2/\d\d\b", text) and "drift in cell [2]" in text and "waits" in text
+        assert (
+            "1 not as committed" in text
+            and re.search(r"\b2/\d\d\b", text)
+            and "drift in cell [2]" in text
+            and "waits" in text
+        )
     else:
         assert text.splitlines() == ["00-start-here …", "00-start-here: drift · 21 cells · 3 s"]
