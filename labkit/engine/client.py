@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -185,6 +187,18 @@ def remove_container(container: Container) -> None:
     except DockerException as fault:
         if getattr(fault, "status_code", None) not in (404, 409):
             raise
+
+
+def small_file(container: Container, path: str) -> str:
+    """The text of a small file in a container, also of one that has ended.
+
+    Raises:
+        docker.errors.NotFound: no such file, or no such container.
+    """
+    stream, _ = container.get_archive(path)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+        content = tar.extractfile(tar.getmembers()[0])
+        return content.read(1 << 16).decode("utf-8", "replace").strip() if content else ""
 
 
 def address_in(container: Container, network: str) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from docker.errors import NotFound
+
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
-from ...course.state import containers
+from ...course.state import containers, running
+from ...engine.client import small_file
 from ...engine.faults import explained
 from ...units import MIB
 
@@ -39,36 +44,20 @@ def raw(on: Context) -> Outcome:
     "A restart gives the process a new number: write the file after the last start.",
 )
 def number(on: Context) -> Outcome:
-    running = [row for row in containers(on) if row["State"]["Running"]]
-    if not running:
+    alive = running(on)
+    if not alive:
         return not_yet("no container of this session is running.", 0)
     seen = False
-    for row in running:
-        text = _read(on, row["Id"], "/pid")
+    for row in alive:
+        text = ""
+        with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
+            text = small_file(on.docker.containers.get(row["Id"]), "/pid")
         seen = seen or bool(text)
         if text == str(row["State"]["Pid"]):
             return passed("inside it is process 1, outside it has another number: you wrote it down.")
     if seen:
         return not_yet("there is a file /pid, but another number in it.", 2)
     return not_yet("no running container of this session has a file /pid.", 1)
-
-
-def _read(on: Context, container: str, path: str) -> str:
-    """A small file from a container; empty where there's none."""
-    import io
-    import tarfile
-
-    from docker.errors import NotFound
-
-    with explained(on.session.engine.endpoint):
-        try:
-            stream, _ = on.docker.api.get_archive(container, path)
-            data = io.BytesIO(b"".join(stream))
-        except NotFound:
-            return ""
-    with tarfile.open(fileobj=data) as tar:
-        handle = tar.extractfile(tar.getmembers()[0])
-        return handle.read(4096).decode("utf-8", "replace").strip() if handle else ""
 
 
 @CONTENT.exercise(
@@ -79,10 +68,10 @@ def _read(on: Context, container: str, path: str) -> str:
     '`for n in range(3): lab.docker.containers.run("labkit/busybox:1", ["sleep", "600"], detach=True)`',
 )
 def shims(on: Context) -> Outcome:
-    running = [row for row in containers(on) if row["State"]["Running"]]
-    if not running:
+    alive = running(on)
+    if not alive:
         return not_yet("no container of this session is running.", 0)
-    main = on.observer.processes([row["State"]["Pid"] for row in running])
+    main = on.observer.processes([row["State"]["Pid"] for row in alive])
     parents = {row["ppid"] for row in main}
     named = [row for row in on.observer.processes(sorted(parents)) if "shim" in row["comm"]]
     if len(named) < 3:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ...course.result import draws, machine_line
-from ...course.style import COLOURS, Picture, new_figure, picture, styled
+from ...course.style import COLOURS, Picture, aside, label, legend, named_rows, new_figure, picture
 from ...errors import BadInput
 from .xray import Series, Xray
 from .xray_evidence import CLIENT, ENGINE, KERNEL, LANES, SCAN, TAP, Mark, Span
@@ -23,9 +26,6 @@ SEGMENT_LOOK = (
     ("grey", ""), ("blue", "//"), ("green", ""), ("orange", "xx"), ("yellow", ""), ("vermilion", "++"),
     ("sky", ".."), ("purple", ""), ("faint", "\\\\"),
 )  # fmt: skip
-#: A light ground behind words on a coloured bar.
-BEHIND = {"boxstyle": "round,pad=0.12", "fc": COLOURS["paper"], "ec": "none", "alpha": 0.85}
-
 
 #: A letter's width as a share of the axes, and the gap between a bar and the words beside it.
 LETTER, GAP = 0.0104, 0.007
@@ -45,40 +45,37 @@ def plot(run: Xray, *, zoom: str | tuple[float, float] | None = None) -> Picture
         BadInput: this run has no span of that name.
     """
     start, end = _window(run, zoom)
-    with styled():
-        rows = {name: _lane(run, name, start, end) for name in LANES}
-        rows = {name: lane for name, lane in rows.items() if lane is not None}
-        height = sum(_height(lane) for lane in rows.values())
-        figure, axes = new_figure(2.0 + 0.42 * height)
-        y, centres = -0.5, []
-        for bars, marks in rows.values():
-            high = _height((bars, marks))
-            axes.axhspan(y, y + high, color=COLOURS["faint"], alpha=0.0 if len(centres) % 2 else 0.45)
-            centres.append(y + high / 2)
-            for row, placed in enumerate(bars):
-                for one in placed:
-                    _bar(axes, one, y + (row + 0.5) * BAR_ROW, start, end)
-            for row, placed in enumerate(marks):
-                for one in placed:
-                    _mark(axes, one, y + len(bars) * BAR_ROW + (row + 0.6) * MARK_ROW)
-            y += high
-        axes.set_yticks(centres, list(rows))
-        axes.set_ylim(y, -0.5)
-        axes.set_xlim(start, end)
-        axes.grid(axis="y", visible=False)
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("milliseconds since the client was started")
-        axes.set_title(run.command + ("" if run.traced else "  (kernel not traced)"), fontsize=12.5, pad=32)
-        axes.legend(handles=_legend(run), loc="lower left", ncols=4, bbox_to_anchor=(-0.01, 0.995), borderaxespad=0)
-        where = f", zoomed to {zoom}" if isinstance(zoom, str) else ""
-        alt = (
-            f"Swimlane chart of one docker run{where}, with a lane each for {', '.join(rows)}. "
-            "Bars show how long each process or call lasted, diamonds mark events."
-        )
-        return picture(figure, alt, caption=_caption(run))
+    used = {one.lane for one in run.spans} | {one.lane for one in run.marks}
+    rows = {name: _lane(run, name, start, end) for name in LANES if name in used}
+    height = sum(_height(lane) for lane in rows.values())
+    figure, axes = new_figure(2.0 + 0.42 * height)
+    y, centres = -0.5, list[float]()
+    for bars, marks in rows.values():
+        high = _height((bars, marks))
+        axes.axhspan(y, y + high, color=COLOURS["faint"], alpha=0.0 if len(centres) % 2 else 0.45)
+        centres.append(y + high / 2)
+        for row, placed in enumerate([*bars, *marks]):
+            below = row - len(bars)
+            at = (row + 0.5) * BAR_ROW if below < 0 else len(bars) * BAR_ROW + (below + 0.6) * MARK_ROW
+            for one in placed:
+                _draw(axes, one, y + at, start, end)
+        y += high
+    named_rows(axes, list(rows), centres)
+    axes.set_ylim(y, -0.5)
+    axes.set_xlim(start, end)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("milliseconds since the client was started")
+    axes.set_title(run.command + ("" if run.traced else "  (kernel not traced)"), fontsize=12.5, pad=32)
+    legend(axes, handles=_legend(run), ncols=4, height=0.995)
+    where = f", zoomed to {zoom}" if isinstance(zoom, str) else ""
+    alt = (
+        f"Swimlane chart of one docker run{where}, with a lane each for {', '.join(rows)}. "
+        "Bars show how long each process or call lasted, diamonds mark events."
+    )
+    return picture(figure, alt, caption=_caption(run))
 
 
-def _window(run: Xray, zoom) -> tuple[float, float]:
+def _window(run: Xray, zoom: str | tuple[float, float] | None) -> tuple[float, float]:
     whole = max([run.total, *(span.end for span in run.spans)]) * 1000
     if zoom is None:
         return 0.0, whole * 1.14  # room for the last words
@@ -92,8 +89,7 @@ def _window(run: Xray, zoom) -> tuple[float, float]:
     return zoom
 
 
-@dataclass(frozen=True)
-class _Placed:
+class _Placed(NamedTuple):
     """A span or a mark with its words: where they stand, and from where to where all of it reaches (ms)."""
 
     thing: Span | Mark
@@ -103,77 +99,69 @@ class _Placed:
     right: float
 
 
+#: A lane's bars and marks, each in as few rows as they fit without touching.
+_Lane = tuple[list[list[_Placed]], list[list[_Placed]]]
+
+
 def _place(thing: Span | Mark, start: float, end: float) -> _Placed | None:
     """Words inside the bar where they fit, else on its right, else on its left; None outside the window."""
-    is_span = isinstance(thing, Span)
-    left, right = (thing.start * 1000, thing.end * 1000) if is_span else (thing.time * 1000,) * 2
+    if isinstance(thing, Span):
+        left, right = thing.start * 1000, thing.end * 1000
+        name = f"{thing.name} ({thing.detail})" if thing.detail else thing.name
+        text, letter = f"{name} · {_time(right - left)}", LETTER
+    else:
+        left = right = thing.start * 1000
+        text, letter = thing.name, LETTER * 0.92
     if right < start or left > end:
         return None
-    left, right, wide = max(left, start), min(right, end), end - start
-    if is_span:
-        name = f"{thing.name} ({thing.detail})" if thing.detail else thing.name
-        text, room = f"{name} · {_time((thing.end - thing.start) * 1000)}", LETTER * wide
-    else:
-        text, room = thing.name, LETTER * 0.92 * wide
-    needs = room * len(text)
-    gap = GAP * wide
-    if is_span and right - left > needs + gap:
+    left, right, gap = max(left, start), min(right, end), GAP * (end - start)
+    needs = letter * (end - start) * len(text)
+    if right - left > needs + gap:
         return _Placed(thing, text, "inside", left, right)
     if right + gap + needs <= end:
         return _Placed(thing, text, "right", left, right + gap + needs)
     return _Placed(thing, text, "left", left - gap - needs, right)
 
 
-def _lane(run: Xray, name: str, start: float, end: float):
-    """A lane's bars and marks in as few rows as they fit without touching; None where the run has nothing for it."""
-    spans = [one for one in run.spans if one.lane == name]
-    marks = [one for one in run.marks if one.lane == name]
-    if not spans and not marks:
-        return None
-    return _packed(spans, start, end), _packed(marks, start, end)
+def _lane(run: Xray, name: str, start: float, end: float) -> _Lane:
+    return _packed(run.spans, name, start, end), _packed(run.marks, name, start, end)
 
 
-def _packed(things: list, start: float, end: float) -> list[list[_Placed]]:
+def _packed(things: Sequence[Span | Mark], lane: str, start: float, end: float) -> list[list[_Placed]]:
     rows: list[list[_Placed]] = []
-    placed = (_place(one, start, end) for one in things)
-    for one in sorted((one for one in placed if one), key=lambda one: one.left):
+    placed = [found for one in things if one.lane == lane and (found := _place(one, start, end))]
+    for one in sorted(placed, key=lambda one: one.left):
         free = next((row for row in rows if row[-1].right + GAP * (end - start) <= one.left), None)
         if free is None:
-            rows.append([one])
-        else:
-            free.append(one)
+            rows.append(free := [])
+        free.append(one)
     return rows
 
 
-def _height(lane) -> float:
+def _height(lane: _Lane) -> float:
     bars, marks = lane
     return max(1.0, len(bars) * BAR_ROW + len(marks) * MARK_ROW + (0.12 if marks else 0))
 
 
-def _bar(axes, placed: _Placed, y: float, start: float, end: float) -> None:
-    span = placed.thing
-    left, right, gap = span.start * 1000, span.end * 1000, GAP * (end - start)
+def _draw(axes: Axes, placed: _Placed, y: float, start: float, end: float) -> None:
+    """A span as a bar, a mark as a marker, and its words."""
+    thing, side = placed.thing, placed.side
+    colour = COLOURS[LANE_COLOURS[thing.lane]]
+    if isinstance(thing, Mark):
+        axes.plot([thing.start * 1000], [y], marker="D" if thing.source == ENGINE else "v", markersize=6, zorder=6,
+                  linestyle="none", clip_on=False, color=colour, markeredgecolor=COLOURS["ink"])  # fmt: skip
+        aside(axes, placed.text, (thing.start * 1000, y), 6 if side == "right" else -6, fontsize=8.5)
+        return
+    left, right, gap = thing.start * 1000, thing.end * 1000, GAP * (end - start)
     width = max(right - left, (end - start) * 0.0016)  # what is too short to be seen gets a hairline
-    axes.barh(y, width, left=left, height=0.62, color=COLOURS[LANE_COLOURS[span.lane]], hatch=HATCHES[span.source],
+    axes.barh(y, width, left=left, height=0.62, color=colour, hatch=HATCHES[thing.source],
               edgecolor=COLOURS["ink"], linewidth=0.7, zorder=3)  # fmt: skip
     left, right = max(left, start), min(right, end)
-    x, where = {
-        "inside": ((left + right) / 2, "center"),
-        "right": (right + gap, "left"),
-        "left": (left - gap, "right"),
-    }[placed.side]
-    behind = BEHIND if placed.side == "inside" else None
-    axes.text(x, y, placed.text, ha=where, va="center", fontsize=9.5, zorder=5, bbox=behind)
-
-
-def _mark(axes, placed: _Placed, y: float) -> None:
-    mark = placed.thing
-    x = mark.time * 1000
-    axes.plot([x], [y], marker="D" if mark.source == ENGINE else "v", markersize=6, linestyle="none", zorder=6, clip_on=False,
-              color=COLOURS[LANE_COLOURS[mark.lane]], markeredgecolor=COLOURS["ink"])  # fmt: skip
-    right = placed.side == "right"
-    axes.annotate(placed.text, (x, y), xytext=(6 if right else -6, 0), textcoords="offset points", va="center",
-                  ha="left" if right else "right", fontsize=8.5)  # fmt: skip
+    if side == "inside":
+        label(axes, (left + right) / 2, y, placed.text, ha="center", fontsize=9.5, zorder=5, pad=0.12, alpha=0.85)
+    else:
+        x, where = (right + gap, "left") if side == "right" else (left - gap, "right")
+        axes.text(x, y, placed.text, ha=where, va="center", fontsize=9.5, zorder=5)
 
 
 def _time(milliseconds: float) -> str:
@@ -182,10 +170,10 @@ def _time(milliseconds: float) -> str:
     return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
 
 
-def _legend(run: Xray) -> list:
+def _legend(run: Xray) -> list[Artist]:
     """Which source each kind of thing comes from; only what is drawn."""
     sources = {span.source for span in run.spans}
-    found: list = [
+    found: list[Artist] = [
         Patch(facecolor=COLOURS["paper"], edgecolor=COLOURS["ink"], hatch=HATCHES[source], label=f"span: {source}")
         for source in (KERNEL, SCAN, TAP, CLIENT) if source in sources
     ]  # fmt: skip
@@ -217,36 +205,33 @@ def plot_series(series: Series) -> Picture:
     medians = series.medians()
     # What took no time in any run is not there: Engine 28 has no network hook.
     drawn = {name for segments in medians.values() for name, seconds in segments.items() if seconds}
-    with styled():
-        figure, axes = new_figure(2.55 + 0.62 * len(medians))
-        for row, segments in enumerate(medians.values()):
-            left = 0.0
-            for (name, seconds), (colour, hatch) in zip(segments.items(), SEGMENT_LOOK):
-                width = seconds * 1000
-                axes.barh(row, width, left=left, height=0.6, color=COLOURS[colour], hatch=hatch, zorder=3,
-                          edgecolor=COLOURS["ink"], linewidth=0.7, label=name if row == 0 and name in drawn else None)  # fmt: skip
-                left += width
-            axes.text(left, row, f"  {left:.0f} ms", va="center", fontweight="bold")
-        longest = max((sum(one.values()) for one in medians.values()), default=0.1) * 1000
-        for row, segments in enumerate(medians.values()):
-            left = 0.0
-            for seconds in segments.values():
-                if seconds * 1000 > longest * 0.035:
-                    axes.text((left + seconds * 500), row, f"{seconds * 1000:.0f}", ha="center", va="center",
-                              fontsize=10, zorder=5, bbox=BEHIND)  # fmt: skip
-                left += seconds * 1000
-        names = [flags or "(no flags)" for flags in medians]
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlim(0, longest * 1.12)
-        axes.grid(axis="y", visible=False)
-        axes.set_xlabel("milliseconds, medians of each segment")
-        axes.set_title("Where the time of docker run goes", pad=12)
-        figure.legend(loc="outside upper left", ncols=5, columnspacing=1.2, fontsize=10.5)
-        counted = [sum(bool(one.segments) for one in runs) for runs in series.runs.values()]
-        segments = next(iter(medians.values()), {})
-        alt = f"Stacked bars of one docker run by flags: {', '.join(names)}. Segments, in order: {', '.join(segments)}."
-        return picture(figure, alt, caption=_series_caption(series, min(counted, default=0)))
+    figure, axes = new_figure(2.55 + 0.62 * len(medians))
+    for row, segments in enumerate(medians.values()):
+        left = 0.0
+        for (name, seconds), (colour, hatch) in zip(segments.items(), SEGMENT_LOOK):
+            width = seconds * 1000
+            axes.barh(row, width, left=left, height=0.6, color=COLOURS[colour], hatch=hatch, zorder=3,
+                      edgecolor=COLOURS["ink"], linewidth=0.7, label=name if row == 0 and name in drawn else None)  # fmt: skip
+            left += width
+        axes.text(left, row, f"  {left:.0f} ms", va="center", fontweight="bold")
+    longest = max((sum(one.values()) for one in medians.values()), default=0.1) * 1000
+    for row, segments in enumerate(medians.values()):
+        left = 0.0
+        for seconds in segments.values():
+            if seconds * 1000 > longest * 0.035:
+                label(axes, left + seconds * 500, row, f"{seconds * 1000:.0f}", ha="center", fontsize=10, zorder=5,
+                      pad=0.12, alpha=0.85)  # fmt: skip
+            left += seconds * 1000
+    names = [flags or "(no flags)" for flags in medians]
+    named_rows(axes, names)
+    axes.set_xlim(0, longest * 1.12)
+    axes.set_xlabel("milliseconds, medians of each segment")
+    axes.set_title("Where the time of docker run goes", pad=12)
+    figure.legend(loc="outside upper left", ncols=5, columnspacing=1.2, fontsize=10.5)
+    counted = [sum(bool(one.segments) for one in runs) for runs in series.runs.values()]
+    segments = next(iter(medians.values()), {})
+    alt = f"Stacked bars of one docker run by flags: {', '.join(names)}. Segments, in order: {', '.join(segments)}."
+    return picture(figure, alt, caption=_series_caption(series, min(counted, default=0)))
 
 
 def _series_caption(series: Series, n: int) -> str:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from ...course.context import Context
@@ -83,25 +85,25 @@ def processes(on: Context) -> Tree:
     if main not in rows:
         raise LabError("The container's process was not found on the engine's machine.",
                        next_step="On a rootless engine, use LABKIT_ENGINE=embedded.")  # fmt: skip
-    chain = [main]
-    while rows.get(chain[-1], {}).get("ppid") in rows:
-        chain.append(rows[chain[-1]]["ppid"])
+    chain = _ancestors(rows, main)
     names = [_name(rows[pid]) for pid in chain]
-    wanted = set(chain)
     ours = _daemons(rows, rows[chain[1]]["command"] if len(chain) > 1 else [])
-    for pid in ours:
-        wanted.add(pid)
-        while rows[pid]["ppid"] in rows:
-            pid = rows[pid]["ppid"]
-            wanted.add(pid)
-    tree = _tree(rows, wanted, main)
+    wanted = {pid for one in (main, *ours) for pid in _ancestors(rows, one)}
     running = [_name(rows[pid]) for pid in ours]
     # Somebody else's runc may be at work this very moment: only one for this container counts.
     left = any(_name(row) in ("runc", "crun") and container.id in " ".join(row["command"]) for row in rows.values())
     return Tree(
-        on.facts, tree, names, [name for name in DAEMONS if name in running],
+        on.facts, _tree(rows, wanted, main), names, [name for name in DAEMONS if name in running],
         left, names[2] if len(names) > 2 else "nobody",
     )  # fmt: skip
+
+
+def _ancestors(rows: dict[int, ProcessRow], pid: int) -> list[int]:
+    """A process and its ancestors, nearest first."""
+    found = [pid]
+    while (parent := rows[found[-1]]["ppid"]) in rows:
+        found.append(parent)
+    return found
 
 
 def _name(row: ProcessRow) -> str:
@@ -119,13 +121,10 @@ def _daemons(rows: dict[int, ProcessRow], shim: list[str]) -> list[int]:
     address = dict(zip(shim, shim[1:])).get("-address", "")
     folder = address.rsplit("/", 1)[0]
 
-    def best(name: str, *tests) -> int | None:
-        found = sorted((row["started"], pid) for pid, row in rows.items() if _name(row) == name)
-        for test in (*tests, lambda pid: True):  # the oldest, where nothing tells them apart
-            fitting = [pid for _, pid in found if test(pid)]
-            if fitting:
-                return fitting[0]
-        return None
+    def best(name: str, *tests: Callable[[int], object]) -> int | None:
+        found = [pid for _, pid in sorted((row["started"], pid) for pid, row in rows.items() if _name(row) == name)]
+        # The oldest, where nothing tells them apart.
+        return next((pid for test in (*tests, bool) for pid in found if test(pid)), None)
 
     def words(pid: int) -> str:
         return " ".join(rows[pid]["command"])
@@ -144,18 +143,17 @@ _ROLES = {
 }
 
 
-def _tree(rows: dict[int, ProcessRow], wanted: set[int], main: int) -> list[tuple[int, int, str, str]]:
+def _tree(
+    rows: dict[int, ProcessRow], wanted: set[int], main: int, parent: int | None = None, depth: int = 0
+) -> list[tuple[int, int, str, str]]:
+    """The wanted processes below a parent, or all of them: depth, number, name and role of each."""
     found = []
-
-    def walk(pid: int, depth: int) -> None:
-        name = _name(rows[pid])
-        role = "process 1 inside the container" if pid == main else _ROLES.get(name, "")
-        found.append((depth, pid, name, role))
-        for child in sorted(other for other in wanted if rows[other]["ppid"] == pid):
-            walk(child, depth + 1)
-
-    for pid in sorted(pid for pid in wanted if rows[pid]["ppid"] not in wanted):
-        walk(pid, 0)
+    for pid in sorted(wanted):
+        above = rows[pid]["ppid"]
+        if above == parent or (parent is None and above not in wanted):
+            name = _name(rows[pid])
+            role = "process 1 inside the container" if pid == main else _ROLES.get(name, "")
+            found += [(depth, pid, name, role), *_tree(rows, wanted, main, pid, depth + 1)]
     return found
 
 
@@ -197,11 +195,10 @@ class Tapped(Result):
         return "\n".join(parts)
 
 
-def _filled(content):
+def _filled(content: Any) -> Any:
     """JSON content without members that are null, false, 0 or empty: a client sends dozens of those."""
     if isinstance(content, dict):
-        kept = {key: _filled(value) for key, value in content.items()}
-        return {key: value for key, value in kept.items() if value}
+        return {key: filled for key, value in content.items() if (filled := _filled(value))}
     return [_filled(value) for value in content] if isinstance(content, list) else content
 
 

@@ -6,18 +6,17 @@ Stop dockerd, kill containerd, kill a shim; run runc by hand; be an ordinary use
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 import shlex
-import tarfile
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.base import OwnedEngine, require_owned
-from ...engine.client import remove_container
+from ...engine.client import remove_container, small_file
 from ...engine.faults import explained
 from ...errors import EngineGone, LabError, NoEngine
 from ...units import yes_no
@@ -145,7 +144,7 @@ def without_daemons(on: Context) -> WithoutDaemons:
         with explained(engine.endpoint):
             engine.shell(f"touch /proc/{pid}/root/leave")
             code = container.wait(timeout=120)["StatusCode"]
-            count = int(_file(container, "/count"))
+            count = int(small_file(container, "/count"))
             lines = container.logs().decode().split()
             early_code = early.wait(timeout=120)["StatusCode"]
             early_lines = early.logs().decode().splitlines()
@@ -156,13 +155,6 @@ def without_daemons(on: Context) -> WithoutDaemons:
             for one in made:
                 remove_container(one)
     return WithoutDaemons(on.facts, readings, changes, count, lines, code, refused, early_code, early_lines)
-
-
-def _file(container, path: str) -> str:
-    """A small file of a container, also of one that has ended."""
-    stream, _ = container.get_archive(path)
-    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
-        return tar.extractfile(tar.getmembers()[0]).read().decode().strip()
 
 
 @dataclass(frozen=True)
@@ -219,7 +211,7 @@ class ByHand(Result):
     ``output`` what the program printed; ``seen_by_docker`` whether dockerd knew of it.
     """
 
-    config: dict
+    config: dict[str, Any]
     commands: list[str]
     output: str
     seen_by_docker: bool

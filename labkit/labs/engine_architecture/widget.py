@@ -45,7 +45,7 @@ class XrayWidget(LabWidget):
             "Widget: choices of network and limits, a button docker run, the swimlane of that run, and a zoom.",
         )  # fmt: skip
 
-    def _start(self, _=None) -> None:
+    def _start(self, _: object = None) -> None:
         self.zoom.disabled = True
         self.says.value = words("Running …", "note")
         self.beside(self.run, self.start, self.says)
@@ -63,6 +63,6 @@ class XrayWidget(LabWidget):
         finally:
             self.zoom.disabled = self._result is None
 
-    def _draw(self, _=None) -> None:
+    def _draw(self, _: object = None) -> None:
         if self._result is not None:
             self.picture.show(plot(self._result, zoom=self.zoom.value))

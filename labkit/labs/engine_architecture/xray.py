@@ -82,13 +82,12 @@ class Xray(Result):
 
     def order(self) -> str:
         """The links of the chain, one a line, in the order in which they began."""
-        first: dict[str, tuple[float, str]] = {}
-        for thing in [*self.spans, *self.marks]:
-            began = thing.start if isinstance(thing, Span) else thing.time
-            if thing.name in CHAIN and began < first.get(thing.name, (float("inf"), ""))[0]:
-                first[thing.name] = (began, thing.lane)
-        rows = sorted((began, name, lane) for name, (began, lane) in first.items())
-        return "\n".join(f"{number:>2}  {lane:<11} {name}" for number, (_, name, lane) in enumerate(rows, 1))
+        first: dict[str, str] = {}
+        things: list[Span | Mark] = [*self.spans, *self.marks]
+        for one in sorted(things, key=lambda one: (one.start, one.name)):
+            if one.name in CHAIN:
+                first.setdefault(one.name, one.lane)
+        return "\n".join(f"{number:>2}  {lane:<11} {name}" for number, (name, lane) in enumerate(first.items(), 1))
 
 
 def run(on: Context, flags: str = "", *, image: str = images.BUSYBOX, command: str = "true") -> Xray:
@@ -191,14 +190,14 @@ def _xray(on: Context, seen: Seen, tracer: _Tracer) -> Xray:
     ]  # fmt: skip
     if tracer.why:
         spans += scanned(_during(seen, tracer.looks), seen)
-        moments |= [("died", mark.time) for mark in reversed(marks) if mark.name == "die"]
+        moments |= [("died", mark.start) for mark in reversed(marks) if mark.name == "die"]
     else:
         reader = Reader(Trail(_during(seen, tracer.trace)), seen)
         reader.read()
         spans += reader.spans
         marks += reader.marks
         moments |= reader.moments
-    names = {thing.name for thing in [*spans, *marks]}
+    names = {one.name for one in spans} | {one.name for one in marks}
     return Xray(
         engine=on.facts, command=seen.command, container=seen.container, status=seen.status, spans=spans, marks=marks,
         segments=segments(moments, not tracer.why), missing=[name for name in CHAIN if name not in names], total=whole,
@@ -297,24 +296,17 @@ def overhead(on: Context, n: int = 50) -> Overhead:
     environment = on.session.engine.process_environment()
     untraced: list[float] = []
     sights: list[tuple[Seen, _Tracer]] = []
-
-    def plain() -> None:
-        began = time.monotonic()
-        done = _client(line, environment)
-        if done.returncode:
-            raise LabError(f"docker run failed: {done.stderr.strip()}")
-        untraced.append(time.monotonic() - began)
-
-    def traced() -> None:
-        with _Tracer(on) as tracer:
-            sight = _see(on, tap, "", image, "true")
-        sights.append((sight, tracer))
-
     with Wiretap(on.session.engine) as tap:
-        plain(), traced()
-        untraced.clear(), sights.clear()
-        for number in range(n):
-            for one in (plain, traced) if number % 2 else (traced, plain):
-                one()
-    runs = [_xray(on, sight, tracer) for sight, tracer in sights]
-    return Overhead(on.facts, untraced, [sight.ended for sight, _ in sights], runs)
+        for number in range(-2, 2 * n):  # the first pair is a warm-up
+            if number % 4 in (1, 2):
+                began = time.monotonic()
+                done = _client(line, environment)
+                untraced.append(time.monotonic() - began)
+                if done.returncode:
+                    raise LabError(f"docker run failed: {done.stderr.strip()}")
+            else:
+                with _Tracer(on) as tracer:
+                    sight = _see(on, tap, "", image, "true")
+                sights.append((sight, tracer))
+    runs = [_xray(on, sight, tracer) for sight, tracer in sights[1:]]
+    return Overhead(on.facts, untraced[1:], [sight.ended for sight, _ in sights[1:]], runs)

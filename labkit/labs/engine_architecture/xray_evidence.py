@@ -72,7 +72,7 @@ class Mark:
 
     lane: str
     name: str
-    time: float
+    start: float
     source: str
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ...course.result import draws, machine_line
-from ...course.style import COLOURS, Picture, new_figure, picture, styled
+from ...course.style import COLOURS, Picture, aside, legend, new_figure, picture
 from ...observe.rows import MachineSample
 from ...units import MIB
 from .oom_machine import MachineOom
@@ -14,33 +14,31 @@ from .oom_machine import MachineOom
 @draws(MachineOom)
 def plot(run: MachineOom) -> Picture:
     """Available memory and free swap against time; the kernel's kill as a mark."""
-    with styled():
-        figure, axes = new_figure(4.2)
-        samples = _with_gaps(run.samples)
-        times = [sample.time for sample in samples]
-        axes.fill_between(times, [sample.available / MIB for sample in samples], color=COLOURS["sky"], alpha=0.5,
-                          label="available to programs", linewidth=0)  # fmt: skip
-        axes.plot(times, [sample.free / MIB for sample in samples], color=COLOURS["blue"], label="free")
-        if any(sample.swap_free for sample in run.samples):
-            axes.plot(times, [sample.swap_free / MIB for sample in samples], color=COLOURS["purple"],
-                      linestyle=":", label="free in swap")  # fmt: skip
-        if run.kill_time is not None:
-            axes.axvline(run.kill_time, color=COLOURS["vermilion"], linestyle="--", linewidth=1.8)
-            axes.annotate(f"the kernel kills {run.victim}", (run.kill_time, axes.get_ylim()[1] * 0.92), xytext=(-8, 0),
-                          textcoords="offset points", ha="right", fontweight="bold",
-                          color=COLOURS["vermilion"])  # fmt: skip
-        axes.set_ylim(bottom=0)
-        axes.set_xlim(left=0)
-        axes.set_xlabel("seconds")
-        axes.set_ylabel("memory of the machine in MiB")
-        axes.set_title("One container without a limit takes the machine's memory")
-        axes.legend(loc="lower left", ncols=3, bbox_to_anchor=(-0.01, 0.985), borderaxespad=0)
-        alt = (
-            "Area chart: the memory that the whole machine has available falls towards nothing while one container "
-            "without a limit grows; a vertical line marks the moment at which the kernel kills it, and memory returns."
-        )
-        silent = "" if len(samples) == len(run.samples) else " · gaps: the machine was too busy to be read"
-        return picture(figure, alt, caption=f"time of the kill: kernel log{silent}\n{machine_line(run.engine)}")
+    figure, axes = new_figure(4.2)
+    samples = _with_gaps(run.samples)
+    times = [sample.time for sample in samples]
+    axes.fill_between(times, [sample.available / MIB for sample in samples], color=COLOURS["sky"], alpha=0.5,
+                      label="available to programs", linewidth=0)  # fmt: skip
+    axes.plot(times, [sample.free / MIB for sample in samples], color=COLOURS["blue"], label="free")
+    if any(sample.swap_free for sample in run.samples):
+        axes.plot(times, [sample.swap_free / MIB for sample in samples], color=COLOURS["purple"],
+                  linestyle=":", label="free in swap")  # fmt: skip
+    if run.kill_time is not None:
+        axes.axvline(run.kill_time, color=COLOURS["vermilion"], linestyle="--", linewidth=1.8)
+        aside(axes, f"the kernel kills {run.victim}", (run.kill_time, axes.get_ylim()[1] * 0.92), -8,
+              fontweight="bold", color=COLOURS["vermilion"])  # fmt: skip
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("memory of the machine in MiB")
+    axes.set_title("One container without a limit takes the machine's memory")
+    legend(axes, ncols=3)
+    alt = (
+        "Area chart: the memory that the whole machine has available falls towards nothing while one container "
+        "without a limit grows; a vertical line marks the moment at which the kernel kills it, and memory returns."
+    )
+    silent = "" if len(samples) == len(run.samples) else " · gaps: the machine was too busy to be read"
+    return picture(figure, alt, caption=f"time of the kill: kernel log{silent}\n{machine_line(run.engine)}")
 
 
 def _with_gaps(samples: list[MachineSample], longest: float = 1.0) -> list[MachineSample]:

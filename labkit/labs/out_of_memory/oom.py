@@ -228,6 +228,7 @@ class LiveRun:
 
 def start(
     on: Context,
+    /,
     limit: str | int = "32m",
     *,
     step: str | int = "1m",
@@ -249,7 +250,7 @@ def start(
     return LiveRun(on, memory, step_bytes, grower, command, options)
 
 
-def grow(on: Context, limit: str | int = "32m", **arguments: Any) -> OomRun:
+def grow(on: Context, /, limit: str | int = "32m", **arguments: Any) -> OomRun:
     """Grow a process inside a memory limit until it ends, and collect the evidence.
 
     Method: a busybox awk keeps one string of ``step`` bytes per line that it reads, one line

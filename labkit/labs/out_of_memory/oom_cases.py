@@ -12,6 +12,7 @@ import functools
 import itertools
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from docker.models.containers import Container
 
@@ -66,7 +67,7 @@ def candidates(on: Context, limit: str | int = "48m", *, adjust: int = 900) -> T
     # The first to end is the first victim; then both are over, whatever the other one does.
     command = f"mkfifo /done; ( {small} {big} wait ) > /done & head -n 1 < /done"
     since = on.observer.clock().machine
-    limits = {"mem_limit": memory, "memswap_limit": memory, "network_mode": "none"}
+    limits: dict[str, Any] = {"mem_limit": memory, "memswap_limit": memory, "network_mode": "none"}
     with on.container(images.BUSYBOX, ["sh", "-c", command], **limits) as container:
         container.wait(timeout=120)
         order = container.logs(stdout=True, stderr=False).decode().split()
@@ -209,8 +210,10 @@ _FLAGS = (
 
 def flags(on: Context) -> FlagsView:
     """Start a container with every memory flag and read the files they ended in."""
-    options = {"mem_limit": "64m", "memswap_limit": "64m", "mem_reservation": "32m", "network_mode": "none"}
-    with on.container(images.BUSYBOX, ["sleep", "30"], **options) as container:
+    with on.container(
+        images.BUSYBOX, ["sleep", "30"], network_mode="none",
+        mem_limit="64m", memswap_limit="64m", mem_reservation="32m",
+    ) as container:  # fmt: skip
         column = 1 if on.facts.cgroup_version == 1 else 2
         names = sorted({row[column] for row in _FLAGS})
         seen = on.observer.cgroup_files(container.id, names)

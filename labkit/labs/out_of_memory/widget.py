@@ -49,12 +49,12 @@ class OomWidget(LabWidget):
             "Widget: sliders for limit, growth and swap, a choice of who grows, Start and Stop, and the live curve.",
         )  # fmt: skip
 
-    def _start(self, _=None) -> None:
+    def _start(self, _: object = None) -> None:
         self.verdict.value = ""
         self.says.value = words("Starting a container …", "note")
         self.beside(self._watch, self.start, self.says)
 
-    def _stop(self, _=None) -> None:
+    def _stop(self, _: object = None) -> None:
         self.stop.disabled = True
         run = self._run
         if run is None:
