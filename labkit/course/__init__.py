@@ -84,7 +84,7 @@ def glossary() -> tuple[Term, ...]:
 @cache
 def notes() -> tuple[Statement, ...]:
     """All statements of the notes, in the notes' order."""
-    return tuple(Statement(**row) for row in json.loads(data_file("notes.json").read_text()))
+    return tuple(Statement(**row) for row in json.loads(data_file("notes.json").read_text(encoding="utf-8")))
 
 
 def notes_count() -> str:
