@@ -49,8 +49,10 @@ def available() -> bool:
 def architecture() -> str:
     """This machine's Debian architecture name, such as ``amd64``."""
     tool = shutil.which("dpkg")
-    if tool:
-        return subprocess.run([tool, "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
+    if tool:  # which may be there without its data, or be another system's: it says darwin-arm64 on a Mac
+        said = subprocess.run([tool, "--print-architecture"], capture_output=True, text=True).stdout.strip()
+        if re.fullmatch(r"[a-z0-9]+", said):
+            return said
     name = platform.machine().lower()
     return {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386"}.get(name, name)
 

@@ -92,11 +92,11 @@ _RUNTIME_BYTES = 103 - 14
 def runtime_places() -> list[Path]:
     """Where this user's runtime folder may be, best first.
 
-    An ``XDG_RUNTIME_DIR`` of the user's own choice is meant. The system's is there for some of a user's shells
-    and not for others, and is emptied when the last one ends.
+    An ``XDG_RUNTIME_DIR`` of the user's own choice is meant. The system's is named in some of a user's shells and
+    not in others, and is emptied when the last one ends; ``TMPDIR`` differs, too.
     """
     chosen, usual = os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{os.getuid()}"
-    bases = [usual, os.environ.get("TMPDIR", ""), "/tmp", "/var/tmp"]
+    bases = [usual, "/tmp", os.environ.get("TMPDIR", ""), "/var/tmp"]
     own = f"labkit-{os.getuid()}"
     if chosen not in ("", usual):
         bases = [chosen] if _for_sockets(Path(chosen).absolute() / own) else [chosen, *bases]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from datetime import datetime
 from typing import Any
 
 from docker.errors import NotFound
 
+from ..engine.client import engine_time
 from ..engine.faults import explained
 from ..engine.session import ROLE, SESSION
 from .context import Context
@@ -51,7 +51,7 @@ def events_of(on: Context, container: dict[str, Any]) -> list[dict[str, Any]]:
     created = datetime.fromisoformat(container["Created"][:19] + "+00:00").timestamp()
     with explained(on.session.engine.endpoint):
         return list(on.docker.api.events(
-            since=int(created) - 1, until=int(time.time()) + 1, decode=True,
+            since=int(created) - 1, until=f"{engine_time(on.docker.api):.6f}", decode=True,
             filters={"container": container["Id"], "type": "container"},
         ))  # fmt: skip
 

@@ -7,6 +7,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -103,6 +104,15 @@ class PlainAPIClient(docker.APIClient):  # type: ignore[misc]
         if where.scheme in ("http", "https") and not LOOPBACK.fullmatch(where.hostname or ""):
             proxies = {**get_environ_proxies(url), **(proxies or {})}
         return super().merge_environment_settings(url, proxies or {}, *others)
+
+
+def engine_time(client: docker.APIClient) -> float:
+    """The engine's own clock, in seconds since 1970.
+
+    Only that one says what is now: for events "until now" by another clock, an engine that is behind waits until its
+    own has come so far, and one that is ahead leaves out the last.
+    """
+    return datetime.fromisoformat(client.info()["SystemTime"]).timestamp()
 
 
 class LabelledAPIClient(PlainAPIClient):

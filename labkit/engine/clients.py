@@ -108,7 +108,11 @@ def proven(engine: Engine, progress: Progress | None = None) -> str:
         if not said:
             return path
         refusals.append(f"{path} does not talk to this engine: {said}")
-    raise NotPossibleHere("No docker command line can be had here.", cause=" ".join(dict.fromkeys(refusals)))
+    raise NotPossibleHere(
+        "No docker command line can be had here.",
+        cause=" ".join(dict.fromkeys(refusals)),
+        next_step="Use lab.docker, which needs none, or install Docker's own.",
+    )
 
 
 def _asked(path: str, engine: Engine) -> str:

@@ -82,8 +82,8 @@ def program(engine: Engine, progress: Callable[[str], None] | None = None) -> st
     found = engine.cli_path(progress)
     if found is None:
         raise NotPossibleHere(
-            "This machine has no docker command line.",
-            cause="labkit's own could not be fetched: labkit doctor says why.",
+            "This machine has no docker command line for this engine.",
+            cause="labkit doctor says why.",
             next_step="Use lab.docker, which needs none, or install Docker's own.",
         )
     return found

@@ -16,7 +16,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from docker import DockerClient
 from docker.errors import APIError, DockerException, NotFound
@@ -24,7 +23,7 @@ from docker.errors import APIError, DockerException, NotFound
 from ..errors import LabError
 from ..files import kept_from_forks
 from .base import Engine
-from .client import BUILD, LabelledClient
+from .client import BUILD, LabelledClient, engine_time
 from .faults import explained
 
 LAB, SESSION, ROLE = "labkit.lab", "labkit.session", "labkit.role"
@@ -179,9 +178,10 @@ def dead_sessions(client: DockerClient, *, but: str = "") -> list[str]:
     alive = {but}
     for row in client.api.containers(all=True, filters={"label": f"{ROLE}=keeper"}):
         session = row["Labels"].get(SESSION, "")
-        young = datetime.now(UTC).timestamp() - row["Created"] < STARTING
+        # By the engine's clock, which tells when it was created.
+        young = row["State"] == "created" and engine_time(client.api) - row["Created"] < STARTING
         # A paused keeper can't end, so it says nothing; sparing the living comes first.
-        if row["State"] in ("running", "paused") or (row["State"] == "created" and young):
+        if row["State"] in ("running", "paused") or young:
             alive.add(session)
     return sorted(found - alive)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -16,7 +17,8 @@ from labkit import engine as engines
 from labkit import files
 from labkit.commands import clean
 from labkit.engine import embedded, host
-from labkit.engine.embedded import lifecycle
+from labkit.engine.embedded import lifecycle, machine, qemu
+from labkit.engine.embedded.keys import Keys
 from labkit.errors import NoEngine
 from labkit.paths import COURSE
 
@@ -127,6 +129,26 @@ def test_lifecycles_what_a_login_took_along_ends(tmp_path, monkeypatch):
     began = time.monotonic()
     lifecycle._wait_until_idle(Machine(), 3600)
     assert time.monotonic() - began < 5
+
+
+def test_lifecycles_one_that_is_up_is_found_from_other_shells(tmp_path, monkeypatch):
+    """One has XDG_RUNTIME_DIR and the other has not: whichever folder the record is in, it is found."""
+    places = [tmp_path / "missing", tmp_path / "other"]
+    monkeypatch.setattr(lifecycle, "runtime_places", lambda: places)
+    known = {
+        "folder": str(tmp_path / "m1"),
+        "build": str(tmp_path),
+        "shape": vars(qemu.Shape(1, 1, "tcg")),
+        "holder": 1,
+    }
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/shared.json").write_text(json.dumps(known))
+    there = machine.Machine(Keys(tmp_path), 4711)
+    monkeypatch.setattr(machine.Machine, "attached", lambda folder, keys: there)
+    assert embedded.running().endpoint == "tcp://127.0.0.1:4711"
+    assert lifecycle._held()[1] == known
+    monkeypatch.setattr(machine.Machine, "attached", lambda folder, keys: None)
+    assert embedded.running() is None and not (tmp_path / "other/shared.json").exists()
 
 
 def test_lifecycles_without_a_loopback_that_is_said(tmp_path):

@@ -6,6 +6,7 @@ A stub takes the place of the engine: it holds rows as the Engine API lists them
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -35,6 +36,9 @@ class Rows:
             return rows
         key, _, value = filters["label"].partition("=")
         return [r for r in rows if key in (r["Labels"] or {}) and value in ("", r["Labels"][key])]
+
+    def info(self):
+        return {"SystemTime": datetime.now(UTC).isoformat()}
 
     def containers(self, all=False, filters=None):
         assert all, "stopped containers count too"
