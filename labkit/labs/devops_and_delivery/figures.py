@@ -159,8 +159,12 @@ def plot_scaling(run: Scaling) -> Picture:
         "shows what the bottleneck allows."
     )
     n = len(run.per_second[copies[0]])
-    caption = f"n = {n} batches at each number, eight requests at a time, warm\n{machine_line(run.engine)}"
+    caption = f"n = {n} warm batches at each number, {LOADED}\n{machine_line(run.engine)}"
     return picture(figure, alt, caption=caption)
+
+
+#: How copies of a service are loaded (``shop.loaded``, ``data/apps/shop/serve.py``).
+LOADED = "16 requests each, eight at a time, to a copy by chance; the work is a sleep under a lock"
 
 
 def per_second(

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from ...course.result import draws, machine_line
 from ...course.style import COLOURS, MODELS, Picture, aside, canvas, named_rows, new_figure, picture
 from ...units import MIB, show_size, show_time
-from ..devops_and_delivery.figures import per_second, strip, works
+from ..devops_and_delivery.figures import LOADED, per_second, strip, works
 from .machines import Machines, Replicas, RollOut
 from .promises import SETUP, Conflict, SetUp
 
@@ -84,8 +84,8 @@ def _versus(
     alt = f"{title}: dot plot on a log scale, containers above, virtual machines below, medians marked."
     how = "emulated in software" if run.vm_emulated else "hardware-assisted"
     caption = (
-        f"n = {len(run.container_memory)} each · container: a small web server · virtual machine ({how}): Debian with "
-        f"Docker Engine,\nresumed from a snapshot to its engine's first answer; a cold boot takes longer\n"
+        f"n = {len(run.container_memory)} each · container: a small web server, without its shim · virtual machine ({how}): "
+        f"Debian with Docker Engine,\nresumed from a snapshot to its engine's first answer; a cold boot takes longer\n"
         f"{machine_line(run.engine)}"
     )
     return picture(figure, alt, caption=caption)
@@ -101,7 +101,7 @@ def plot_replicas(run: Replicas) -> Picture:
     axes.set_title("From one to many")
     alt = "Line chart of answers a second against the number of replicas behind one name, beside what they could give."
     n = len(run.per_second[numbers[0]])
-    caption = f"n = {n} batches at each number, eight requests at a time\n{machine_line(run.engine)}"
+    caption = f"n = {n} batches at each number, {LOADED}\n{machine_line(run.engine)}"
     return picture(figure, alt, caption=caption)
 
 
