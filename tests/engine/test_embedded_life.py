@@ -1,11 +1,13 @@
 """The embedded engine's life: several at once, their end, one that is shared, and damage. All live."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import closing
@@ -162,6 +164,36 @@ def test_shared_one_stops_when_nobody_needs_it():
         wait_until(lambda: embedded.running() is None)
     finally:
         embedded.down()
+
+
+def processes_of(folder: Path) -> set[str]:
+    """Programs that run with a folder, or something in it, on their command line."""
+    found = set()
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = each.read_bytes().decode(errors="replace").split("\0")
+            if any(str(folder) in word for word in words[1:]):
+                found.add(os.path.basename(words[0]))
+    return found
+
+
+@pytest.mark.parametrize("moment", ["its holder", "its machine"])
+def test_an_interrupted_up_leaves_nothing_behind(script, moment):
+    embedded.prepare(images=images.archives)
+    with tempfile.TemporaryDirectory() as place:
+        run = script("from labkit.engine import embedded\nembedded.up()", XDG_RUNTIME_DIR=place)
+        log = Path(place, f"labkit-{os.getuid()}", "shared.log")
+        begun = log.exists if moment == "its holder" else lambda: any("qemu" in name for name in processes_of(place))
+        wait_until(begun)
+        run.process.send_signal(signal.SIGINT)
+        status, _, said = run.end()
+        assert status and "KeyboardInterrupt" in said
+        wait_until(lambda: not processes_of(place))
+        again = script(
+            "from labkit.engine import embedded\nembedded.up()\nprint(embedded.down())", XDG_RUNTIME_DIR=place
+        )
+        assert again.end()[:2] == (0, "True\n")
+        wait_until(lambda: not processes_of(place))
 
 
 # -- damage
