@@ -16,10 +16,10 @@ from ..engine.faults import explained
 from ..errors import BadInput
 from .recipes import BUSYBOX, PYTHON, RECIPE, RECIPES, REGISTRY, make, variable
 
-__all__ = ["BUSYBOX", "PYTHON", "RECIPES", "REGISTRY", "archives", "ensure", "make"]
+__all__ = ["BUSYBOX", "DEBIAN_ARCH", "PYTHON", "RECIPES", "REGISTRY", "archives", "ensure", "make"]
 
-# What /info calls an architecture, and Debian's name for it.
-_DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386", "riscv64": "riscv64"}
+#: What /info calls an architecture, and Debian's name for it.
+DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386", "riscv64": "riscv64"}
 
 
 def archives(arch: str | None = None, *, progress: debian.Progress | None = None) -> list[Path]:
@@ -56,7 +56,7 @@ def ensure(client: DockerClient, name: str, *, progress: debian.Progress | None 
         if source:
             return _pull(client, name, source)
         arch = client.info()["Architecture"]
-        archive = make(name, _DEBIAN_ARCH.get(arch, arch), progress=progress)
+        archive = make(name, DEBIAN_ARCH.get(arch, arch), progress=progress)
         with open(archive, "rb") as stream:
             client.images.load(stream)
         if have:

@@ -9,14 +9,11 @@ ended, tell their last words when something waits for them, and end when the ker
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import json
 import queue
-import tarfile
 import threading
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +26,14 @@ from ..engine.client import remove_container
 from ..engine.faults import explained
 from ..engine.session import ROLE, Session
 from ..errors import EngineGone, LabError, NotPossibleHere
+from ..images.archive import layer_from_files
 from ..waiting import wait_until
 
 AGENT = Path(__file__).with_name("agent")
 
 
 class Stream:
-    """A request that answers bit by bit: iterate over it, then ask for its ``result()``."""
+    """A request that answers bit by bit: take what comes with ``next()``, then ask for its ``result()``."""
 
     def __init__(self, life: Life, number: int):
         self._life = life
@@ -43,12 +41,6 @@ class Stream:
         self._queue: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._result: Any = None
         self.ended = False
-
-    def __iter__(self) -> Iterator[Any]:
-        while not self.ended:
-            chunk = self.next(timeout=None)
-            if chunk is not None:
-                yield chunk
 
     def next(self, timeout: float | None = 1.0) -> Any:
         """The next chunk; None after ``timeout`` seconds or at the end.
@@ -74,7 +66,7 @@ class Stream:
         return None
 
     def stop(self) -> None:
-        """Ask the operation to end; what it still has comes through the iteration."""
+        """Ask the operation to end; what it still has comes all the same."""
         if not self.ended:
             with contextlib.suppress(EngineGone):  # then it has ended with its helper
                 self._life.send({"op": "stop", "target": self._number})
@@ -210,7 +202,10 @@ class Helper:
             host_config=self._host_config(api),
         )
         self.container_id = made["Id"]
-        api.put_archive(self.container_id, "/", _agent_archive(self.container_id))
+        program = {f"opt/agent/{path.name}": path.read_bytes() for path in AGENT.glob("*.py")}
+        api.put_archive(
+            self.container_id, "/", layer_from_files({**program, "etc/labkit-container-id": self.container_id})
+        )
         self._prepare(api)
         life = Life(self.role, api, self.container_id)
         try:
@@ -251,14 +246,3 @@ class Helper:
         with contextlib.suppress(NotFound):
             remove_container(containers.get(name))
         self._life, self.container_id = None, ""
-
-
-def _agent_archive(container_id: str) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path in sorted(AGENT.glob("*.py")):
-            tar.add(path, f"opt/agent/{path.name}")
-        name = tarfile.TarInfo("etc/labkit-container-id")
-        name.size = len(container_id)
-        tar.addfile(name, io.BytesIO(container_id.encode()))
-    return buffer.getvalue()

@@ -13,22 +13,10 @@ from typing import Any
 from docker import APIClient
 
 from ..errors import LabError
+from . import rows
 from .clock import Clock
 from .helper import Helper
-from .rows import (
-    CgroupFiles,
-    Ending,
-    Event,
-    FileFacts,
-    LogLine,
-    Look,
-    Machine,
-    MachineSample,
-    ProcessRow,
-    Rows,
-    Sample,
-    Sampled,
-)
+from .rows import Rows
 
 #: All that the observer may do as root, and why.
 CAPABILITIES = {
@@ -67,9 +55,9 @@ class Observer(Helper):
 
     # The operations by name, so that experiments read well.
 
-    def machine(self) -> Machine:
+    def machine(self) -> rows.Machine:
         """Kernel, boot id, processors and memory of the engine's machine."""
-        found: Machine = self.call("machine")
+        found: rows.Machine = self.call("machine")
         return found
 
     def clock(self) -> Clock:
@@ -82,16 +70,16 @@ class Observer(Helper):
             found.append(Clock(sent + half, there["monotonic"], there["wall"], half))
         return min(found, key=lambda one: one.doubt)
 
-    def processes(self, pids: Sequence[int] | None = None) -> list[ProcessRow]:
+    def processes(self, pids: Sequence[int] | None = None) -> list[rows.ProcessRow]:
         """Processes on the engine's machine, each with parent, namespaces and program."""
-        found: list[ProcessRow] = self.call("processes", pids=pids)
+        found: list[rows.ProcessRow] = self.call("processes", pids=pids)
         return found
 
-    def watch(self) -> Rows[Look, Ending]:
+    def watch(self) -> Rows[rows.Look, rows.Ending]:
         """The processes that appear, turn into another program and end, by looking again and again."""
-        return Rows(self.stream("watch"), Look, "process scan")
+        return Rows(self.stream("watch"), rows.Look)
 
-    def trace(self, events: Sequence[str], *, size_kb: int = 64, rest: float = 0.0) -> Rows[Event, Ending]:
+    def trace(self, events: Sequence[str], *, size_kb: int = 64, rest: float = 0.0) -> Rows[rows.Event, rows.Ending]:
         """The kernel's trace of some events (``system/name``); ``first["missing"]`` names those it lacks.
 
         Args:
@@ -99,37 +87,36 @@ class Observer(Helper):
             size_kb: the kernel's buffer for each processor.
             rest: seconds to leave events there, so that reading them does not slow down what is traced.
         """
-        return Rows(self.stream("trace", events=list(events), size_kb=size_kb, rest=rest), Event, "trace")
+        return Rows(self.stream("trace", events=list(events), size_kb=size_kb, rest=rest), rows.Event)
 
-    def cgroup_files(self, container: str, names: Sequence[str], **where: str) -> CgroupFiles:
+    def cgroup_files(self, container: str, names: Sequence[str], **where: Any) -> rows.CgroupFiles:
         """Files of a container's control group; see the agent's ``cgroup_files``."""
-        arguments: dict[str, Any] = {"container": container, "names": list(names), **where}
-        found: CgroupFiles = self.call("cgroup_files", **arguments)
+        found: rows.CgroupFiles = self.call("cgroup_files", container=container, names=list(names), **where)
         return found
 
-    def sample(self, container: str, hz: float, **where: Any) -> Rows[Sample, Sampled]:
+    def sample(self, container: str, hz: float, **where: Any) -> Rows[rows.Sample, rows.Sampled]:
         """A container's memory ``hz`` times a second, from its control group's birth to its removal.
 
         Ask before the container starts; see the agent's ``cgroup_sample``.
         """
-        return Rows(self.stream("cgroup_sample", container=container, hz=hz, **where), Sample, "sampler")
+        return Rows(self.stream("cgroup_sample", container=container, hz=hz, **where), rows.Sample)
 
-    def sample_machine(self, hz: float) -> Rows[MachineSample, Ending]:
+    def sample_machine(self, hz: float) -> Rows[rows.MachineSample, rows.Ending]:
         """The whole machine's memory ``hz`` times a second, until stopped."""
-        return Rows(self.stream("memory_sample", hz=hz), MachineSample, "sampler")
+        return Rows(self.stream("memory_sample", hz=hz), rows.MachineSample)
 
-    def file_facts(self, path: str) -> FileFacts:
+    def file_facts(self, path: str) -> rows.FileFacts:
         """What ``ls -l`` would say of a file on the engine's machine, outside of any container."""
-        found: FileFacts = self.call("file_facts", path=path)
+        found: rows.FileFacts = self.call("file_facts", path=path)
         return found
 
-    def kernel_log(self, since: float, pattern: str, wait: float = 0.0) -> list[LogLine]:
+    def kernel_log(self, since: float, pattern: str, wait: float = 0.0) -> list[rows.LogLine]:
         """Kernel log lines since a monotonic time (s) that match; empty where the log can't be read."""
         try:
-            rows = self.call("kmsg", since=since, pattern=pattern, wait=wait, timeout=wait + 30)
+            found = self.call("kmsg", since=since, pattern=pattern, wait=wait, timeout=wait + 30)
         except LabError:
             return []
-        return [LogLine(*row) for row in rows]
+        return [rows.LogLine(*row) for row in found]
 
 
 class Steward(Helper):

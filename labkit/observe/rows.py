@@ -80,8 +80,6 @@ class ProcessRow(TypedDict):
     state: str
     exe: str
     command: list[str]
-    uid: int
-    rss: int
     inner_pid: int
     started: float
     namespaces: dict[str, str]
@@ -104,7 +102,6 @@ class Sampled(TypedDict):
     count: int
     peak: int | None
     limit: int | None
-    failures: int | None
     counters: dict[str, int]
 
 
@@ -113,7 +110,6 @@ class FileFacts(TypedDict):
 
     kind: str
     mode: str
-    octal: str
     owner: str
     group: str
 
@@ -136,13 +132,13 @@ class Rows(Generic[R, E]):
         NotPossibleHere: it did not start.
     """
 
-    def __init__(self, stream: Stream, kind: Callable[..., R], what: str):
+    def __init__(self, stream: Stream, kind: Callable[..., R]):
         self._stream, self._kind = stream, kind
         self.rows: list[R] = []
         self.first: dict[str, Any] = stream.next(15) or {}
         if not self.first:
             stream.stop()
-            raise NotPossibleHere(f"The observer's {what} did not start.")
+            raise NotPossibleHere("The observer did not begin in time.")
 
     @property
     def ended(self) -> bool:

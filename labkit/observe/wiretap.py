@@ -52,17 +52,11 @@ class Exchange:
     hijacked: bool = False
     request_body: bytearray = field(default_factory=bytearray)
     response_body: bytearray = field(default_factory=bytearray)
-    sent: int = 0
-    received: int = 0
 
     def _keep(self, data: bytes | bytearray, *, asked: bool) -> None:
-        """Count what passed in one direction, and keep its beginning."""
+        """Keep the beginning of what passed in one direction."""
         body = self.request_body if asked else self.response_body
         body += data[: max(0, KEPT - len(body))]
-        if asked:
-            self.sent += len(data)
-        else:
-            self.received += len(data)
 
     @property
     def duration(self) -> float | None:

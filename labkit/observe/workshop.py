@@ -7,7 +7,6 @@ takes, by name. Its control groups lie below its own, so they go with it.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Any
 
 from docker import APIClient
 
-from .. import debian
+from .. import debian, images
 from ..engine.faults import explained
 from ..engine.session import Session
 from ..errors import LabError
+from ..files import write_whole
 from ..images.archive import layer_from_folder
 from ..paths import cache_dir
 from .helper import Helper
@@ -41,8 +41,6 @@ _TOOLS = {
 #: Programs that only some experiments need, and that some distributions lack.
 EXTRA = {"runsc": ("usr/bin/runsc",)}
 
-DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
-
 
 def tools(
     arch: str,
@@ -54,7 +52,7 @@ def tools(
     """A tar of programs, made from Debian packages once and kept in the cache.
 
     Args:
-        arch: Debian's name of the engine's architecture.
+        arch: the engine's architecture, by its own name or Debian's.
         wanted: files (as patterns) by package; what every workshop has when None.
         name: of the tar in the cache.
         progress: called with a line of text at each step.
@@ -63,7 +61,7 @@ def tools(
         NotPossibleHere: no package client here, and nothing in the cache.
         LabError: this distribution has no such package, or it is out of reach.
     """
-    wanted = wanted or _TOOLS
+    arch, wanted = images.DEBIAN_ARCH.get(arch, arch), wanted or _TOOLS
     target = cache_dir("workshop") / f"{name}-{arch}-2.tar"
     if target.exists():
         return target.read_bytes()
@@ -80,9 +78,7 @@ def tools(
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path.resolve(), place)
         data = layer_from_folder(chosen)
-    part = target.with_suffix(f".{os.getpid()}")
-    part.write_bytes(data)
-    part.replace(target)
+    write_whole(target, data)
     return data
 
 
@@ -94,8 +90,8 @@ class Workshop(Helper):
 
     def __init__(self, session: Session, arch: str, *, progress: debian.Progress | None = None):
         super().__init__(session)
-        self._arch, self._progress = DEBIAN_ARCH.get(arch, arch), progress
-        self._tools = tools(self._arch, progress=progress)
+        self._arch, self._progress = arch, progress
+        self._tools = tools(arch, progress=progress)
 
     def _prepare(self, api: APIClient) -> None:
         api.put_archive(self.container_id, "/", self._tools)

@@ -71,7 +71,7 @@ def test_processes_with_their_parents_and_namespaces(module_context, sleeper):
     pid = sleeper.attrs["State"]["Pid"]
     [main] = on.observer.processes([pid])
     assert (main["comm"], main["inner_pid"], main["command"]) == ("sleep", 1, ["sleep", "300"])
-    assert main["uid"] == 0 and main["rss"] > 0 and main["exe"].endswith("busybox")
+    assert main["exe"].endswith("busybox")
     every = {row["pid"]: row for row in on.observer.processes()}
     assert len(every) > 3 and pid in every
     mine = next(row for row in every.values() if "/opt/agent/main.py" in row["command"] and "python" in row["comm"])
@@ -157,13 +157,13 @@ def test_samples_stop_with_their_block(module_context, sleeper):
 
 def test_faults_of_the_agent_are_sentences(module_context):
     with pytest.raises(LabError, match="The observer could not do this: FileNotFoundError"):
-        module_context.observer.call("read_file", path="/no/such/file")
+        module_context.observer.file_facts("/no/such/file")
     with pytest.raises(LabError, match="could not do this: KeyError"):
         module_context.observer.call("no_such_operation")
 
 
 def test_files_of_the_machine_are_not_the_containers(module_context):
-    text = module_context.observer.call("read_file", path="/etc/os-release")
+    text = module_context.observer.call("plain", script="cat /etc/os-release")["output"]
     assert "NAME=" in text, "the lab's own image has no such file"
 
 

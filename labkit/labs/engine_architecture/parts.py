@@ -289,7 +289,6 @@ class Door(Result):
     path: str
     kind: str
     mode: str
-    octal: str
     owner: str
     group: str
 

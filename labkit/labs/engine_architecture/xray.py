@@ -26,18 +26,7 @@ from ...observe.clock import Clock
 from ...observe.rows import Ending, Event, Look, Rows
 from ...observe.trail import EVENTS, Trail
 from ...observe.wiretap import Wiretap
-from .xray_evidence import (
-    CHAIN,
-    CLIENT,
-    ENGINE,
-    TAP,
-    Mark,
-    Reader,
-    Seen,
-    Span,
-    events,
-    segments,
-)  # fmt: skip
+from .xray_evidence import CHAIN, CLIENT, ENGINE, TAP, Mark, Reader, Seen, Span, events, segments
 from .xray_scan import spans as scanned
 
 T = TypeVar("T", Event, Look)

@@ -22,7 +22,7 @@ from ...engine.embedded.initramfs import cpio
 from ...engine.embedded.small import SmallVM
 from ...engine.faults import explained
 from ...errors import LabError
-from ...observe.workshop import DEBIAN_ARCH, tools
+from ...observe.workshop import tools
 from ...paths import cache_dir
 from ...units import MIB
 from .isolation import VM, density, memory, start_latency
@@ -56,8 +56,7 @@ def _places(on: Context, mib: int, **machine: Any) -> Iterator[dict[str, tuple[s
         volumes = {volume.name: {"bind": "/volume", "mode": "rw"}}
         box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], network_mode="none", volumes=volumes))
         if machine:
-            box.put_archive("/", tools(DEBIAN_ARCH.get(on.facts.architecture, on.facts.architecture), IOPING,
-                                       name="ioping", progress=on.progress))  # fmt: skip
+            box.put_archive("/", tools(on.facts.architecture, IOPING, name="ioping", progress=on.progress))
         vm = stack.enter_context(SmallVM(devices=True, disk=image, progress=on.progress, **machine))
         inside = functools.partial(shell_in, box)
         yield {

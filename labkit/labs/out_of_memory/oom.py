@@ -187,19 +187,10 @@ class LiveRun:
                 verdict = collect(self._on, self.container, cgroup, self._clock)
             kill_time, seen_by = self._kill_time(verdict)
             return OomRun(
-                engine=self._on.facts,
-                limit=self.limit,
-                step=self.step,
-                grower=self.grower,
-                command=self.command,
-                samples=self.samples,
-                stats=self._stats.samples(self._clock),
-                peak=cgroup["peak"],
-                kill_time=kill_time,
-                kill_seen_by=seen_by,
-                machine_free=self._free,
-                verdict=verdict,
-            )
+                self._on.facts, self.limit, self.step, self.grower, self.command, samples=self.samples,
+                stats=self._stats.samples(self._clock), peak=cgroup["peak"], kill_time=kill_time,
+                kill_seen_by=seen_by, machine_free=self._free, verdict=verdict,
+            )  # fmt: skip
 
     def _kill_time(self, verdict: Verdict) -> tuple[float | None, str]:
         """When the kernel chose this run's victim, and what saw it."""

@@ -161,16 +161,11 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
         # A loaded machine may choose a second victim before the first one's end is known: its order counts.
         chosen = [names_by_id[found] for found in re.findall(rf"task_memcg=\S*({ids})", log)]
     clock = clock.since(min(one.rows[0].time for one in memory_of.values() if one.rows))
-    return SharedRun(
-        engine=on.facts,
-        limit=memory,
-        adjust=adjust,
-        goals=goals,
-        samples={
-            who: [row._replace(time=clock.of_machine(row.time)) for row in one.rows] for who, one in memory_of.items()
-        },
-        killed=list(dict.fromkeys(chosen)) or sorted(ended, key=ended.__getitem__),
-    )
+    samples = {
+        who: [row._replace(time=clock.of_machine(row.time)) for row in one.rows] for who, one in memory_of.items()
+    }
+    killed = list(dict.fromkeys(chosen)) or sorted(ended, key=ended.__getitem__)
+    return SharedRun(on.facts, memory, adjust, goals, samples, killed)
 
 
 @dataclass(frozen=True)

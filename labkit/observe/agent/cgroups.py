@@ -161,7 +161,6 @@ FILES = {
         "peak": "memory.max_usage_in_bytes",
         "limit": "memory.limit_in_bytes",
         "events": "memory.oom_control",
-        "failures": "memory.failcnt",
     },
     2: {
         "usage": "memory.current",
@@ -179,36 +178,15 @@ def counters(text: str) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].lstrip("-").isdigit()}
 
 
-class Handles:
-    """Open files of one cgroup, read again at offset 0 each time: no path walk per sample."""
-
-    def __init__(self, place: str):
-        self.names = FILES[version()]
-        self.descriptors: dict[str, int] = {}
-        for key, name in self.names.items():
-            with contextlib.suppress(OSError):
-                self.descriptors[key] = os.open(f"{place}/{name}", os.O_RDONLY)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.descriptors
-
-    def raw(self, key: str) -> bytes:
-        return os.pread(self.descriptors[key], 4096, 0)
-
-    def close(self) -> None:
-        for descriptor in self.descriptors.values():
-            os.close(descriptor)
-
-
 def cgroup_sample(
     request: Any, container: str, hz: float, parent: str | None = None, wait: float = 120.0, batch: float = 0.05
 ) -> dict[str, Any]:
     """Sample a container's memory from its cgroup's birth to its removal.
 
     Start this before the container: it waits for the cgroup to appear. Streams batches of
-    ``[monotonic seconds, bytes]``; ends with peak, limit and counters as last read. The
-    cgroup is removed some milliseconds after the last process, so these are read at every
-    sample and the last value is kept.
+    ``[monotonic seconds, bytes]``, with the bytes in swap where the kernel tells; ends with peak, limit and
+    counters as last read. The cgroup is removed some milliseconds after the last process, so all files are
+    read at every sample, by handles that stay open, and the last value is kept.
     """
     place = folder(container, parent)
     patience = time.monotonic() + wait
@@ -217,58 +195,39 @@ def cgroup_sample(
         if request.stopped.is_set() or time.monotonic() > patience:
             raise TimeoutError("the container's cgroup did not appear")
         time.sleep(0.0005)
-    handles = Handles(place)
-    last = {"usage": b"0", "peak": b"0", "limit": b"0", "events": b"", "failures": b"", "swap": b"0"}
-    swap = "swap" in handles
+    names = FILES[version()]
+    handles: dict[str, int] = {}
+    last = {key: b"" for key in names}
     rows: list[list[float]] = []
-    sent, count, gap = time.monotonic(), 0, 1 / hz
-    due = sent
-    # Read at every sample: they may never be readable again.
-    keys = [key for key in ("peak", "events", "failures", "limit") if key in handles]
+    due = sent = time.monotonic()
+    count = 0
     try:
-        for key in keys:  # also when it is stopped before its first sample
-            last[key] = handles.raw(key) or last[key]
-        while not request.stopped.is_set():
+        for key, name in names.items():
+            with contextlib.suppress(FileNotFoundError):  # a peak, or swap, is not on every kernel
+                handles[key] = os.open(f"{place}/{name}", os.O_RDONLY)
+        while True:
             now = time.monotonic()
-            usage = handles.raw("usage")
-            if not usage:
+            for key, handle in handles.items():
+                last[key] = os.pread(handle, 4096, 0) or last[key]
+            if request.stopped.is_set():  # also before its first sample
                 break
-            last["usage"] = usage
-            for key in keys:
-                last[key] = handles.raw(key) or last[key]
-            row = [round(now, 6), int(usage)]
-            if swap:
-                last["swap"] = handles.raw("swap")
-                row.append(int(last["swap"]))
-            rows.append(row)
+            rows.append([round(now, 6), int(last["usage"]), *([int(last["swap"])] if "swap" in handles else [])])
             count += 1
             if now - sent >= batch:
                 request.more({"rows": rows})
                 rows, sent = [], now
-            due = max(due + gap, now)
-            rest = due - time.monotonic()
-            if rest > 0:
-                time.sleep(rest)
-    except OSError:
-        pass  # ENODEV: the cgroup is gone, and with it the container's last process
+            due = max(due + 1 / hz, now)
+            time.sleep(max(0.0, due - time.monotonic()))
+    except (OSError, ValueError):
+        pass  # nothing to be read: the cgroup is gone, and with it the container's last process
     finally:
-        handles.close()
+        for handle in handles.values():
+            os.close(handle)
     request.more({"rows": rows})
-
-    def number(key: str) -> int | None:
-        text = last[key].strip()
-        return int(text) if text.isdigit() else None
-
-    return {
-        "path": place.removeprefix(ROOT),
-        "version": version(),
-        "files": handles.names,
-        "count": count,
-        "peak": number("peak") if "peak" in handles else None,
-        "limit": number("limit"),
-        "failures": number("failures"),
-        "counters": counters(last["events"].decode()),
-    }
+    numbers = {key: int(text) if (text := last[key].strip()).isdigit() else None for key in ("peak", "limit")}
+    told = counters(last["events"].decode())
+    return {"path": place.removeprefix(ROOT), "version": version(), "files": names, "count": count, "counters": told,
+            **numbers}  # fmt: skip
 
 
 OPERATIONS = {

@@ -40,8 +40,6 @@ def one(pid: int | str) -> dict[str, Any] | None:
         "state": fields[0],
         "exe": exe,
         "command": [part.decode("utf-8", "replace") for part in command if part],
-        "uid": int(status.get("Uid", "0").split()[0]),
-        "rss": int(status.get("VmRSS", "0 kB").split()[0]) * 1024,
         "inner_pid": int(status.get("NSpid", str(pid)).split()[-1]),
         "started": int(fields[19]) / os.sysconf("SC_CLK_TCK"),
         "namespaces": spaces,
