@@ -18,8 +18,14 @@ def verdict(**changed):
 @pytest.mark.parametrize("late", [{"oom_killed": False}, {"events": ["create", "start", "die"]}])
 def test_an_engine_that_missed_the_kill_is_told_and_changes_no_conclusion(late):
     missed = verdict(**late)
-    assert not missed.agree and str(missed).endswith("The engine missed the kill: trust the cgroup's counter.")
+    assert not missed.agree and str(missed).endswith("The engine missed the kill: trust the kernel.")
     assert missed.explanation == verdict().explanation
+
+
+def test_a_group_that_was_gone_before_its_counter_was_read_again_hides_no_kill():
+    late = verdict(cgroup_kills=0, counters={"oom_kill": 0}, log=["oom-kill:…", "Killed process 7 (awk)"])
+    assert late.killed and late.agree and late.explanation == verdict().explanation
+    assert "cgroup's oom_kill    0, read before the kill" in str(late)
 
 
 def test_all_five_agree():

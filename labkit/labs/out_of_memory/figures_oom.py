@@ -21,7 +21,7 @@ KILLED, STOPPED, ENDED = "killed by the OOM killer", "stopped by docker kill", "
 
 def how_it_ended(run: OomRun) -> str:
     """In words, for legend and text alternative."""
-    if run.verdict.cgroup_kills:
+    if run.verdict.killed:
         return KILLED if run.verdict.exit_code == 137 else "child killed by the OOM killer"
     return STOPPED if run.verdict.exit_code == 137 else ENDED
 

@@ -81,7 +81,7 @@ class OomRun(Result):
         within = self.peak is None or self.peak <= self.limit
         room = self.machine_free > self.limit
         return (
-            f"killed by the kernel: {yes_no(self.verdict.cgroup_kills > 0)}"
+            f"killed by the kernel: {yes_no(self.verdict.killed)}"
             f" · exit code {self.verdict.exit_code}\n"
             f"peak within the limit: {yes_no(within)} · the machine had more than that free: {yes_no(room)}\n"
             f"{self.verdict.explanation}"
@@ -194,7 +194,7 @@ class LiveRun:
 
     def _kill_time(self, verdict: Verdict) -> tuple[float | None, str]:
         """When the kernel chose this run's victim, and what saw it."""
-        if not verdict.cgroup_kills:
+        if not verdict.killed:
             return None, ""
         if self._kills is not None:
             self._kills.end()

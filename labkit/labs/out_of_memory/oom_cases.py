@@ -267,7 +267,7 @@ def repeat(on: Context, n: int | None = None, *, limit: str | int = "16m") -> Se
     return Series(
         engine=on.facts,
         limit=runs[0].limit,
-        kills=sum(run.verdict.cgroup_kills > 0 for run in runs),
+        kills=sum(run.verdict.killed for run in runs),
         afterlife=[run.samples[-1].time - run.kill_time for run in runs if run.kill_time is not None],
         rates=[run.samples_per_second for run in runs],
     )

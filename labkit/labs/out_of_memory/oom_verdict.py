@@ -3,7 +3,8 @@
 They must agree, or the difference must be explained: ``State.OOMKilled`` says that *a*
 process of the container was killed since its last start, exit code 137 only says SIGKILL,
 and the flag is known to be wrong on some engine versions (moby issue 41929). What decides
-is the cgroup's own counter.
+is the kernel: the cgroup's own counter, or its log, where the group was gone before the counter
+could be read once more.
 """
 
 from __future__ import annotations
@@ -45,22 +46,25 @@ class Verdict:
     victim: str = ""
 
     @property
+    def killed(self) -> bool:
+        """Whether the kernel killed a process of the container, by what the kernel itself noted."""
+        return self.cgroup_kills > 0 or bool(self.log)
+
+    @property
     def oom_event(self) -> bool:
         return "oom" in self.events
 
     @property
     def agree(self) -> bool:
-        """Whether flag, event and counter tell the same, and the exit code doesn't contradict."""
-        killed = self.cgroup_kills > 0
-        return self.oom_killed == killed and self.oom_event == killed
+        """Whether flag, event and kernel tell the same, and the exit code doesn't contradict."""
+        return self.oom_killed == self.killed and self.oom_event == self.killed
 
     @property
     def explanation(self) -> str:
         """One sentence: what happened, by what the kernel counted and how the main process ended."""
-        killed = self.cgroup_kills > 0
-        if killed and self.exit_code == 137:
+        if self.killed and self.exit_code == 137:
             return "The OOM killer chose the main process, and the container ended with it."
-        if killed:
+        if self.killed:
             return "The OOM killer chose a child; the main process lived on and ended by itself."
         if self.exit_code == 137:
             return "SIGKILL, but not from the OOM killer: somebody stopped this container."
@@ -70,15 +74,16 @@ class Verdict:
 
     def __str__(self) -> str:
         kernel_says = f"killed process ({self.victim})" if self.victim else "nothing about this container"
+        missed = self.killed and not self.cgroup_kills
         rows = [
             ("State.OOMKilled", str(self.oom_killed).lower()),
             ("exit code", f"{self.exit_code}" + (" = 128 + 9 (SIGKILL)" if self.exit_code == 137 else "")),
             ("engine's event oom", "seen" if self.oom_event else "none"),
-            ("cgroup's oom_kill", str(self.cgroup_kills)),
+            ("cgroup's oom_kill", f"{self.cgroup_kills}" + (", read before the kill" if missed else "")),
             ("kernel's log", kernel_says),
         ]
         lines = [f"{place:<20} {says}" for place, says in rows]
-        agreement = "All agree." if self.agree else "The engine missed the kill: trust the cgroup's counter."
+        agreement = "All agree." if self.agree else "The engine missed the kill: trust the kernel."
         return "\n".join([*lines, agreement])
 
     def evidence(self) -> str:
@@ -99,11 +104,13 @@ def collect(on: Context, container: Container, cgroup: Sampled, clock: Clock) ->
     """
     state = on.docker.api.inspect_container(container.id)["State"]
     kills = cgroup["counters"].get("oom_kill", 0)
-    log, log_time, pid, victim = _kernel_log(on, container.id, clock.machine, expected=kills > 0)
+    # On a busy machine the group may be gone before its counter could be read after the kill.
+    suspected = kills > 0 or bool(state["OOMKilled"]) or state["ExitCode"] == 137
+    log, log_time, pid, victim = _kernel_log(on, container.id, clock.machine, expected=suspected)
     return Verdict(
         oom_killed=bool(state["OOMKilled"]),
         exit_code=int(state["ExitCode"]),
-        events=_events(on, container.id, clock.wall, expect_oom=kills > 0),
+        events=_events(on, container.id, clock.wall, expect_oom=kills > 0 or bool(log)),
         cgroup_kills=kills,
         counters=cgroup["counters"],
         counter_file=cgroup["files"]["events"],
