@@ -67,6 +67,18 @@ def test_what_was_left_then_is_swept_when_it_is_back(live):
         session.close()
 
 
+@pytest.mark.parametrize("stop", ["kill", "terminate"], ids=["its containers live on", "its containers end"])
+def test_helpers_go_on_where_the_daemon_was_restarted(live, daemon, stop):
+    with open_context(live) as on:
+        visitor = on.visitor("none")
+        observed, visited = on.observer.machine(), visitor.get("http://127.0.0.1:1/")
+        getattr(daemon.process, stop)()
+        daemon.process.wait(60)
+        daemon.start()
+        assert on.observer.machine()["boot_id"] == observed["boot_id"]
+        assert visitor.get("http://127.0.0.1:1/").error == visited.error != ""
+
+
 def test_gone_between_two_cells(live, daemon):
     from labkit.engine.faults import explained
     from labkit.engine.rawhttp import request

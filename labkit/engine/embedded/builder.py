@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ... import debian
 from ...debian import Progress
 from ...errors import LabError, NotPossibleHere
@@ -320,12 +322,6 @@ def _clear_old(kept: Path) -> None:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a running process names the folder on its command line (told on Linux only)."""
-    mark = f"{folder}/".encode()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if mark in path.read_bytes():
-                return True
-        except OSError:
-            continue
-    return False
+    """Whether a running process of this user's, or one that may be seen, names the folder on its command line."""
+    lines = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    return any(f"{folder}/" in word for line in lines for word in line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import subprocess
@@ -10,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ...debian import Progress
 from ...errors import LabError
@@ -48,15 +49,16 @@ def measure(
         if number < runs - 1:
             running.close()
     with running:
+        process = psutil.Process(running.pid())
         time.sleep(5)  # what follows a resume is not idle yet
         say(f"Watching it idle for {idle:.0f} s")
-        resident, before = _resident(running.pid()), _processor_time(running.pid())
+        resident, before = process.memory_info().rss, process.cpu_times()
         time.sleep(idle)
-        spent = _processor_time(running.pid()) - before
+        spent = sum(process.cpu_times()[:2]) - sum(before[:2])  # for itself, and in the kernel
         say(f"Running {runs} containers")
         _run(running)  # the first one warms up
         containers = [_run(running) for _ in range(runs)]
-        busy = _resident(running.pid())
+        busy = process.memory_info().rss
     return {
         "qemu": found.version,
         "accelerator": shape.accelerator,
@@ -100,20 +102,6 @@ def _run(running: engine.EmbeddedEngine) -> float:
     if done.returncode:
         raise LabError(f"docker run failed: {done.stderr.strip()}.", engine=running.endpoint)
     return took
-
-
-def _processor_time(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident(pid: int) -> int:
-    (line,) = [
-        line
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-        if line.startswith("VmRSS")
-    ]
-    return int(line.split()[1]) * 1024
 
 
 def _size(folder: Path) -> int:

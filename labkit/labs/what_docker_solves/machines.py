@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import statistics
-import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
+
+import psutil
 
 from ... import engine as engines
 from ...course.context import Context
@@ -80,17 +80,8 @@ def machines(on: Context, *, n: int = 5) -> Machines:
             with engines.owned(progress=on.progress) as vm:
                 vm_seconds.append(time.perf_counter() - began)
                 emulated = vm.emulated
-                vm_memory.append(_resident(vm.pid()))
+                vm_memory.append(psutil.Process(vm.pid()).memory_info().rss)
     return Machines(on.facts, seconds, memory, vm_seconds, vm_memory, emulated)
-
-
-def _resident(pid: int) -> int:
-    """A process's resident memory in bytes; ``ps`` knows it where there is no ``/proc``."""
-    status = Path(f"/proc/{pid}/status")
-    if status.exists():
-        row = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS:"))
-        return int(row.split()[1]) * 1024
-    return int(subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True).stdout) * 1024
 
 
 @dataclass(frozen=True)
