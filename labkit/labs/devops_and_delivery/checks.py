@@ -24,15 +24,13 @@ CONTENT = LabContent.beside(__file__)
     'One line does it all with `mode="deployment"`.',
 )
 def release(on: Context) -> Outcome:
-    live = pipeline.call(on, "production", "/health")
-    if live.status != 200:
-        return not_yet(f"{live.error or 'production does not answer'}.", 0)
-    version = live.json()["version"]
-    if version != "7":
-        staged = pipeline.call(on, "staging", "/health")
-        if staged.status == 200 and staged.json()["version"] == "7":
-            return not_yet("version 7 is in staging; production still has another.", 1)
-        return not_yet(f"production answers with version {version}.", 0)
+    live, staged = (pipeline.call(on, place, "/health") for place in ("production", "staging"))
+    versions = [reply.json()["version"] if reply.status == 200 else "" for reply in (live, staged)]
+    if versions[0] != "7":
+        if versions[1] == "7":
+            return not_yet("version 7 is in staging, and not in production.", 1)
+        said = f"production answers with version {versions[0]}" if versions[0] else live.error
+        return not_yet(f"{said or 'production does not answer'}.", 0)
     with explained(on.session.engine.endpoint):
         staging, production = (pipeline.running_digest(on, place) for place in ("staging", "production"))
     if not production or production != staging:
