@@ -8,25 +8,27 @@ from typing import Any
 
 from docker.errors import NotFound
 
-from ..engine.client import engine_time
+from ..engine.client import engine_time, small_file
 from ..engine.faults import explained
-from ..engine.session import ROLE, SESSION
+from ..engine.session import ROLE, SESSION, belongs
 from .context import Context
 
 
 def containers(on: Context) -> list[dict[str, Any]]:
     """All containers that the learner made in this session, inspected, newest first.
 
-    labkit's own helpers are left out.
+    What was started in a terminal bears no label: it counts where its name is the session's (``lab.name_for``),
+    and on an engine that the lab owns. labkit's own helpers are left out.
     """
-    with explained(on.session.engine.endpoint):
-        rows = on.docker.api.containers(all=True, filters={"label": f"{SESSION}={on.session.id}"})
-        found = []
-        for row in rows:
+    found, session = [], on.session
+    with explained(session.engine.endpoint):
+        for row in on.docker.api.containers(all=True):
+            labels = row["Labels"] or {}
+            if ROLE in labels or not (belongs(row, session.id) or (session.engine.owned and SESSION not in labels)):
+                continue
             with contextlib.suppress(NotFound):  # one with --rm goes by itself
-                if ROLE not in row["Labels"]:
-                    found.append(on.docker.api.inspect_container(row["Id"]))
-        return found
+                found.append(on.docker.api.inspect_container(row["Id"]))
+    return found
 
 
 def running(on: Context) -> list[dict[str, Any]]:
@@ -46,19 +48,51 @@ def machine_namespaces(on: Context) -> dict[str, str]:
     return dict(line.split() for line in done["output"].splitlines() if len(line.split()) == 2)
 
 
-def events_of(on: Context, container: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the engine tells of a container's life, since it was made."""
-    created = datetime.fromisoformat(container["Created"][:19] + "+00:00").timestamp()
+def shared_with_machine(on: Context, row: dict[str, Any], own: dict[str, str], machine: dict[str, str]) -> list[str]:
+    """What a container has of its engine's machine, by name: namespaces, folders, devices.
+
+    The namespaces are those that a container has for itself unless a flag gives them up, on any engine; that of
+    control groups is one of them with their version 2.
+    """
+    steady = ["mnt", "uts", "ipc", "pid", "net", *(["cgroup"] if on.facts.cgroup_version == 2 else [])]
+    found = [name for name in steady if own.get(name) == machine.get(name)]
+    found += ["a folder"] if any(mount["Type"] == "bind" for mount in row["Mounts"]) else []
+    return found + (["devices"] if row["HostConfig"]["Privileged"] or row["HostConfig"].get("Devices") else [])
+
+
+def moment(text: str) -> float:
+    """A time as the engine writes it, in seconds since 1970; below 0 where it stands for never."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def events_of(on: Context, container: dict[str, Any]) -> list[tuple[str, str]]:
+    """The engine's events of a container's last run: what happened, and the signal where one was sent.
+
+    The engine keeps 256 events of all that happens on it: what is not among these may have happened all the same.
+    Where ``("start", "")`` is, all that came after it is too.
+    """
+    started = moment(container["State"]["StartedAt"])
     with explained(on.session.engine.endpoint):
-        return list(on.docker.api.events(
-            since=int(created) - 1, until=f"{engine_time(on.docker.api):.6f}", decode=True,
+        rows = list(on.docker.api.events(
+            since=max(0, int(started) - 1), until=f"{engine_time(on.docker.api):.6f}", decode=True,
             filters={"container": container["Id"], "type": "container"},
         ))  # fmt: skip
+    return [
+        (row["Action"], row["Actor"]["Attributes"].get("signal", ""))
+        for row in rows if row["timeNano"] / 1e9 >= started - 0.001
+    ]  # fmt: skip
 
 
 def oom_killed(on: Context, container: dict[str, Any]) -> bool:
-    """Whether the OOM killer struck in a container: by the engine's own event, or its flag.
+    """Whether the OOM killer struck in a container's last run: by the engine's own event, or its flag.
 
     The flag alone misses a kill on some engine versions.
     """
-    return container["State"]["OOMKilled"] or any(row["Action"] == "oom" for row in events_of(on, container))
+    return container["State"]["OOMKilled"] or ("oom", "") in events_of(on, container)
+
+
+def file_in(on: Context, container: str, path: str) -> str | None:
+    """The text of a small file in a container, running or not; None where there is none."""
+    with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
+        return small_file(on.docker.containers.get(container), path)
+    return None

@@ -207,7 +207,8 @@ def small_file(container: Container, path: str) -> str:
     """
     stream, _ = container.get_archive(path)
     with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
-        content = tar.extractfile(tar.getmembers()[0])
+        first = tar.getmembers()[0]
+        content = tar.extractfile(first) if first.isfile() else None
         return content.read(1 << 16).decode("utf-8", "replace").strip() if content else ""
 
 

@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from docker import DockerClient
 from docker.errors import APIError, DockerException, NotFound
@@ -152,6 +153,13 @@ def _labelled(session: str | None) -> dict[str, str]:
     return {"label": f"{SESSION}={session}" if session else SESSION}
 
 
+def belongs(row: dict[str, Any], session: str) -> bool:
+    """Whether a container, as the engine lists it, is a session's: by its label, or by its name where it has none."""
+    named = any(name.endswith(f"-{session}") for name in row.get("Names") or [])
+    owner: str = (row["Labels"] or {}).get(SESSION, session if named else "")
+    return owner == session
+
+
 def sessions(client: DockerClient) -> dict[str, str]:
     """Every session that has anything labelled on this engine, and the lab it belongs to."""
     found: dict[str, str] = {}
@@ -189,15 +197,15 @@ def dead_sessions(client: DockerClient, *, but: str = "") -> list[str]:
 def remove(client: DockerClient, session: str) -> Removed:
     """Remove what one session made: containers, then networks, volumes and images.
 
-    What carries another session's label, or none, is never touched, except image references
-    that bear this session's name.
+    What carries another session's label, or none, is never touched, except containers and image
+    references that bear this session's name: those were typed in a terminal.
     """
     done = Removed()
     filters = _labelled(session)
-    rows = client.api.containers(all=True, filters=filters)
+    rows = [row for row in client.api.containers(all=True) if belongs(row, session)]
     # The keeper goes last: as long as anything is left, a dead keeper marks it for the next sweep.
-    rows.sort(key=lambda row: row["Labels"].get(ROLE) == "keeper")
-    keepers = [row for row in rows if row["Labels"].get(ROLE) == "keeper"]
+    rows.sort(key=lambda row: (row["Labels"] or {}).get(ROLE) == "keeper")
+    keepers = [row for row in rows if (row["Labels"] or {}).get(ROLE) == "keeper"]
     for row in rows[: len(rows) - len(keepers)]:
         done.containers += _try(done, client.api.remove_container, row["Id"], v=True, force=True)
     for row in client.api.networks(filters=filters):

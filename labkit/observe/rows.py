@@ -76,6 +76,7 @@ class ProcessRow(TypedDict):
 
     pid: int
     ppid: int
+    group: int
     comm: str
     state: str
     exe: str

@@ -1,12 +1,10 @@
-"""Lab 06's experiments on any engine, and its exercises both ways. What breaks an engine is in test_parts_owned.py."""
+"""Lab 06's experiments on any engine. What breaks an engine is in test_parts_owned.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from labkit.course.exercises import load
 from labkit.engine import OwnedEngine
-from labkit.engine.rawhttp import request
 from labkit.errors import BadInput, NotPossibleHere
 from labkit.labs.engine_architecture import parts, parts_owned, xray
 from labkit.labs.engine_architecture.figures_xray import plot
@@ -14,16 +12,6 @@ from labkit.labs.engine_architecture.xray_evidence import CLIENT, COARSE, LANES,
 from labkit.observe import observer
 
 from ..conftest import open_context
-
-EXERCISES = load("06-engine-architecture").exercises
-
-
-def check(on, key):
-    return EXERCISES[key].check(on)
-
-
-def start(on, **options):
-    return on.docker.containers.run(on.image(), ["sleep", "600"], detach=True, network_mode="none", **options)
 
 
 def test_the_whole_chain_of_a_run_is_seen(module_context):
@@ -151,48 +139,3 @@ def test_what_breaks_an_engine_refuses_one_that_is_not_the_labs(module_context):
     ):
         with pytest.raises(NotPossibleHere, match="not the lab's own"):
             experiment(module_context)
-
-
-def test_raw(lab_context):
-    on = lab_context
-    assert check(on, "raw").hint == 0 and not check(on, "raw").passed
-
-    def make(memory):
-        config = {
-            "Image": on.image(), "Cmd": ["sleep", "600"], "Labels": on.docker.lab_labels,
-            "HostConfig": {"Memory": memory, "NetworkMode": "none"},
-        }  # fmt: skip
-        return request(on.session.engine, "POST", f"/containers/create?name={on.session.name('raw')}", config).json()[
-            "Id"
-        ]
-
-    on.session.show_life()
-    made = make(32 * 2**20)
-    assert check(on, "raw").hint == 1
-    on.docker.api.remove_container(made)
-    made = make(64 * 2**20)
-    assert check(on, "raw").hint == 2
-    request(on.session.engine, "POST", f"/containers/{made}/start")
-    assert check(on, "raw").passed
-
-
-def test_number(lab_context):
-    on = lab_context
-    assert check(on, "number").hint == 0
-    container = start(on)
-    container.reload()
-    assert check(on, "number").hint == 1
-    container.exec_run(["sh", "-c", "echo 1 > /pid"])
-    assert (check(on, "number").passed, check(on, "number").hint) == (False, 2)
-    container.exec_run(["sh", "-c", f"echo {container.attrs['State']['Pid']} > /pid"])
-    assert check(on, "number").passed
-
-
-def test_shims(lab_context):
-    on = lab_context
-    assert check(on, "shims").hint == 0
-    start(on)
-    start(on)
-    assert (check(on, "shims").passed, check(on, "shims").hint) == (False, 1)
-    start(on)
-    assert check(on, "shims").passed

@@ -1,107 +1,155 @@
-"""Lab 08's exercises both ways: the solution passes, each wrong state gets the hint that fits."""
+"""Lab 08's exercises: states that learners leave, each with its hint, and right ways."""
 
 from __future__ import annotations
 
-from labkit.course.exercises import load
+import pytest
+
 from labkit.labs.out_of_memory import oom_cases
 
-CONTENT = load("08-out-of-memory")
+from .states import States, ended, many_events, start, typed
+
+STATES = States("08-out-of-memory")
+wrong, right = STATES.wrong, STATES.right
+
 SMALL = {"mem_limit": "16m", "memswap_limit": "16m"}
+GROWS = ["tail", "/dev/zero"]
+#: A first run that the kernel kills, a second one that ends well.
+TWO_RUNS = ["sh", "-c", "test -e /ran && exit 0; touch /ran; exec tail /dev/zero"]
 
 
-def outcome(on, key: str):
-    return CONTENT.exercises[key].check(on)
-
-
-def hint(on, key: str) -> int:
-    found = outcome(on, key)
-    assert not found.passed, found.message
-    return found.hint
-
-
-def run(on, command: list[str], **options):
-    """A container, run to its end and kept."""
-    container = on.docker.containers.run(on.image(), command, detach=True, network_mode="none", **options)
-    container.wait()
-    return container
-
-
-def with_limit(on, megabytes: int, **options) -> bool:
-    """Whether the lab's job finishes inside a limit; the container stays."""
+def job(on, megabytes: int, **options):
     limits = {"mem_limit": f"{megabytes}m", "memswap_limit": f"{megabytes}m", **options}
-    container = run(on, oom_cases.job(on), **limits)
-    return container.wait()["StatusCode"] == 0
+    return ended(on, oom_cases.job(on), **limits)
 
 
-def test_smallest_limit(lab_context):
-    on = lab_context
-    key = "smallest-limit"
-    assert hint(on, key) == 0, "nothing tried"
-    assert not with_limit(on, 8)
-    assert hint(on, key) == 0, "tried, but the job was killed"
-    run(on, oom_cases.job(on))
-    assert hint(on, key) == 0, "without any limit"
-    assert with_limit(on, 64, memswap_limit="128m")
-    assert hint(on, key) == 2, "swap may have helped"
-    assert with_limit(on, 63)
-    assert hint(on, key) == 1, "two MiB less also works"
-    too_small, enough = 8, 63
-    while enough - too_small > 1:
-        middle = (too_small + enough) // 2
-        if with_limit(on, middle):
-            enough = middle
-        else:
-            too_small = middle
-    found = outcome(on, key)
-    assert found.passed, found.message
+_found: dict[str, int] = {}
 
 
-def test_smallest_limit_is_about_the_labs_own_job(lab_context):
-    run(lab_context, ["true"], **SMALL)
-    assert hint(lab_context, "smallest-limit") == 0
+def enough(on) -> int:
+    """The smallest limit in which the job finishes, in MiB: looked for once a session."""
+    too_small, found = 8, 63
+    while on.session.id not in _found and found - too_small > 1:
+        middle = (too_small + found) // 2
+        good = job(on, middle).wait()["StatusCode"] == 0
+        too_small, found = (too_small, middle) if good else (middle, found)
+    return _found.setdefault(on.session.id, found)
 
 
-def test_same_code(lab_context):
-    on = lab_context
-    key = "same-code"
-    assert hint(on, key) == 0
-    run(on, ["true"])
-    assert hint(on, key) == 0, "another exit code"
-    run(on, ["tail", "/dev/zero"], **SMALL)
-    found = outcome(on, key)
-    assert (found.passed, found.hint) == (False, 1) and "other cause" in found.message
-    sleeper = on.docker.containers.run(on.image(), ["sleep", "600"], detach=True)
-    sleeper.kill()
-    sleeper.wait()
-    assert outcome(on, key).passed
+@wrong("smallest-limit", 0)
+@wrong("same-code", 0)
+@wrong("survivor", 0)
+def nothing(on):
+    pass
 
 
-def test_same_code_the_other_way_round(lab_context):
-    on = lab_context
-    sleeper = on.docker.containers.run(on.image(), ["sleep", "600"], detach=True)
-    sleeper.kill()
-    sleeper.wait()
-    found = outcome(on, "same-code")
-    assert (found.passed, found.hint) == (False, 0) and "OOM killer is missing" in found.message
+@wrong("smallest-limit", 0)
+def the_job_was_killed(on):
+    job(on, 8)
 
 
-def test_an_exit_code_that_only_looks_like_a_kill_is_not_one(lab_context):
-    """137 that a program chose itself: neither the OOM killer nor a signal."""
-    on = lab_context
-    run(on, ["sh", "-c", "exit 137"])
-    found = outcome(on, "same-code")
-    assert not found.passed and found.hint == 0
+@wrong("smallest-limit", 0)
+def without_any_limit(on):
+    ended(on, oom_cases.job(on))
 
 
-def test_survivor(lab_context):
-    on = lab_context
-    key = "survivor"
-    assert hint(on, key) == 0
-    run(on, ["sh", "-c", "true"], **SMALL)
-    assert hint(on, key) == 0, "nobody was killed"
-    run(on, ["tail", "/dev/zero"], **SMALL)
-    assert hint(on, key) == 1, "the main process was killed itself"
-    run(on, ["sh", "-c", "tail /dev/zero; exit 1"], **SMALL)
-    assert hint(on, key) == 1, "it lived on, but did not end well"
-    run(on, ["sh", "-c", "tail /dev/zero; true"], **SMALL)
-    assert outcome(on, key).passed
+@wrong("smallest-limit", 0)
+def another_program(on):
+    ended(on, ["true"], **SMALL)
+
+
+@wrong("smallest-limit", 2)
+def swap_may_have_helped(on):
+    job(on, 63, memswap_limit="128m")
+
+
+@wrong("smallest-limit", 1)
+def less_is_enough(on):
+    job(on, 63)
+
+
+@wrong("smallest-limit", 0)
+def a_limit_changed_after_the_run(on):
+    job(on, 63).update(mem_limit="8m", memswap_limit="8m")
+
+
+@right("smallest-limit")
+def found_by_halving(on):
+    job(on, enough(on))
+
+
+@right("smallest-limit")
+def one_mebibyte_more_after_failures(on):
+    job(on, 8), job(on, 60)
+    job(on, enough(on) + 1)
+
+
+@wrong("same-code", 0)
+@wrong("survivor", 0)
+def one_that_ended_well(on):
+    ended(on, ["true"], **SMALL)
+
+
+@wrong("same-code", 1)
+@wrong("survivor", 1)
+def out_of_memory_only(on):
+    ended(on, GROWS, **SMALL)
+
+
+@wrong("same-code", 0)
+def killed_by_hand_only(on):
+    start(on, name=on.session.name("sleeper"))
+    typed(on, "kill sleeper-{name}")
+
+
+@wrong("same-code", 0)
+def a_number_that_the_program_chose(on):
+    ended(on, ["sh", "-c", "exit 137"])
+
+
+@wrong("same-code", 0)
+def killed_by_hand_after_a_child_ran_out(on):
+    both = start(on, ["sh", "-c", "tail /dev/zero; echo gone; sleep 600"], **SMALL)
+    next(line for line in both.logs(stream=True, follow=True) if b"gone" in line)
+    both.kill()
+    start(on).kill()
+
+
+@right("same-code")
+def one_of_each(on):
+    ended(on, GROWS, **SMALL)
+    start(on).kill()
+
+
+@right("same-code")
+def one_out_of_memory_and_one_that_says_so(on):
+    ended(on, GROWS, **SMALL)
+    ended(on, ["sh", "-c", "exit 137"])
+    many_events(on)
+
+
+@wrong("survivor", 1)
+def lived_on_and_failed(on):
+    ended(on, ["sh", "-c", "tail /dev/zero; exit 1"], **SMALL)
+
+
+@wrong("survivor", 0)
+def killed_in_an_earlier_run(on):
+    again = ended(on, TWO_RUNS, **SMALL)
+    again.start()
+    again.wait()
+
+
+@right("survivor")
+def a_shell_that_waits(on):
+    ended(on, ["sh", "-c", "tail /dev/zero; true"], **SMALL)
+
+
+@right("survivor")
+def a_child_in_the_background_typed(on):
+    limits = "--memory 16m --memory-swap 16m"
+    typed(on, f"run --name survivor-{{name}} {limits} labkit/busybox:1 sh -c 'tail /dev/zero & wait'")
+
+
+@pytest.mark.parametrize("state", STATES.rows, ids=str)
+def test_state(module_context, state):
+    state.holds(module_context)

@@ -1,26 +1,15 @@
-"""Lab 07's experiments, and its exercises both ways."""
+"""Lab 07's experiments."""
 
 from __future__ import annotations
 
 import pytest
 
-from labkit import images
-from labkit.course.exercises import load
 from labkit.errors import BadInput
 from labkit.labs.container_lifetime import endings, lifetime
 from tests.conftest import open_context
 from tests.helpers import interrupted_while_creating
 
-EXERCISES = load("07-container-lifetime").exercises
-QUIET = {"network_mode": "none", "detach": True}
-
-
-def check(on, key):
-    return EXERCISES[key].check(on)
-
-
-def start(on, command, **options):
-    return on.docker.containers.run(on.image(images.BUSYBOX), command, **{**QUIET, **options})
+from .states import start
 
 
 def test_a_walk_through_all_states(module_context):
@@ -108,56 +97,10 @@ def test_a_late_word_of_the_end_is_no_short_pause(module_context, starts, kept):
     assert run.facts().endswith(f"doubled each time: {kept}")
 
 
-def test_all_states(lab_context):
-    on = lab_context
-    assert (check(on, "all-states").passed, check(on, "all-states").hint) == (False, 0)
-    on.docker.containers.create(on.image(), ["true"], network_mode="none")
-    assert check(on, "all-states").hint == 1
-    start(on, ["sleep", "600"])
-    start(on, ["sleep", "600"]).pause()
-    assert check(on, "all-states").hint == 2
-    start(on, ["true"]).wait()
-    assert check(on, "all-states").passed
-
-
-def test_goodbye(lab_context):
-    on = lab_context
-    assert check(on, "goodbye").hint == 0
-    start(on, ["sleep", "600"]).kill()
-    assert check(on, "goodbye").hint == 0
-    start(on, ["sleep", "600"]).stop(timeout=1)
-    assert (check(on, "goodbye").passed, check(on, "goodbye").hint) == (False, 1)
-    start(on, ["sleep", "600"], init=True).stop()
-    assert check(on, "goodbye").passed
-
-
-def test_second_life(lab_context):
-    on = lab_context
-    assert check(on, "second-life").hint == 0
-    again = start(on, ["sleep", "600"], init=True)
-    again.exec_run(["touch", "/note"])
-    assert (check(on, "second-life").passed, check(on, "second-life").hint) == (False, 1)
-    again.restart()
-    assert check(on, "second-life").passed
-    again.stop()
-    assert not check(on, "second-life").passed
-
-
-def test_persistent(lab_context):
-    on = lab_context
-    assert check(on, "persistent").hint == 0
-    start(on, ["sleep", "600"], restart_policy={"Name": "on-failure", "MaximumRetryCount": 3})
-    assert check(on, "persistent").hint == 1
-    start(on, ["false"], restart_policy={"Name": "on-failure", "MaximumRetryCount": 1})
-    assert check(on, "persistent").hint == 2
-    start(on, ["false"], restart_policy={"Name": "on-failure", "MaximumRetryCount": 4})
-    assert check(on, "persistent").passed
-
-
 def test_a_name_that_others_bear_is_not_taken_from_them(lab_context):
     on = lab_context
     with open_context(on.session.engine) as other:
-        theirs = start(other, ["sleep", "600"], name=on.session.name("theirs"))
+        theirs = start(other, name=on.session.name("theirs"))
         on.free(theirs.name)
         network = other.docker.networks.create(on.session.name("their-net"))
         on.drop_network(network.name)

@@ -8,10 +8,12 @@ import time
 import pytest
 
 from labkit import engine as engines
-from labkit.engine.session import SESSION, Session, dead_sessions
+from labkit.engine.session import SESSION, Session, dead_sessions, remove
 from labkit.lab import Lab
 
+from ..conftest import open_context
 from ..helpers import interrupted_while_creating, left_behind
+from .states import start, typed
 
 OPEN = """
     import labkit.engine as engines
@@ -185,3 +187,20 @@ def test_after_an_interrupt_of_the_keepers_start_the_session_works_on(lab_contex
         on.docker.networks.create(on.session.name("first"))
     assert on.docker.networks.create(on.session.name("second")).id
     assert on.docker.containers.get(on.session.name("labkit-keeper")).status == "running"
+
+
+def test_what_was_typed_under_a_sessions_name_goes_with_it_and_nothing_else(lab_context):
+    on = lab_context
+    command = "run -d --name {0} labkit/busybox:1 sleep 600"
+    other = f"{on.session.name('theirs')}-too"
+    typed(on, command.format("mine-{name}"))
+    typed(on, command.format(other))
+    with open_context(on.session.engine) as beside:
+        taken = start(beside, name=on.session.name("taken"))
+        try:
+            remove(on.docker, on.session.id)
+            left = {row["Names"][0] for row in on.docker.api.containers(all=True)}
+            assert f"/{on.session.name('mine')}" not in left
+            assert {f"/{other}", f"/{taken.name}"} <= left
+        finally:
+            on.docker.api.remove_container(other, force=True)

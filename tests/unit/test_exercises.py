@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 
@@ -272,3 +273,12 @@ def test_kernels_that_write_at_once_lose_nothing(progress):
     assert sum("passed" in entry for entry in progress.read()["08"]["exercises"].values()) == 100
     left = sorted(path.name for path in progress.path.parent.iterdir())
     assert left == ["progress.json", "progress.lock"]
+
+
+@pytest.mark.parametrize("lab", WRITTEN)
+def test_every_check_is_tried_with_three_wrong_states_and_two_right_ways(lab):
+    rows = importlib.import_module(f"tests.engine.test_exercises_{lab[:2]}").STATES.rows
+    assert len({str(row) for row in rows}) == len(rows)
+    for key in load(lab).exercises:
+        wrong = [row for row in rows if row.key == key and row.hint is not None]
+        assert len(wrong) >= 3 and len([row for row in rows if row.key == key]) - len(wrong) >= 2, key

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
-from ...course.state import machine_namespaces, namespaces_of, running
+from ...course.state import machine_namespaces, namespaces_of, running, shared_with_machine
+from ...units import MIB
 
 CONTENT = LabContent.beside(__file__)
+
+#: Programs that are made to be process 1: those of systems, those of containers, and supervisors.
+INITS = {
+    "init", "systemd", "openrc-init", "runit", "runit-init", "runsvdir", "s6-svscan", "supervisord", "procd",
+    "docker-init", "tini", "dumb-init", "catatonit",
+}  # fmt: skip
 
 
 @CONTENT.exercise(
@@ -20,14 +27,13 @@ def nineteen_seventy_nine(on: Context) -> Outcome:
     rows = running(on)
     if not rows:
         return not_yet("none of your containers runs.", 0)
-    machine, best = machine_namespaces(on), ["pid", "net", "ipc", "uts"]
-    for own in namespaces_of(on, rows).values():
-        if own.get("mnt") == machine.get("mnt"):
-            continue
-        apart = [name for name in ("pid", "net", "ipc", "uts") if own.get(name) != machine.get(name)]
-        best = apart if len(apart) < len(best) else best
-    if best:
-        return not_yet(f"the nearest one still has {', '.join(best)} of its own.", 1)
+    machine, spaces = machine_namespaces(on), namespaces_of(on, rows)
+    shares = [shared_with_machine(on, row, spaces[row["Id"]], machine) for row in rows]
+    apart = [[name for name in ("pid", "net", "ipc", "uts") if name not in found] for found in shares]
+    if nearest := min(apart, key=len):
+        return not_yet(f"the nearest one still has {', '.join(nearest)} of its own.", 1)
+    if all({"mnt", "a folder", "devices"} & set(found) for found, left in zip(shares, apart, strict=True) if not left):
+        return not_yet("it shares those four, but files or devices of the machine as well.", 0)
     return passed(
         "its files are its own; processes, network, host name and memory segments are the machine's. That was chroot."
     )
@@ -45,20 +51,19 @@ def system(on: Context) -> Outcome:
     if not rows:
         return not_yet("none of your containers runs.", 0)
     processes = on.observer.processes()
-    seen = 0
+    seen: list[int] = []
     for row in rows:
         main = next((one for one in processes if one["pid"] == row["State"]["Pid"]), None)
-        if main is None or not (main["comm"] == "init" or (main["command"] or [""])[0].endswith("init")):
+        if main is None or not {main["comm"], main["exe"].rsplit("/", 1)[-1]} & INITS:
             continue
+        # What an init starts, and a daemon, leads a group of its own. An orphan of a shell stays in the shell's.
         children = [one for one in processes if one["ppid"] == main["pid"] and one["state"] != "Z"]
-        if len(children) >= 2:
-            return passed(
-                "an init with services under it. It works; Docker's tools just don't expect it: one log, one health check, one exit code."
-            )
-        seen = max(seen, len(children) + 1)
-    if seen:
-        return not_yet(f"an init is process 1, but {seen - 1} services run under it; it takes two.", 1)
-    return not_yet("no running container of yours has an init as its process 1.", 0)
+        seen.append(sum(one["group"] == one["pid"] for one in children))
+    if not seen:
+        return not_yet("no running container of yours has an init as its process 1.", 0)
+    if max(seen) < 2:
+        return not_yet(f"an init is process 1, but {max(seen)} services run under it; it takes two.", 1)
+    return passed("an init with services under it. Docker's tools just don't expect it: one log, one exit code.")
 
 
 @CONTENT.exercise(
@@ -96,6 +101,8 @@ def _wrong_limits(on: Context, container: str) -> list[str]:
         pids = read("pids", "pids.max").get("pids.max")
         cpu = read("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")
         quota, period = cpu.get("cpu.cfs_quota_us", "-1"), cpu.get("cpu.cfs_period_us", "100000")
-    half = quota.isdigit() and int(quota) * 2 == int(period)
-    checks = {"memory": memory == str(32 * 1024**2), "processes": pids == "20", "processor": half}
-    return [name for name, right in checks.items() if not right]
+    # "max", and what v1 writes for no limit of memory, are more than any of these; -1 and 0 are no limit either.
+    limits = {"memory": (memory, 32 * MIB), "processes": (pids, 20), "processor": (quota, int(period) // 2)}
+    return [
+        name for name, (text, most) in limits.items() if not (text or "").isdigit() or not 0 < int(text or 0) <= most
+    ]

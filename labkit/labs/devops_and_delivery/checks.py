@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from docker.models.images import Image
+
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
-from ...course.state import containers
+from ...course.state import running
 from ...engine.faults import explained
 from ..images_and_registries import registry as registries
 from . import pipeline, shop
@@ -22,15 +24,13 @@ CONTENT = LabContent.beside(__file__)
     'One line does it all with `mode="deployment"`.',
 )
 def release(on: Context) -> Outcome:
-    live = pipeline.call(on, "production", "/health")
-    if live.status != 200:
-        return not_yet(f"{live.error or 'production does not answer'}.", 0)
-    version = live.json()["version"]
-    if version != "7":
-        staged = pipeline.call(on, "staging", "/health")
-        if staged.status == 200 and staged.json()["version"] == "7":
-            return not_yet("version 7 is in staging; production still has another.", 1)
-        return not_yet(f"production answers with version {version}.", 0)
+    live, staged = (pipeline.call(on, place, "/health") for place in ("production", "staging"))
+    versions = [reply.json()["version"] if reply.status == 200 else "" for reply in (live, staged)]
+    if versions[0] != "7":
+        if versions[1] == "7":
+            return not_yet("version 7 is in staging, and not in production.", 1)
+        said = f"production answers with version {versions[0]}" if versions[0] else live.error
+        return not_yet(f"{said or 'production does not answer'}.", 0)
     with explained(on.session.engine.endpoint):
         staging, production = (pipeline.running_digest(on, place) for place in ("staging", "production"))
     if not production or production != staging:
@@ -51,22 +51,28 @@ def caught(on: Context) -> Outcome:
         built = [row for row in on.docker.images.list(name=tea) if any(tag.startswith(f"{tea}:") for tag in row.tags)]
         if not built:
             return not_yet("the pipeline has not built anything in this session.", 1)
-        registry = registries.start(on)
-        stored = registry.stored().sizes
-        message = "no version 8 has been built in this session."
-        for image in built:
-            version, failed = _tested(on, image.id)
-            if version != "8":  # the lab's own failing version is no answer
-                continue
-            pushed = [name for name in image.attrs.get("RepoDigests") or [] if name.startswith(registry.address + "/")]
-            # An image's ID is the digest of a blob of its own: if it is not there, the image was never pushed.
-            if image.id in stored or pushed:
-                message = "version 8 was built, and it is in the registry."
-            elif not failed:
-                message = "version 8 was built, but its tests pass."
-            else:
-                return passed("the tests of version 8 fail, and nothing of it is in the registry.")
-    return not_yet(message, 0)
+        # The lab's own failing version is no answer.
+        tested = [(image, failed) for image in built for version, failed in [_tested(on, image.id)] if version == "8"]
+        if not tested:
+            return not_yet("no version 8 has been built in this session.", 0)
+        if there := [place for image, _ in tested if (place := _in_registry(on, image))]:
+            return not_yet(f"a version 8 is in the registry: delete {', '.join(there)} there.", 1)
+    if not any(failed for _, failed in tested):
+        return not_yet("version 8 was built, but its tests pass.", 0)
+    return passed("the tests of version 8 fail, and nothing of it is in the registry.")
+
+
+def _in_registry(on: Context, image: Image) -> str:
+    """Where an image is in the session's registry, as its manifest there or the digest of its blob; "" if nowhere."""
+    registry = registries.start(on)
+    names = [name for name in image.attrs.get("RepoDigests") or [] if name.startswith(registry.address + "/")]
+    for name in names:
+        repository, _, digest = name.removeprefix(registry.address + "/").partition("@")
+        if registry.get(f"/v2/{repository}/manifests/{digest}").status == 200:
+            return f"{repository}@{digest}"
+    # An image's ID is the digest of a blob of its own: if it is not there, the image was never pushed. One that was
+    # pushed and deleted leaves it there until garbage is collected.
+    return str(image.id) if not names and image.id in registry.stored().sizes else ""
 
 
 def _tested(on: Context, image: str) -> tuple[str, bool]:
@@ -86,15 +92,24 @@ def _tested(on: Context, image: str) -> tuple[str, bool]:
 def copies(on: Context) -> Outcome:
     network = on.session.name("microservices-net")
     count: Counter[str] = Counter()
-    for row in containers(on):
-        place = row["NetworkSettings"]["Networks"].get(network)
-        if place and row["State"]["Running"]:
-            count.update(set(place.get("Aliases") or []) & set(shop.ARCHITECTURES["microservices"]))
+    with explained(on.session.engine.endpoint):
+        for row in running(on):
+            place = row["NetworkSettings"]["Networks"].get(network)
+            if place and place["IPAddress"]:
+                names = set(place.get("Aliases") or []) & set(shop.ARCHITECTURES["microservices"])
+                count.update(piece for piece in names if _serves(on, network, place["IPAddress"], piece))
     if not count:
-        return not_yet("no microservices run in this session.", 0)
+        return not_yet("no microservices answer in this session.", 0)
     if count["cart"] < 2:
-        return not_yet("the name cart stands for one container.", 1)
-    more = [piece for piece, number in count.items() if number > 1 and piece != "cart"]
-    if more:
-        return not_yet(f"there is more than one of: {', '.join(more)}.", 2)
+        return not_yet(f"the name cart stands for {count['cart']} that answer as a cart; two are wanted.", 1)
+    wanted = {piece: 2 if piece == "cart" else 1 for piece in shop.ARCHITECTURES["microservices"]}
+    wrong = [f"{count[piece]} of {piece}" for piece, number in wanted.items() if count[piece] != number]
+    if wrong:
+        return not_yet(f"of these there is another number: {', '.join(wrong)}.", 2)
     return passed("the name cart stands for two containers, every other name for one.")
+
+
+def _serves(on: Context, network: str, address: str, piece: str) -> bool:
+    """Whether what has this address answers as this piece of the shop: a name alone makes no cart."""
+    module = "front" if piece == "gateway" else piece
+    return on.visitor(network).get(f"http://{address}:8000/{module}/catalogue", timeout=10).status == 200

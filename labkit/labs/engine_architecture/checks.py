@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-
-from docker.errors import NotFound
-
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
-from ...course.state import containers, running
-from ...engine.client import small_file
-from ...engine.faults import explained
+from ...course.state import containers, file_in, running
 from ...units import MIB
 
 CONTENT = LabContent.beside(__file__)
@@ -21,7 +15,7 @@ CONTENT = LabContent.beside(__file__)
     "A container by HTTP",
     "Three requests do it: `POST /containers/create?name=…`, `POST /containers/ID/start`, `GET /containers/ID/json`.",
     "`HostConfig` takes `Memory` in bytes: 64 MiB is `64 * 2**20`.",
-    'Give it a `"Cmd"` that lasts, and `"Labels": lab.docker.lab_labels`, so that the lab finds it and clears it away.',
+    'Give it a `"Cmd"` that lasts. By its name the lab knows it as its own, and clears it away; `"Labels": lab.docker.lab_labels` say it aloud.',
 )
 def raw(on: Context) -> Outcome:
     wanted = "/" + on.session.name("raw")
@@ -31,7 +25,7 @@ def raw(on: Context) -> Outcome:
     [row] = found
     if row["HostConfig"]["Memory"] != 64 * MIB:
         return not_yet("it is there, but its memory limit is not 64 MiB.", 1)
-    if not row["State"]["Running"]:
+    if row["State"]["Status"] != "running":
         return not_yet("it is there, with its limit, but it doesn't run.", 2)
     return passed("it runs, and its limit is 64 MiB.")
 
@@ -44,20 +38,19 @@ def raw(on: Context) -> Outcome:
     "A restart gives the process a new number: write the file after the last start.",
 )
 def number(on: Context) -> Outcome:
-    alive = running(on)
-    if not alive:
+    rows = running(on)
+    if not rows:
         return not_yet("no container of this session is running.", 0)
-    seen = False
-    for row in alive:
-        text = ""
-        with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
-            text = small_file(on.docker.containers.get(row["Id"]), "/pid")
-        seen = seen or bool(text)
-        if text == str(row["State"]["Pid"]):
-            return passed("inside it is process 1, outside it has another number: you wrote it down.")
-    if seen:
+    main = {one["pid"]: one for one in on.observer.processes([row["State"]["Pid"] for row in rows])}
+    written = [(row["State"]["Pid"], file) for row in rows if (file := file_in(on, row["Id"], "/pid"))]
+    if not written:
+        return not_yet("no running container of this session has a file /pid.", 1)
+    right = [main[pid]["inner_pid"] for pid, file in written if pid in main and file == str(pid)]
+    if not right:
         return not_yet("there is a file /pid, but another number in it.", 2)
-    return not_yet("no running container of this session has a file /pid.", 1)
+    if 1 not in right:
+        return not_yet("the number is right, but inside that container the process isn't number 1.", 0)
+    return passed("inside it is process 1, outside it has another number: you wrote it down.")
 
 
 @CONTENT.exercise(
@@ -68,10 +61,10 @@ def number(on: Context) -> Outcome:
     '`for n in range(3): lab.docker.containers.run("labkit/busybox:1", ["sleep", "600"], detach=True)`',
 )
 def shims(on: Context) -> Outcome:
-    alive = running(on)
-    if not alive:
+    rows = [row for row in containers(on) if row["State"]["Running"]]  # a paused one's shim is at work as well
+    if not rows:
         return not_yet("no container of this session is running.", 0)
-    main = on.observer.processes([row["State"]["Pid"] for row in alive])
+    main = on.observer.processes([row["State"]["Pid"] for row in rows])
     parents = {row["ppid"] for row in main}
     named = [row for row in on.observer.processes(sorted(parents)) if "shim" in row["comm"]]
     if len(named) < 3:

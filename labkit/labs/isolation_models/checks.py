@@ -6,8 +6,7 @@ import itertools
 
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
-from ...course.state import machine_namespaces, namespaces_of, running
-from .visibility import NAMESPACES
+from ...course.state import machine_namespaces, namespaces_of, running, shared_with_machine
 
 CONTENT = LabContent.beside(__file__)
 
@@ -24,15 +23,16 @@ def shared_network(on: Context) -> Outcome:
     if len(rows) < 2:
         return not_yet(f"{len(rows)} of your containers run; it takes two.", 0)
     spaces, machine = namespaces_of(on, rows), machine_namespaces(on)
-    for left, right in itertools.combinations(spaces.values(), 2):
-        if left.get("net") != right.get("net") or left.get("net") == machine.get("net"):
-            continue
-        if left.get("pid") == right.get("pid"):
-            return not_yet("they share the network, but their processes too.", 1)
-        return passed(
-            "one network namespace, two containers, each with processes of its own. Kubernetes calls that a pod."
-        )
-    return not_yet("no two of your running containers have the same network namespace, apart from the machine's.", 1)
+    together = [
+        {left.get("pid"), right.get("pid"), machine.get("pid")}
+        for left, right in itertools.combinations(spaces.values(), 2)
+        if left.get("net") == right.get("net") != machine.get("net")
+    ]
+    if not together:
+        return not_yet("no two of your running containers share a network namespace, apart from the machine's.", 1)
+    if not any(len(apart) == 3 for apart in together):
+        return not_yet("they share the network, but processes too: each other's or the machine's.", 1)
+    return passed("one network namespace, two containers, each with processes of its own. Kubernetes calls that a pod.")
 
 
 @CONTENT.exercise(
@@ -47,12 +47,13 @@ def only_pid(on: Context) -> Outcome:
     if not rows:
         return not_yet("none of your containers runs.", 0)
     spaces, machine = namespaces_of(on, rows), machine_namespaces(on)
-    seeing = [own for own in spaces.values() if own.get("pid") == machine.get("pid")]
+    shares = [shared_with_machine(on, row, spaces[row["Id"]], machine) for row in rows]
+    seeing = sorted((found for found in shares if "pid" in found), key=len)
     if not seeing:
         return not_yet("none of your running containers is in the machine's pid namespace.", 1)
-    steady = [name for name in NAMESPACES if name in ("mnt", "uts", "ipc", "net")]
-    if not any(all(own.get(name) != machine.get(name) for name in steady) for own in seeing):
-        return not_yet("it sees the machine's processes, but shares more than that.", 1)
+    if seeing[0] != ["pid"]:
+        more = ", ".join(name for name in seeing[0] if name != "pid")
+        return not_yet(f"it sees the machine's processes, but shares more than that: {more}.", 1)
     return passed("it sees the machine's processes; files, host name, ipc and network are its own.")
 
 
@@ -69,13 +70,16 @@ def tight(on: Context) -> Outcome:
         return not_yet("none of your containers runs.", 0)
     missing: list[str] = []
     for row in rows:
-        status = on.observer.call("run", script=f"cat /proc/{row['State']['Pid']}/status")["output"]
-        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        folder = f"/proc/{row['State']['Pid']}"
+        script = f"cat {folder}/status; tail -n +2 {folder}/net/route | wc -l; head -n 1 {folder}/uid_map"
+        *lines, routes, mapped = on.observer.call("run", script=script)["output"].splitlines()
+        fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
         has = {
-            "its network": row["HostConfig"]["NetworkMode"] != "none",
+            "a way into a network": routes.strip() != "0",
             "a writable root filesystem": not row["HostConfig"]["ReadonlyRootfs"],
             "capabilities": int(fields.get("CapBnd", "1").strip(), 16) != 0,
-            "root's user id": fields.get("Uid", "0").split()[0] == "0",
+            # Where the engine maps users, the container's root is another user of the machine's.
+            "root's user id": fields.get("Uid", "0").split()[0] in ("0", *mapped.split()[1:2]),
         }
         lacks = [what for what, true in has.items() if true]
         if not lacks:

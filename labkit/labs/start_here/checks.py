@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
-from ...course.state import containers
+from ...course.state import containers, events_of, running
 
 CONTENT = LabContent.beside(__file__)
 
@@ -20,8 +22,9 @@ def hello(on: Context) -> Outcome:
     ended = [row for row in containers(on) if row["State"]["Status"] == "exited"]
     if not ended:
         return not_yet("no container of this session has run and ended.", 0)
-    said = [on.docker.api.logs(row["Id"]).decode("utf-8", "replace").lower() for row in ended]
-    if not any("hello" in text for text in said):
+    said = [on.docker.api.logs(row["Id"]).decode("utf-8", "replace") for row in ended]
+    # A shell that knows no such program says "hello: not found".
+    if not any(re.search(r"\bhello\b(?!:)", text, re.IGNORECASE) for text in said):
         return not_yet("a container has ended, but none of them said hello.", 1)
     return passed("a container said hello, ended, and is still there to be looked at.")
 
@@ -34,11 +37,11 @@ def hello(on: Context) -> Outcome:
     'The name goes in `name=`: `lab.name_for("clock")` makes one that nobody else uses.',
 )
 def keep_running(on: Context) -> Outcome:
-    running = [row for row in containers(on) if row["State"]["Running"]]
-    if not running:
+    rows = running(on)
+    if not rows:
         return not_yet("no container of this session is running.", 0)
     wanted = "/" + on.session.name("clock")
-    if not any(row["Name"] == wanted for row in running):
+    if not any(row["Name"] == wanted for row in rows):
         return not_yet("one is running, but under another name.", 2)
     return passed("it runs, under a name of its own.")
 
@@ -51,11 +54,13 @@ def keep_running(on: Context) -> Outcome:
     "The engine tells what changed: `container.diff()` has to list /tmp/seen.",
 )
 def inside(on: Context) -> Outcome:
-    running = [row for row in containers(on) if row["State"]["Running"]]
-    if not running:
+    rows = running(on)
+    if not rows:
         return not_yet("no container of this session is running; do the exercise before this one first.", 0)
-    for row in running:
-        changed = {change["Path"] for change in on.docker.api.diff(row["Id"]) or []}
-        if "/tmp/seen" in changed:
-            return passed("the file is in the container's own layer, and nowhere else.")
-    return not_yet("no running container has a file /tmp/seen of its own.", 1)
+    seen = [row for row in rows if "/tmp/seen" in {change["Path"] for change in on.docker.api.diff(row["Id"]) or []}]
+    if not seen:
+        return not_yet("no running container has a file /tmp/seen of its own.", 1)
+    happened = [{action for action, _ in events_of(on, row)} for row in seen]
+    if all("start" in actions and not any(one.startswith("exec_start") for one in actions) for actions in happened):
+        return not_yet("the file is there, but no second program has run in that container.", 0)
+    return passed("the file is in the container's own layer, and nowhere else.")

@@ -36,6 +36,7 @@ def one(pid: int | str) -> dict[str, Any] | None:
     return {
         "pid": int(pid),
         "ppid": int(fields[1]),
+        "group": int(fields[2]),
         "comm": comm,
         "state": fields[0],
         "exe": exe,
