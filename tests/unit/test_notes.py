@@ -59,6 +59,8 @@ def test_the_table_is_searched_by_word_and_by_kind():
     table.search.value = "no such word"
     assert "No row has" in table.found.value
     assert course.notes_count() in repr(table)
+    [shown] = cells("00-start-here")["lab00-notes"]["outputs"]
+    assert "".join(shown["data"]["text/plain"]) == repr(table), "lab 00 was saved with another map"
 
 
 def test_every_corrected_cell_names_its_source_in_words():
