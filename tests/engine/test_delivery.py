@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.errors import BadInput
-from labkit.labs.devops_and_delivery import checks, pipeline, shop
+from labkit.errors import BadInput, LabError, NotPossibleHere
+from labkit.labs.devops_and_delivery import checks, pipeline, repository, shop
 from labkit.labs.images_and_registries import registry
 from tests.helpers import interrupted_while_creating
 
@@ -13,6 +13,30 @@ from tests.helpers import interrupted_while_creating
 @pytest.fixture(scope="module")
 def on(module_context):
     return module_context
+
+
+def test_each_merge_into_the_shared_repository_is_built_and_tested(on, monkeypatch):
+    run = repository.integrate(on)
+    assert [one.stage("test").state for _, _, one in run.merges] == ["passed", "passed", "failed"], str(run)
+    assert len({one.source_digest for _, _, one in run.merges}) == 3
+    assert all(one.stage("push").state == "skipped" for _, _, one in run.merges)
+    assert run.log == repository.integrate(on).log and run.log.count("merge ") == 2, "the same commits on every run"
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(NotPossibleHere, match="no git"):
+        repository.integrate(on)
+
+
+def test_a_conflict_is_told_in_gits_own_words(tmp_path):
+    shared = repository.Repository(tmp_path)
+    shared.commit("Ann", {"cup": "tea\n"}, "tea")
+    shared.merge("Ann", "the first")
+    shared.commit("Bob", {"cup": "coffee\n"}, "coffee")
+    shared.commit("Ann", {"cup": "milk\n"}, "milk")
+    assert shared.merge("Ann", "milk") == {"cup": "milk\n"}
+    with pytest.raises(LabError, match="git merge ended") as fault:
+        shared.merge("Bob", "coffee")
+    assert "cup" in str(fault.value)
+    assert [line.split(": ")[1] for line in shared.log().splitlines()] == ["milk", "tea"]
 
 
 def test_a_failing_test_keeps_everything_out_of_the_registry(on):

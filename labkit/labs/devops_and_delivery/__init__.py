@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...course.topic import Topic, experiment
-from . import pipeline, shop
+from . import pipeline, repository, shop
 
 if TYPE_CHECKING:
     from .widget import BoardWidget
@@ -17,6 +17,7 @@ class Delivery(Topic):
     STAGES = pipeline.STAGES
     tea = staticmethod(pipeline.tea)
     broken = staticmethod(pipeline.broken)
+    integrate = experiment(repository.integrate)
     run = experiment(pipeline.run)
     approve = experiment(pipeline.approve)
     rebuilt = experiment(pipeline.rebuilt)

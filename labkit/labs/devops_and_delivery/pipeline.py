@@ -150,6 +150,12 @@ class _Run:
             raise LabError("; ".join(lines) or f"the tests ended with status {code}")
         return "tests inside the artifact"
 
+    def integrate(self) -> None:
+        """The stages of continuous integration."""
+        self.do("source", self.read_source)
+        self.do("build", self.build)
+        self.do("test", self.test)
+
     def push(self) -> str:
         registry = registries.start(self.on)
         self.digest = registry.push(self.tag, REPOSITORY, "candidate").digest
@@ -189,9 +195,7 @@ def run(
         registries.start(on)  # it runs before any commit: its start is no part of a stage
         on.visitor(place_network(on))
         ours = _Run(on, tea() if files is None else files, mode, watch)
-        ours.do("source", ours.read_source)
-        ours.do("build", ours.build)
-        ours.do("test", ours.test)
+        ours.integrate()
         ours.do("push", ours.push)
         ours.do("staging", lambda: ours.deploy("staging"))
         ours.do("smoke", ours.smoke)
@@ -200,6 +204,14 @@ def run(
         else:
             ours.do("gate", lambda: "open: released automatically")
             ours.do("production", lambda: ours.deploy("production"))
+    return ours.result()
+
+
+def checked(on: Context, files: Mapping[str, str]) -> Release:
+    """Run the first three stages only, source, build and test: what continuous integration does with every merge."""
+    ours = _Run(on, files, "delivery", None)
+    with explained(on.session.engine.endpoint), contextlib.suppress(_Stopped):
+        ours.integrate()
     return ours.result()
 
 
