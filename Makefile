@@ -19,7 +19,7 @@ test: setup-test  ## lint, then all tests: unit, engine, notebooks, browser
 	$(MAKE) --no-print-directory lint unit engine notebooks browser
 
 unit:  ## tests that need no engine
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit tests/site/test_pages.py
 
 engine:  ## tests on live engines
 	$(PYTEST) tests/engine
@@ -44,6 +44,12 @@ slow: setup-test  ## tests that take many minutes: the arm64 machine, emulated
 screenshots: setup-test  ## the pictures of README.md and docs/, made anew
 	$(BIN)/python tools/screenshots
 
+site: setup-site  ## the course as a site to read, in build/site/html; nothing is executed
+	$(BIN)/python tools/site
+
+site-check: setup-test  ## the site's links and figures, and how it looks in Chromium, axe-core included
+	$(PYTEST) tests/site
+
 doctor: setup  ## check every precondition
 	$(BIN)/labkit doctor
 
@@ -55,6 +61,9 @@ clean: setup  ## remove what labs left on the engine
 
 setup:
 	@VENV=$(VENV) tools/setup lab
+
+setup-site:
+	@VENV=$(VENV) tools/setup site
 
 setup-test:
 	@VENV=$(VENV) tools/setup test

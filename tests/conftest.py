@@ -22,6 +22,7 @@ from labkit.engine.session import Session
 from labkit.observe import Observer
 from labkit.paths import COURSE
 
+from .chromium import chromium
 from .helpers import left_behind
 
 
@@ -45,6 +46,16 @@ def pytest_sessionfinish(session, exitstatus):
 
 def _skips_fail(reporter) -> bool:
     return os.environ.get("CI") == "true" and bool(reporter.stats.get("skipped"))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = chromium(playwright)
+        yield found
+        found.close()
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,15 +18,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-
-CHROMIUM_FLAGS = [
-    "--no-sandbox",  # CI runs as root in a container
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 #: All cells stay in the page, so that each can be measured; nothing is written into the checkout.
 SETTINGS = {
@@ -106,22 +96,6 @@ class JupyterServer:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
                 continue
-
-
-def chromium(playwright):
-    """This machine's Chromium."""
-    program = os.environ.get("LABKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    return playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = chromium(playwright)
-        yield found
-        found.close()
 
 
 class Course:

@@ -53,7 +53,12 @@ def test_ruff_looks_at_everything():
         [sys.executable, "-m", "ruff", "check", "--show-files", "."], cwd=COURSE, capture_output=True, text=True
     )
     seen = set(done.stdout.split())
-    wanted = [COURSE / "setup.py", COURSE / "tools" / "screenshots", *(COURSE / "notebooks").glob("*.ipynb")]
+    wanted = [
+        COURSE / "setup.py",
+        COURSE / "tools" / "screenshots",
+        COURSE / "tools" / "site",
+        *(COURSE / "notebooks").glob("*.ipynb"),
+    ]
     for folder in ("labkit", "tests"):
         wanted += (COURSE / folder).rglob("*.py")
     assert {str(path) for path in wanted} <= seen
