@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import io
 import os
@@ -12,7 +11,7 @@ from types import ModuleType
 
 from .commands.common import interruptible
 from .errors import LabError
-from .files import told
+from .files import telling
 
 # Command, module, one line of help. Each module has add_arguments(parser) and main(options) -> exit status.
 COMMANDS = {
@@ -48,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that has no ✓ shows the rest
     options = parser().parse_args(arguments)
     try:
-        with interruptible():
+        with interruptible(), telling():
             return int(_module(COMMANDS[options.command][0]).main(options))
     except LabError as fault:
         print(f"labkit: {fault}", file=sys.stderr)
@@ -56,11 +55,6 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has gone (`labkit doctor | head`). Python's own last flush would fail, too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as fault:
-        if fault.filename is None and fault.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise  # of no file: our mistake
-        print(f"labkit: {told(fault)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("labkit: interrupted", file=sys.stderr)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import LabError, NotPossibleHere
-from .files import locked, telling
+from .files import full, locked, telling
 from .paths import cache_dir
 
 #: Package lists older than this many seconds are refreshed before a fetch.
@@ -201,14 +201,6 @@ def _watched(command: list[str], where: Path) -> tuple[int, str, str]:
         os.killpg(process.pid, signal.SIGKILL)  # an interrupt reaches us alone: it has a session of its own
         process.communicate()
         raise
-
-
-def full(folder: Path) -> LabError:
-    """What is said when the disk under a folder is full."""
-    return LabError(
-        f"The disk under {folder} is full.",
-        next_step="Free some space, or set LABKIT_CACHE to a larger disk.",
-    )
 
 
 def _known(folder: Path, arch: str, names: Sequence[str]) -> list[str]:

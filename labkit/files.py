@@ -44,7 +44,19 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> N
         aside.unlink(missing_ok=True)
 
 
-def told(fault: OSError, variable: str = "", place: Path | None = None) -> LabError:
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+#: What the operating system says of files and folders, and not of connections.
+_OF_FILES = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+             errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.EIO)  # fmt: skip
+
+
+def full(place: object, variable: str = "LABKIT_CACHE") -> LabError:
+    """What is said when the disk under a folder is full; arguments as for :func:`told`."""
+    return told(OSError(errno.ENOSPC, ""), variable, place)
+
+
+def told(fault: OSError, variable: str = "", place: object = None) -> LabError:
     """The sentence for a file or folder that can't be read, made or written.
 
     Args:
@@ -52,22 +64,25 @@ def told(fault: OSError, variable: str = "", place: Path | None = None) -> LabEr
         variable: the one that would name another place.
         place: where, in case that the fault doesn't say.
     """
-    full = fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    where = fault.filename or place
-    return LabError(
-        f"{where}: {fault.strerror}." if where else f"{fault.strerror or fault}.",
-        cause="The disk is full, or this user's share of it." if full else "",
-        next_step=("Free some space" if full else "Look at what is there and whose it is (ls -ld)")
-        + (f", or set {variable} to a folder of your own." if variable else "."),
-    )
+    where = fault.filename or place or "the temporary folder"
+    if fault.errno in _FULL:
+        larger = f", or set {variable} to a larger disk." if variable else "."
+        return LabError(f"The disk under {place or where} is full.", next_step=f"Free some space{larger}")
+    other = f", or set {variable} to a folder of your own." if variable else "."
+    next_step = f"Look at what is there and whose it is (ls -ld){other}"
+    return LabError(f"{where}: {fault.strerror or fault}.", next_step=next_step)
 
 
 @contextmanager
-def telling(variable: str = "", place: Path | None = None) -> Iterator[None]:
-    """A ``with`` block in which faults of files become sentences; arguments as for :func:`told`."""
+def telling(variable: str = "", place: object = None) -> Iterator[None]:
+    """A ``with`` block in which faults of files, not those of connections, become sentences; arguments as for
+    :func:`told`.
+    """
     try:
         yield
     except OSError as fault:
+        if fault.errno not in _OF_FILES:
+            raise
         raise told(fault, variable, place) from fault
 
 

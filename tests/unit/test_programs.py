@@ -115,7 +115,7 @@ def test_a_damaged_one_is_made_anew(fetched, harm):
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.ENOSPC, "programs: No space left .* disk is full"), (errno.EROFS, "programs: Read-only")],
+    [(errno.ENOSPC, "disk under .*programs is full"), (errno.EROFS, "programs: Read-only")],
 )
 def test_a_cache_without_room(fetched, monkeypatch, number, words):
     def refuse(*_, **__):

@@ -7,7 +7,6 @@ unpacked). A file's name is its path relative to where it is unpacked to.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
@@ -15,13 +14,13 @@ import os
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...errors import BadInput, LabError
+from ...files import telling
 
 #: Raised whenever an older labkit could no longer run what a newer one exports, or the other way round.
 FORMAT = 1
@@ -60,29 +59,6 @@ def leads_outside(path: Path, name: str) -> BadInput:
     )
 
 
-@contextmanager
-def full_disk_told(folder: Path) -> Iterator[None]:
-    """Says in a sentence that a disk is full, or can't be written, instead of the system's number.
-
-    Raises:
-        LabError: no space under the folder, or it is read-only.
-    """
-    try:
-        yield
-    except OSError as reason:
-        if reason.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise LabError(
-                f"The disk under {folder} is full.",
-                next_step="Free some space, or choose a larger disk (the cache's place: LABKIT_CACHE).",
-            ) from None
-        if reason.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise LabError(
-                f"{folder} can't be written: {reason.strerror}.",
-                next_step="Choose a folder of your own (the cache's place: LABKIT_CACHE).",
-            ) from None
-        raise
-
-
 def write(path: Path, facts: Mapping[str, Any], files: Mapping[str, Path], scratch: Path) -> None:
     """Write an archive; it takes its name when it is whole.
 
@@ -96,12 +72,12 @@ def write(path: Path, facts: Mapping[str, Any], files: Mapping[str, Path], scrat
         LabError: no space, or no right to write there.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with full_disk_told(scratch), tempfile.TemporaryDirectory(dir=scratch, prefix="export") as packed:
+    with telling("LABKIT_CACHE", scratch), tempfile.TemporaryDirectory(dir=scratch, prefix="export") as packed:
         places = {name: Path(packed) / str(number) for number, name in enumerate(files)}
         with ThreadPoolExecutor(_WORKERS) as pool:
             rows = pool.map(lambda name: _pack(files[name], places[name]), files)
             table = {**facts, "format": FORMAT, "files": dict(zip(files, rows, strict=True))}
-        with full_disk_told(path.parent):
+        with telling("", path.parent):
             try:
                 with tarfile.open(aside, "w", format=tarfile.PAX_FORMAT) as tar:
                     head = json.dumps(table, indent=1).encode()
@@ -205,7 +181,7 @@ class Archive:
         row = self.files[name]
         start, left = self._places[f"{name}.gz"]
         digest, unpacker, size = hashlib.sha256(), zlib.decompressobj(_GZIP), 0
-        with full_disk_told(target.parent), open(self.path, "rb") as stream, open(target, "wb") as out:
+        with telling("LABKIT_CACHE", target.parent), open(self.path, "rb") as stream, open(target, "wb") as out:
             stream.seek(start)
             while left and size <= row["size"]:
                 packed = stream.read(min(left, _BLOCK // 4))

@@ -22,6 +22,7 @@ import labkit
 
 from ...debian import Progress
 from ...errors import BadInput, LabError, NotPossibleHere
+from ...files import telling
 from ...paths import cache_dir
 from . import accel, archive, builder, download, host, keys, packages, qemu, snapshot, store
 from .archive import Archive, Damaged
@@ -210,7 +211,7 @@ def _import(found: Archive, source: str, say: Progress) -> Path:
             os.utime(target / store.MANIFEST)  # the newest is what is used
             return target
         store.require_space(builder.home(), found.size())
-        with archive.full_disk_told(builder.home()), store.made_aside(target) as aside:
+        with telling("LABKIT_CACHE", builder.home()), store.made_aside(target) as aside:
             say(f"Unpacking {found.size() / 1e6:.0f} MB")
             _unpack(found, {name: aside / place for name, place in places.items()}, aside, say)
             for name, goal in links.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import LabError
-from .archive import full_disk_told
+from ...files import telling
 
 #: Seconds without a byte after which a connection counts as broken, and how many broken ones in a row are too many.
 STALLED, TRIES = 30.0, 4
@@ -81,7 +81,7 @@ def _continue(url: str, part: Path, say: Callable[[str], None]) -> None:
         # A weak validator (W/…) may not be used with If-Range.
         tag = answer.headers.get("ETag") or ""
         validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified") or ""
-        with full_disk_told(part.parent):
+        with telling("LABKIT_CACHE", part.parent):
             mark.write_text(json.dumps({"validator": validator, "size": total}), encoding="utf-8")
             say(f"Downloading {total / 1e6:.0f} MB" + (f", {have / 1e6:.0f} MB are here already" if continued else ""))
             arrived, told = have if continued else 0, time.monotonic()
