@@ -27,11 +27,9 @@ def test_clocks_what_has_happened_is_told_at_once(ahead, lab_context):
     with lab_context.container(lab_context.image(), ["true"], network_mode="none") as container:
         container.wait()
         began = time.monotonic()
-        found = [
-            row["Action"] for row in events_of(lab_context, lab_context.docker.api.inspect_container(container.id))
-        ]
+        found = {action for action, _ in events_of(lab_context, lab_context.docker.api.inspect_container(container.id))}
         assert time.monotonic() - began < 5
-        assert found[:2] == ["create", "start"] or {"create", "start", "die"} <= set(found)
+        assert {"start", "die"} <= found
 
 
 def test_clocks_a_session_that_begins_is_spared(ahead, engine, lab_context, monkeypatch):

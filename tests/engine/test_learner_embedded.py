@@ -39,8 +39,8 @@ def test_clocks_the_machines_own_is_wrong(on, owned, seconds):
         with on.container(images.BUSYBOX, ["true"], network_mode="none") as container:
             container.wait()
             began = time.monotonic()
-            found = [row["Action"] for row in events_of(on, on.docker.api.inspect_container(container.id))]
-            assert {"create", "start", "die"} <= set(found) and time.monotonic() - began < 20
+            found = [action for action, _ in events_of(on, on.docker.api.inspect_container(container.id))]
+            assert {"start", "die"} <= set(found) and time.monotonic() - began < 20
     finally:
         owned.shell(f"date -s @{time.time():.0f}")
 
