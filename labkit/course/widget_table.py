@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from typing import Any
 
 import ipywidgets as w
 
 from . import LabEntry, Statement, Term
 from .widget_base import LabWidget, words
+
+#: Where no kernel runs (a page, a notebook that is only read): the rows that have what one types. Pages that take
+#: scripts out show the whole table.
+_FILTER = (
+    "const wanted = this.value.toLowerCase(); for (const row of this.nextElementSibling.rows) "
+    "row.hidden = !row.textContent.toLowerCase().includes(wanted)"
+)
 
 
 class TableWidget(LabWidget):
@@ -27,9 +35,23 @@ class TableWidget(LabWidget):
         self.found = w.HTML()
         self.search.observe(lambda _: self._show(), names="value")
         head = [w.HTML(words(title, "title")), *([w.HTML(words(summary, "note"))] if summary else [])]
-        plain = [f"{title}, {len(rows)} rows", *([summary] if summary else []), *(f"{a}: {b}" for a, b, _, _ in rows)]
+        plain = [
+            f"{title}, {len(rows)} rows",
+            *([summary] if summary else []),
+            *(f"{a}: {b} ({d})" for a, b, _, d in rows),
+        ]
         super().__init__([*head, self.search, self.found], "\n".join(plain))
         self._show()
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        # Without links: they lead to notebooks, and a page has none.
+        body = "".join(
+            f'<tr><td style="text-align:left"><b>{html.escape(name)}</b></td>'
+            f'<td style="text-align:left">{html.escape(text)} ({html.escape(label)})</td></tr>'
+            for name, text, _, label in self._rows
+        )
+        search = f'<input type="search" placeholder="{self.search.placeholder}" oninput="{html.escape(_FILTER)}">'
+        return {**super()._repr_mimebundle_(**options), "text/html": f"{search}<table>{body}</table>"}
 
     def _show(self) -> None:
         wanted = self.search.value.strip().lower()
