@@ -21,7 +21,6 @@ def repository() -> str:
 
 
 project = "Container labs"
-author = "the course's authors"
 html_title = "Container labs on a live engine"
 version = release = labkit.__version__
 language = "en"
@@ -37,13 +36,15 @@ html_theme = "sphinx_book_theme"
 html_static_path = ["static"]
 html_css_files = ["course.css"]
 html_js_files = ["course.js"]
-html_show_copyright = False
+# The glossary is the index.
+html_use_index = False
 html_theme_options = {
     "logo": {"text": "Container labs"},
     # The side has one already.
     "navbar_persistent": [],
     "use_download_button": True,
     "toc_title": "On this page",
+    "footer_content_items": ["extra-footer"],
     "extra_footer": f"labkit {release}, MIT licence",
 }
 if repository():

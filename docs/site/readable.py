@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import copy
+import itertools
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit.course import LabEntry, glossary, labs
+from labkit.course import LabEntry, glossary, labs, notes, notes_count
 from labkit.course.exercises import LabContent, Question
 from labkit.paths import COURSE, data_file
 
@@ -38,13 +39,17 @@ def readable(notebook: dict[str, Any], lab: LabEntry, figures: Path) -> dict[str
     """
     content = LabContent.beside(str(COURSE / "labkit" / "labs" / lab.folder / "checks.py"))
     page, cells = copy.deepcopy(notebook), []
+    evidence = {one.cell for one in notes()}
     for cell in page["cells"]:
+        if cell["id"] in evidence:
+            cells.append(_text(f"{cell['id']}-here", f"({cell['id']})="))
         if cell["cell_type"] == "code":
             cells += _code(cell, content, page["cells"], figures)
         else:
             cells.append(cell)
-    title, _, rest = "".join(cells[0]["source"]).partition("\n")
-    cells[0]["source"] = f"{title}\n\n{_how_to_run(lab)}\n{rest}"
+    first = next(cell for cell in cells if "".join(cell["source"]).startswith("# "))
+    title, _, rest = "".join(first["source"]).partition("\n")
+    first["source"] = f"{title}\n\n{_how_to_run(lab)}\n{rest}"
     page["cells"] = cells
     return page
 
@@ -72,7 +77,11 @@ def _code(cell: Cell, content: LabContent, cells: list[Cell], figures: Path) -> 
         cell["outputs"] = []
     yield cell
     if instead:
-        yield {"cell_type": "markdown", "id": f"{cell['id']}-read", "metadata": {}, "source": instead}
+        yield _text(f"{cell['id']}-read", instead)
+
+
+def _text(name: str, source: str) -> Cell:
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": source}
 
 
 def _instead(cell: Cell, source: str, content: LabContent, cells: list[Cell], figures: Path) -> str:
@@ -88,12 +97,14 @@ def _instead(cell: Cell, source: str, content: LabContent, cells: list[Cell], fi
         picture = _figure(next(c for c in cells if c["id"] == shown))
         figures.mkdir(parents=True, exist_ok=True)
         (figures / f"{shown}.png").write_bytes(base64.b64decode(picture["png"]))
-        image = f"![{picture['alt']}](/{figures.name}/{shown}.png)"
+        image = f"```{{image}} /{figures.name}/{shown}.png\n:alt: {picture['alt']}\n:width: 919px\n```"
         description = said.removeprefix("Widget: ")
         text = f"{description[0].upper()}{description[1:]} Where no widget runs, this figure says the same:"
         return _box("A widget of the live lab", "widget", f"{text}\n\n{image}")
     if said.startswith("Glossary, "):
         return f"All {len(glossary())} terms are in the [glossary](/glossary.md)."
+    if said.startswith("The notes and their evidence"):
+        return f"{notes_count()}. Each is in [the notes and their evidence](/notes.md)."
     return ""
 
 
@@ -128,6 +139,7 @@ def pages() -> dict[str, str]:
         "index.md": start.replace("COURSE-MAP", _map()).replace("LAST-VERIFIED", _verified()),
         "run.md": "# Run it live\n\n" + "\n".join(f"## {name}\n{parts[name]}" for name in HOW_TO_RUN),
         "glossary.md": _glossary(),
+        "notes.md": _notes(),
     }
 
 
@@ -155,3 +167,20 @@ def _glossary() -> str:
     ]
     words = "Every term of the course, each with the lab that shows it."
     return f"# Glossary\n\n{words}\n\n````{{glossary}}\n" + "\n\n".join(entries) + "\n````\n"
+
+
+def _notes() -> str:
+    """Each statement of the notes, with a link to the cell that is its evidence."""
+    parts = [
+        "# The notes and their evidence",
+        "The course follows a text, *the notes*: **live**, an output of the course shows the statement; **corrected**, "
+        "an output shows something else; **told**, it can't be shown, and why; **missing**, yet to come.",
+        f"{notes_count()}.",
+    ]
+    for section, statements in itertools.groupby(notes(), lambda one: one.section):
+        parts += [f"## {section}", "| The notes | The course | Where |\n| --- | --- | --- |"]
+        for one in statements:
+            where = f"[lab {one.lab[:2]}](#{one.cell})" if one.cell else f"lab {one.lab[:2]}"
+            row = [text.replace("|", "\\|") for text in (one.says, one.told(), where)]
+            parts[-1] += f"\n| {' | '.join(row)} |"
+    return "\n\n".join(parts) + "\n"

@@ -20,7 +20,7 @@ THEMES = ["light", "dark"]
 
 #: All pages; what Sphinx makes by itself is looked at as well.
 PAGES = [
-    "index", "glossary", "run", "CHANGELOG", "search", "genindex",
+    "index", "glossary", "run", "CHANGELOG", "search", "notes",
     *(f"docs/{path.stem}" for path in sorted((COURSE / "docs").glob("*.md"))),
     *(f"notebooks/{entry.lab}" for entry in course.labs()),
 ]  # fmt: skip

@@ -43,8 +43,9 @@ def test_nothing_was_said_while_it_was_built(site):
 
 
 def test_a_warning_fails_the_build(tmp_path):
-    """In a copy of the course with a link that leads nowhere."""
-    for name in ("notebooks", "data", "labkit", "tools", "README.md", "CHANGELOG.md"):
+    """In a copy of the course without its labs, where links lead nowhere."""
+    (tmp_path / "notebooks").mkdir()
+    for name in ("data", "labkit", "tools", "README.md", "CHANGELOG.md"):
         (tmp_path / name).symlink_to(COURSE / name)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "site").symlink_to(COURSE / "docs" / "site")
@@ -231,6 +232,13 @@ def test_the_map_has_each_lab_in_order(site):
     assert [place.select_one("a")["href"] for place in places] == [f"notebooks/{lab}.html" for lab in LABS]
     for place, entry in zip(places, course.labs()):
         assert entry.line in place.get_text() and f"{entry.minutes} minutes" in place.get_text()
+
+
+def test_each_statement_of_the_notes_leads_to_its_cell(site):
+    rows = site.pages["notes.html"].article.select("tbody tr")
+    assert [row.td.get_text() for row in rows] == [one.says for one in course.notes()]
+    for row, one in zip(rows, course.notes()):
+        assert [a["href"] for a in row.select("a")] == ([f"notebooks/{one.lab}.html#{one.cell}"] if one.cell else [])
 
 
 def test_the_start_page_says_when_the_course_was_last_verified(site):
