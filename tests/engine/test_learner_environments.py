@@ -292,7 +292,7 @@ def _uid(path: Path) -> int:
         return -1
 
 
-def test_environments_were_many_and_not_all_alike():
+def test_environments_were_many_and_not_all_alike(place):
     """The figures of the test above; it has run before this one."""
     print(f"\n{counts}, {len(pairwise())} of them for every pair of {sum(map(len, DIMENSIONS.values()))} values")
     assert counts["examples"] >= len(pairwise()) and counts["live"] > counts["examples"] / 2 > counts["sentences"] > 0
