@@ -101,7 +101,7 @@ def test_an_older_engine_understands_it(engine):
 
 
 def test_the_machines_own_where_nothing_can_be_had(owned, monkeypatch):
-    def refuse(progress=None):
+    def refuse(*_):
         raise LabError("No package mirror can be reached.")
 
     monkeypatch.setattr(clients, "ensure", refuse)
