@@ -44,7 +44,7 @@ KIT = programs.Kit(
 )
 
 #: Where its API is too new for an engine: a client of the released suite, which speaks older versions as well.
-EARLIER = replace(KIT, suites=(packages.LAST_GOOD,))
+EARLIER = replace(KIT, name="earlier-docker", suites=(packages.LAST_GOOD,))
 
 #: Variables that would change what a client does: which engine, builder and project, with which settings, who else
 #: is told of it, and when what it builds was made.

@@ -111,3 +111,13 @@ def test_a_shells_path_has_it_first_and_once(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"/usr/bin:{tmp_path}/bin")
     found = clients.typing()
     assert found == {"PATH": f"{tmp_path}/bin:/usr/bin", "DOCKER_CONFIG": str(clients.settings_folder())}
+
+
+def test_the_earlier_kit_and_the_current_one_leave_each_other_alone(tmp_path, monkeypatch):
+    """What is made anew clears away what its own name had before."""
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    for kit in (clients.KIT, clients.EARLIER):
+        programs.folder(kit).mkdir(parents=True)
+    for kit in (clients.KIT, clients.EARLIER):
+        programs._clear_old(kit, programs.folder(kit))
+    assert programs.folder(clients.KIT).is_dir() and programs.folder(clients.EARLIER).is_dir()
