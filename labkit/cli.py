@@ -12,6 +12,7 @@ from types import ModuleType
 from .commands.common import interruptible
 from .errors import LabError
 from .files import telling
+from .paths import settle
 
 # Command, module, one line of help. Each module has add_arguments(parser) and main(options) -> exit status.
 COMMANDS = {
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         with interruptible(), telling():
+            settle()
             return int(_module(COMMANDS[options.command][0]).main(options))
     except LabError as fault:
         print(f"labkit: {fault}", file=sys.stderr)

@@ -33,11 +33,17 @@ def home() -> Path:
 def _root(variable: str, base: str, fallback: str) -> Path:
     named = os.environ.get(variable, "")
     if named:
-        # What is meant from here is meant for the programs, too, that are started in other folders.
         return Path(named.replace("~", str(home()), 1) if re.match(r"~(/|$)", named) else named).absolute()
     below = Path(os.environ.get(base, ""))
     # XDG Base Directory Specification: a relative path is invalid and to be ignored.
     return (below if below.is_absolute() else home() / fallback) / "labkit"
+
+
+def settle() -> None:
+    """Have whatever is started from here, in whichever folder, find the same cache and state as this process."""
+    for variable, path in (("LABKIT_CACHE", cache_path), ("LABKIT_STATE", state_path)):
+        if os.environ.get(variable):
+            os.environ[variable] = str(path())
 
 
 def _made(path: Path, variable: str) -> Path:

@@ -55,6 +55,17 @@ def test_folders_that_a_variable_names(tmp_path, monkeypatch, variable, path, va
     assert str(path("a")) == expected.format(here=tmp_path, home=tmp_path / "home") + "/a"
 
 
+def test_folders_that_are_relative_are_the_same_for_what_is_started_elsewhere(tmp_path, monkeypatch):
+    from labkit import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LABKIT_CACHE", "kept/cache")
+    monkeypatch.setenv("LABKIT_STATE", "~/state")
+    cli.main(["progress"])
+    monkeypatch.chdir("/")
+    assert paths.cache_path() == tmp_path / "kept/cache" and paths.state_path() == tmp_path / "home/state"
+
+
 def test_folders_of_xdg_that_are_relative_are_ignored(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "cache")
     assert paths.cache_path() == tmp_path / "home/.cache/labkit"
