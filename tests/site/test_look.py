@@ -77,7 +77,9 @@ def look(readers, address):
         pages.append(page := readers[theme].new_page())
         page.set_viewport_size({"width": width, "height": height})
         page.on("pageerror", lambda error: faults.append(f"{name}: {error}"))
-        page.on("response", lambda answer: answer.ok or faults.append(f"{name}: {answer.status} {answer.url}"))
+        page.on(
+            "response", lambda answer: answer.status < 400 or faults.append(f"{name}: {answer.status} {answer.url}")
+        )
         page.goto(f"{address}/{name}.html")
         return page
 
