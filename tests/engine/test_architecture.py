@@ -12,6 +12,7 @@ from labkit.labs.engine_architecture.xray_evidence import CLIENT, COARSE, LANES,
 from labkit.observe import observer
 
 from ..conftest import open_context
+from ..helpers import wait_until
 
 
 def test_the_whole_chain_of_a_run_is_seen(module_context):
@@ -45,6 +46,7 @@ def test_a_refused_run_is_told_in_dockers_words(module_context):
         xray.run(module_context, "--network none", command="/nosuch")
     with pytest.raises(BadInput, match="refused"):
         xray.run(module_context, "--memory 1k")
+    wait_until(lambda: set(module_context.observer.call("running")) == {"running"}, 20)
 
 
 def test_where_tracing_is_refused_a_process_scan_stands_in_and_says_so(engine, monkeypatch):

@@ -11,6 +11,8 @@ from labkit.errors import BadInput, LabError
 from labkit.labs.out_of_memory import oom, oom_cases
 from labkit.units import MIB
 
+from ..helpers import wait_until
+
 
 @pytest.fixture(scope="module")
 def grown(module_context):
@@ -138,6 +140,14 @@ def test_a_live_run_that_is_dropped_leaves_nothing(module_context):
         live.poll(0.2)
         raise RuntimeError
     assert left(on) == []
+
+
+def test_a_run_that_fails_at_its_start_leaves_nothing_running(module_context):
+    on = module_context
+    with pytest.raises(LabError, match="nosuch"):
+        oom.grow(on, "64m", entrypoint=["/nosuch"])
+    assert left(on) == []
+    wait_until(lambda: set(on.observer.call("running")) == {"running"}, 10)
 
 
 def test_a_run_without_end_is_given_up(module_context):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import runpy
 
+import pytest
+
 from labkit.observe.helper import AGENT
 from labkit.observe.rows import Event
 from labkit.observe.trail import Trail
 
 ID = "ab" * 32
-parse = runpy.run_path(str(AGENT / "trace.py"))["parse"]
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(AGENT))  # as in its container, where each module lies beside the others
+    parse = runpy.run_path(str(AGENT / "trace.py"))["parse"]
 
 
 def test_lines_of_events_and_of_system_calls():

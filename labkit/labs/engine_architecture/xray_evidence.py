@@ -142,73 +142,66 @@ class Reader:
         self.marks: list[Mark] = []
         self.moments: dict[str, float] = {}
 
-    def _span(self, lane: str, name: str, start: float, end: float | None, detail: str = "") -> None:
+    def _span(self, lane: str, name: str, start: float, end: float | None, *, detail: str = "",
+              begins: str = "", ends: str = "") -> None:  # fmt: skip
+        """A span, where its end was seen, and the moments at which it begins and ends."""
+        if begins:
+            self.moments[begins] = self._at(start)
         if end is not None:
             self.spans.append(Span(lane, name, self._at(start), self._at(end), KERNEL, detail))
+        if ends and end is not None:
+            self.moments[ends] = self._at(end)
 
-    def _keep(self, name: str, moment: float) -> None:
-        self.moments[name] = self._at(moment)
+    def _ran(self, lane: str, name: str, process: Process, **moments: str) -> None:
+        self._span(lane, name, process.programs[0][0], process.ended, **moments)
+
+    def _mark(self, lane: str, name: str, moment: float) -> None:
+        self.marks.append(Mark(lane, name, self._at(moment), KERNEL))
 
     def read(self) -> None:
+        """Name all that the trace has of this container."""
         root = self.trail.root_of(self.container)
         if root is None or not root.programs:
             return
         family = root.family()
-        self.marks.append(Mark("containerd", "forks a shim", self._at(root.born), KERNEL))
-        self._span("shim", "shim start", root.programs[0][0], root.ended)
-        self._keep("shim start", root.programs[0][0])
-        shim = next((one for one in family[1:] if one.runs("shim")), None)
-        if shim is not None:
-            self._span("shim", "shim", shim.programs[0][0], shim.ended)
-        self._read_runtime(family)
+        self._mark("containerd", "forks a shim", root.born)
+        self._ran("shim", "shim start", root, begins="shim start")
+        for shim in [one for one in family[1:] if one.runs("shim")][:1]:
+            self._ran("shim", "shim", shim)
+        self._read_runtime([one for one in family if one.programs])
         self._read_kernel({one.pid for one in family})
 
     def _read_runtime(self, family: list[Process]) -> None:
-        makers = {self.trail.process_of(e.task) for e in self.trail.in_cgroup("cgroup_mkdir", self.container)}
-        removers = {self.trail.process_of(e.task) for e in self.trail.in_cgroup("cgroup_rmdir", self.container)}
+        makers, removers = (
+            {self.trail.process_of(event.task) for event in self.trail.in_cgroup(name, self.container)}
+            for name in ("cgroup_mkdir", "cgroup_rmdir")
+        )
         create = next((one for one in family if one.pid in makers), None)
-        if create is None or not create.programs:
+        if create is None:
             return
-        runtime = create.programs[0][1].rsplit("/", 1)[-1]
-        self._span("runc", "runc create", create.programs[0][0], create.ended)
-        self._keep("runc create", create.programs[0][0])
-        if create.ended is not None:
-            self._keep("runc create done", create.ended)
-        below = create.family()[1:]
-        main = self._main(below)
+        self._ran("runc", "runc create", create, begins="runc create", ends="runc create done")
+        below = [one for one in create.family()[1:] if one.programs]
         for one in below:
             # dockerd's own program, given as /proc/PID/exe: the hook that connects the network.
-            if one.programs and re.match(r"/proc/\d+/exe$", one.programs[0][1]) and one.ended is not None:
-                self._span("dockerd", "network hook", one.programs[0][0], one.ended)
-                self._keep("hook done", one.ended)
+            if re.match(r"/proc/\d+/exe$", one.programs[0][1]):
+                self._ran("dockerd", "network hook", one, ends="hook done")
+        # Process 1 of the container: below ``runc init``, and its last program is a file, not /proc or /dev/fd.
+        main = next((one for one in below if not one.programs[-1][1].startswith(("/proc/", "/dev/fd/"))), None)
+        program = float("inf")
         if main is not None:
             program = main.programs[-1][0]
             # runc runs itself again as init: by that path, since 1.2 from a sealed copy of itself in memory.
-            inits = (one.born for one in below if one.programs and one.programs[0][1].startswith(_ITSELF))
-            born = next(inits, main.born)
-            self._span("runc", "runc init", born, program)
-            self.marks.append(Mark("kernel", "exec", self._at(program), KERNEL))
-            self._span("program", "program", program, main.ended)
-            self._keep("program", program)
-            if main.ended is not None:
-                self._keep("program done", main.ended)
+            inits = (one.born for one in below if one.programs[0][1].startswith(_ITSELF))
+            self._span("runc", "runc init", next(inits, main.born), program)
+            self._mark("kernel", "exec", program)
+            self._span("program", "program", program, main.ended, begins="program", ends="program done")
+        runtime = "/" + create.programs[0][1].rsplit("/", 1)[-1]
+        known = {one.pid for one in (create, *below)}
         for one in family:
-            if one is create or one in below or not one.programs or not one.programs[0][1].endswith("/" + runtime):
-                continue
-            if one.pid in removers:
-                self._span("runc", "runc delete", one.programs[0][0], one.ended)
-            elif main is None or one.programs[0][0] < main.programs[-1][0]:
-                self._span("runc", "runc start", one.programs[0][0], one.ended)
-            else:
-                self._span("runc", "runc", one.programs[0][0], one.ended)
-
-    @staticmethod
-    def _main(below: list[Process]) -> Process | None:
-        """Process 1 of the container: below ``runc init``, and its last program is a file, not /proc or /dev/fd."""
-        for one in below:
-            if one.programs and not one.programs[-1][1].startswith(("/proc/", "/dev/fd/")):
-                return one
-        return None
+            begun, path = one.programs[0]
+            if one.pid not in known and path.endswith(runtime):
+                verb = " delete" if one.pid in removers else " start" if begun < program else ""
+                self._ran("runc", f"runc{verb}", one)
 
     def _read_kernel(self, pids: set[int]) -> None:
         made = self.trail.in_cgroup("cgroup_mkdir", self.container)
@@ -216,20 +209,15 @@ class Reader:
             joined = (event.time for event in self.trail.in_cgroup("cgroup_attach_task", self.container))
             last = max([made[-1].time, *(at for at in joined if at < made[0].time + 5)])
             self._span("kernel", "cgroup", made[0].time, last)
-        gone = self.trail.in_cgroup("cgroup_rmdir", self.container)
-        if gone:
-            self.marks.append(Mark("kernel", "cgroup gone", self._at(gone[-1].time), KERNEL))
-        ends = []
-        for entered, returned, _ in self.trail.calls("unshare", pids):
+        for gone in self.trail.in_cgroup("cgroup_rmdir", self.container)[-1:]:
+            self._mark("kernel", "cgroup gone", gone.time)
+        unshared = self.trail.calls("unshare", pids)
+        for entered, returned, _ in unshared:
             self._span("kernel", "unshare", entered, returned)
-            ends.append(returned)
+        ends = [self._at(returned) for _, returned, _ in unshared]
         if ends:
-            first_program = self.moments.get("program")
-            before = [end for end in ends if first_program is None or self._at(end) < first_program]
-            self._keep("namespaces made", max(before or ends))
-        for call in ("pivot_root", "chroot"):
-            found = self.trail.calls(call, pids)
-            if found:
-                entered, returned, _ = found[-1]
-                self._span("kernel", "new root", entered, returned, call)
-                break
+            program = self.moments.get("program", float("inf"))
+            self.moments["namespaces made"] = max([end for end in ends if end < program] or ends)
+        moved = self.trail.calls("pivot_root", pids) or self.trail.calls("chroot", pids)
+        for entered, returned, call in moved[-1:]:
+            self._span("kernel", "new root", entered, returned, detail=call.name.removeprefix("sys_enter_"))

@@ -6,6 +6,8 @@ import os
 import time
 from typing import Any
 
+from files import read, write
+
 gc.disable()  # its pauses show up as gaps between samples; nothing here makes cycles
 
 ROOT = "/host/cgroup"  # the machine's /sys/fs/cgroup
@@ -28,7 +30,7 @@ def own_path(controller: str = "memory") -> str:
 
 
 def own_id() -> str:
-    return read("/etc/labkit-container-id")
+    return str(read("/etc/labkit-container-id"))
 
 
 def folder(container: str, parent: str | None = None, controller: str = "memory") -> str:
@@ -133,16 +135,6 @@ def move_back(own: str) -> None:
         pass  # somebody still lives beside it: tried again, or left to the engine
 
 
-def read(path: str) -> str:
-    with open(path) as handle:
-        return handle.read().strip()
-
-
-def write(path: str, text: str) -> None:
-    with open(path, "w") as handle:
-        handle.write(text)
-
-
 def cgroup_files(
     _request: Any, container: str, names: list[str], parent: str | None = None, controller: str = "memory"
 ) -> dict[str, Any]:
@@ -179,7 +171,7 @@ def counters(text: str) -> dict[str, int]:
 
 
 def cgroup_sample(
-    request: Any, container: str, hz: float, parent: str | None = None, wait: float = 120.0, batch: float = 0.05
+    request: Any, container: str, hz: float, parent: str | None = None, wait: float = 120.0
 ) -> dict[str, Any]:
     """Sample a container's memory from its cgroup's birth to its removal.
 
@@ -198,9 +190,7 @@ def cgroup_sample(
     names = FILES[version()]
     handles: dict[str, int] = {}
     last = {key: b"" for key in names}
-    rows: list[list[float]] = []
-    due = sent = time.monotonic()
-    count = 0
+    due = time.monotonic()
     try:
         for key, name in names.items():
             with contextlib.suppress(FileNotFoundError):  # a peak, or swap, is not on every kernel
@@ -211,11 +201,7 @@ def cgroup_sample(
                 last[key] = os.pread(handle, 4096, 0) or last[key]
             if request.stopped.is_set():  # also before its first sample
                 break
-            rows.append([round(now, 6), int(last["usage"]), *([int(last["swap"])] if "swap" in handles else [])])
-            count += 1
-            if now - sent >= batch:
-                request.more({"rows": rows})
-                rows, sent = [], now
+            request.rows([round(now, 6), int(last["usage"]), *([int(last["swap"])] if "swap" in handles else [])])
             due = max(due + 1 / hz, now)
             time.sleep(max(0.0, due - time.monotonic()))
     except (OSError, ValueError):
@@ -223,11 +209,10 @@ def cgroup_sample(
     finally:
         for handle in handles.values():
             os.close(handle)
-    request.more({"rows": rows})
     numbers = {key: int(text) if (text := last[key].strip()).isdigit() else None for key in ("peak", "limit")}
     told = counters(last["events"].decode())
-    return {"path": place.removeprefix(ROOT), "version": version(), "files": names, "count": count, "counters": told,
-            **numbers}  # fmt: skip
+    return {"path": place.removeprefix(ROOT), "version": version(), "files": names, "count": request.count,
+            "counters": told, **numbers}  # fmt: skip
 
 
 OPERATIONS = {

@@ -6,6 +6,8 @@ import stat
 import time
 from typing import Any
 
+import files
+
 
 def kmsg(_request: Any, since: float, pattern: str, wait: float = 0.0) -> list[tuple[float, str]]:
     """Kernel log records at or after a monotonic time (seconds), matching a pattern.
@@ -40,15 +42,12 @@ def kmsg(_request: Any, since: float, pattern: str, wait: float = 0.0) -> list[t
 
 def machine(_request: Any) -> dict[str, Any]:
     """Kernel, boot id and memory of the engine's machine; sizes in bytes."""
-    with open("/proc/meminfo") as lines:
-        memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.split()[1].isdigit()}
-    with open("/proc/sys/kernel/random/boot_id") as handle:
-        boot_id = handle.read().strip()
+    memory = {name: int(kib) * 1024 for name, kib in re.findall(r"(\w+): +(\d+) kB", files.read("/proc/meminfo"))}
     system = os.uname()
     return {
         "kernel": system.release,
         "architecture": system.machine,
-        "boot_id": boot_id,
+        "boot_id": files.read("/proc/sys/kernel/random/boot_id"),
         "cpus": os.cpu_count(),
         "memory": memory["MemTotal"],
         "available": memory["MemAvailable"],
@@ -87,8 +86,7 @@ def host_pid() -> int:
     """
     pid, own = os.getpid(), os.stat("/")
     while pid:
-        with open(f"/proc/{pid}/stat") as handle:
-            pid = int(handle.read().rpartition(")")[2].split()[1])
+        pid = int(files.stat(pid)[1][1])
         try:
             if os.stat(f"/proc/{pid}/root/") != own:
                 return pid
@@ -103,26 +101,16 @@ def disk(_request: Any) -> dict[str, int]:
     return {"free": system.f_bavail * system.f_frsize, "size": system.f_blocks * system.f_frsize}
 
 
-def memory_sample(request: Any, hz: float, batch: float = 0.25) -> dict[str, int]:
+def memory_sample(request: Any, hz: float) -> dict[str, int]:
     """Stream [monotonic seconds, available, free, free swap] of the whole machine, in bytes, until stopped."""
-    handle = os.open("/proc/meminfo", os.O_RDONLY)
     wanted = re.compile(rb"^(MemAvailable|MemFree|SwapFree):\s+(\d+)", re.M)
-    rows: list[list[float]] = []
-    sent, count = time.monotonic(), 0
     request.more({"ready": True})
-    try:
+    with open("/proc/meminfo", "rb", buffering=0) as handle:
         while not request.stopped.wait(1 / hz):
             now = time.monotonic()
-            found = {key: int(value) * 1024 for key, value in wanted.findall(os.pread(handle, 8192, 0))}
-            rows.append([round(now, 4), found[b"MemAvailable"], found[b"MemFree"], found.get(b"SwapFree", 0)])
-            count += 1
-            if now - sent >= batch:
-                request.more({"rows": rows})
-                rows, sent = [], now
-    finally:
-        os.close(handle)
-    request.more({"rows": rows})
-    return {"count": count}
+            found = {key: int(value) * 1024 for key, value in wanted.findall(os.pread(handle.fileno(), 8192, 0))}
+            request.rows([round(now, 4), found[b"MemAvailable"], found[b"MemFree"], found.get(b"SwapFree", 0)])
+    return {"count": request.count}
 
 
 OPERATIONS = {

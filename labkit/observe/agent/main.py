@@ -27,12 +27,24 @@ def send(message: dict[str, Any]) -> None:
 class Request:
     """One running request: operations send through it and look whether to stop."""
 
-    def __init__(self, number: int):
-        self.number = number
+    def __init__(self, number: int, operation: str):
+        self.number, self.operation = number, operation
         self.stopped = threading.Event()
+        self.count = 0
+        self._rows: list[Any] = []
+        self._sent = time.monotonic()
 
     def more(self, value: Any) -> None:
         send({"id": self.number, "more": value})
+
+    def rows(self, *rows: Any, gather: float = 0.05) -> None:
+        """Stream rows; those of some time (s) go together, for a message each costs more than a sample."""
+        self.count += len(rows)
+        self._rows += rows
+        now = time.monotonic()
+        if self._rows and now - self._sent >= gather:
+            self.more({"rows": self._rows})
+            self._rows, self._sent = [], now
 
 
 def clocks(_request: Request) -> dict[str, float]:
@@ -40,12 +52,19 @@ def clocks(_request: Request) -> dict[str, float]:
     return {"monotonic": time.monotonic(), "wall": time.time()}
 
 
-OPERATIONS: dict[str, Callable[..., Any]] = {"clocks": clocks}
+def under_way(_request: Request) -> list[str]:
+    """The operations that run now, this one among them."""
+    return [request.operation for request in list(running.values())]
 
 
-def serve(request: Request, operation: str, arguments: dict[str, Any]) -> None:
+OPERATIONS: dict[str, Callable[..., Any]] = {"clocks": clocks, "running": under_way}
+
+
+def serve(request: Request, arguments: dict[str, Any]) -> None:
     try:
-        send({"id": request.number, "done": OPERATIONS[operation](request, **arguments)})
+        done = OPERATIONS[request.operation](request, **arguments)
+        request.rows(gather=0)
+        send({"id": request.number, "done": done})
     except Exception as fault:  # noqa: BLE001 - whatever went wrong is the answer
         send({"id": request.number, "error": f"{type(fault).__name__}: {fault}"})
     finally:
@@ -67,8 +86,8 @@ def main() -> None:
             if target:
                 target.stopped.set()
             continue
-        request = running[message["id"]] = Request(message["id"])
-        threading.Thread(target=serve, args=(request, message["op"], message["args"]), daemon=True).start()
+        request = running[message["id"]] = Request(message["id"], message["op"])
+        threading.Thread(target=serve, args=(request, message["args"]), daemon=True).start()
     for module in modules:
         if hasattr(module, "at_end"):
             module.at_end()

@@ -4,46 +4,36 @@ import os
 import time
 from typing import Any
 
+import files
+
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 
-def _read(path: str) -> bytes:
-    with open(path, "rb") as handle:
-        return handle.read()
+def words(pid: int | str) -> list[str]:
+    text: str = files.read(f"/proc/{pid}/cmdline")
+    return text.rstrip("\0").split("\0")
 
 
 def one(pid: int | str) -> dict[str, Any] | None:
     """One process, or None when it is gone."""
     try:
-        stat = _read(f"/proc/{pid}/stat").decode("utf-8", "replace")
-        comm, fields = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
-        command = _read(f"/proc/{pid}/cmdline").split(b"\0")
-        status = dict(
-            line.split(":\t", 1) for line in _read(f"/proc/{pid}/status").decode().splitlines() if ":\t" in line
-        )
+        comm, fields = files.stat(pid)
+        command = words(pid)
+        status = dict(row.split(":\t", 1) for row in files.read(f"/proc/{pid}/status").splitlines() if ":\t" in row)
     except (OSError, ValueError):
         return None
-    spaces = {}
-    for name in NAMESPACES:
-        try:
-            spaces[name] = os.readlink(f"/proc/{pid}/ns/{name}")
-        except OSError:
-            pass
-    try:
-        exe = os.readlink(f"/proc/{pid}/exe")
-    except OSError:
-        exe = ""
+    spaces = {name: files.link(f"/proc/{pid}/ns/{name}") for name in NAMESPACES}
     return {
         "pid": int(pid),
         "ppid": int(fields[1]),
         "group": int(fields[2]),
         "comm": comm,
         "state": fields[0],
-        "exe": exe,
-        "command": [part.decode("utf-8", "replace") for part in command if part],
+        "exe": files.link(f"/proc/{pid}/exe"),
+        "command": [word for word in command if word],
         "inner_pid": int(status.get("NSpid", str(pid)).split()[-1]),
         "started": int(fields[19]) / os.sysconf("SC_CLK_TCK"),
-        "namespaces": spaces,
+        "namespaces": {name: found for name, found in spaces.items() if found},
     }
 
 
@@ -56,14 +46,12 @@ def processes(_request: Any, pids: list[int] | None = None) -> list[dict[str, An
 def _glance(pid: str) -> tuple[int, int, str, list[str]] | None:
     """Parent, start (ticks), name and command line of one process; None when it is gone."""
     try:
-        stat = _read(f"/proc/{pid}/stat").decode("utf-8", "replace")
-        command = _read(f"/proc/{pid}/cmdline").decode("utf-8", "replace").rstrip("\0").split("\0")
-    except OSError:
+        (comm, fields), command = files.stat(pid), words(pid)
+    except (OSError, ValueError):
         return None
-    fields = stat[stat.rindex(")") + 2 :].split()
     if fields[0] in "ZX":
         return None  # it has ended; only its number is left
-    return int(fields[1]), int(fields[19]), stat[stat.index("(") + 1 : stat.rindex(")")], command
+    return int(fields[1]), int(fields[19]), comm, command
 
 
 def watch(request: Any, rest: float = 0.001) -> dict[str, float]:
@@ -82,17 +70,15 @@ def watch(request: Any, rest: float = 0.001) -> dict[str, float]:
         looks, longest, last = looks + 1, max(longest, now - last), now
         there = {name for name in os.listdir("/proc") if name.isdigit()}
         before &= there
-        rows: list[tuple[Any, ...]] = []
+        request.rows()
         for pid in sorted((there - before) | set(young)):
             found = _glance(pid)
             if found is None:
                 if young.pop(pid, None):
-                    rows.append((now, int(pid), 0, "", None))
+                    request.rows((now, int(pid), 0, "", None))
             elif young.get(pid) != found:
                 young[pid] = found
-                rows.append((now, int(pid), found[0], found[2], found[3]))
-        if rows:
-            request.more({"rows": rows})
+                request.rows((now, int(pid), found[0], found[2], found[3]))
         request.stopped.wait(rest)
     return {"looks": looks, "longest": longest}
 

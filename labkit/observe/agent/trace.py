@@ -10,6 +10,8 @@ import subprocess
 import time
 from typing import Any
 
+from files import read, write
+
 MOUNT = "/run/tracing"
 LINE = re.compile(r"^\s*(.+)-(\d+)\s+\[\d+\]\s+\S+\s+(\d+\.\d+):\s+(.*)$")
 NAMED = re.compile(r"^(\w+):\s?(.*)$")
@@ -25,11 +27,6 @@ def mount() -> None:
         done = subprocess.run(["mount", "-t", "tracefs", "none", MOUNT], capture_output=True, text=True)
         if done.returncode:
             raise PermissionError(f"tracefs can't be mounted: {done.stderr.strip()}")
-
-
-def write(path: str, text: str) -> None:
-    with open(path, "w") as handle:
-        handle.write(text)
 
 
 def parse(line: str) -> list[Any] | None:
@@ -54,14 +51,11 @@ def parse(line: str) -> list[Any] | None:
 
 def lost(instance: str) -> int:
     """Events that the ring buffers had no room for."""
-    total = 0
-    for cpu in os.listdir(f"{instance}/per_cpu"):
-        with open(f"{instance}/per_cpu/{cpu}/stats") as lines:
-            total += sum(int(line.split(":")[1]) for line in lines if line.startswith(("overrun", "dropped")))
-    return total
+    stats = [read(f"{instance}/per_cpu/{cpu}/stats") for cpu in os.listdir(f"{instance}/per_cpu")]
+    return sum(int(number) for text in stats for number in re.findall(r"^(?:overrun|dropped)[^:]*: (\d+)", text, re.M))
 
 
-def trace(request: Any, events: list[str], size_kb: int, rest: float = 0.0, batch: float = 0.05) -> dict[str, int]:
+def trace(request: Any, events: list[str], size_kb: int, rest: float = 0.0) -> dict[str, int]:
     """Stream tracepoint events on the monotonic clock until stopped.
 
     ``events`` are ``system/name``; one that this kernel lacks is reported as missing.
@@ -71,46 +65,32 @@ def trace(request: Any, events: list[str], size_kb: int, rest: float = 0.0, batc
     mount()
     instance = f"{MOUNT}/instances/labkit-{os.getpid()}-{request.number}"
     os.mkdir(instance)
+    there = [event for event in events if os.path.isdir(f"{instance}/events/{event}")]
     try:
         write(f"{instance}/trace_clock", "mono")
         write(f"{instance}/buffer_size_kb", str(size_kb))
-        missing = []
-        for event in events:
-            if not os.path.isdir(f"{instance}/events/{event}"):
-                missing.append(event)
-                continue
+        for event in there:
             write(f"{instance}/events/{event}/enable", "1")
         pipe = os.open(f"{instance}/trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
-        request.more({"ready": True, "missing": missing})
-        rows: list[list[Any]] = []
-        text, tail, count, stopping = "", "", 0, 0.0
-        try:
+        request.more({"ready": True, "missing": [event for event in events if event not in there]})
+        text, tail, stopping = "", "", 0.0
+        with open(pipe, "rb", buffering=0) as handle:
             while True:
                 if rest and not text:
                     request.stopped.wait(rest)
-                select.select([pipe], [], [], 0 if rest else batch)
-                try:
-                    text = os.read(pipe, 1 << 16).decode("utf-8", "replace")
-                except BlockingIOError:
-                    text = ""
+                select.select([pipe], [], [], 0 if rest else 0.05)
+                text = (handle.read(1 << 16) or b"").decode("utf-8", "replace")
                 *lines, tail = (tail + text).split("\n")
-                rows += [row for row in map(parse, lines) if row]
-                if rows and (len(rows) > 200 or not text):
-                    count += len(rows)
-                    request.more({"rows": rows})
-                    rows = []
+                request.rows(*filter(None, map(parse, lines)))
                 if request.stopped.is_set():
                     # What happened up to the stop is still in the pipe: read until it is empty.
                     stopping = stopping or time.monotonic()
                     if not text or time.monotonic() - stopping > 5:
                         break
-        finally:
-            os.close(pipe)
-        return {"count": count, "lost": lost(instance)}
+        return {"count": request.count, "lost": lost(instance)}
     finally:
-        for event in events:
-            if os.path.isdir(f"{instance}/events/{event}"):
-                write(f"{instance}/events/{event}/enable", "0")
+        for event in there:
+            write(f"{instance}/events/{event}/enable", "0")
         os.rmdir(instance)
 
 
