@@ -19,6 +19,12 @@ def test_the_matrix(module_context):
     assert seen.columns["container"]["pid"] == "1"
 
 
+def test_virtual_machines_run_side_by_side(module_context):
+    run = visibility.neighbours(module_context)
+    assert "2 virtual machines at the same time" in str(run) and "kernels that answered: 2" in str(run)
+    assert str(run).endswith("and no more: yes")
+
+
 def test_flags_take_namespaces_away(module_context):
     view = visibility.namespaces(module_context, "pid", "net", "ipc", "uts")
     assert view.facts().endswith("own mnt · shared with the machine uts, ipc, pid, net")

@@ -19,6 +19,7 @@ class Isolation(Topic):
     BENCHMARKS = isolation_disk.BENCHMARKS
     probe_script = staticmethod(visibility.probe_script)
     matrix = experiment(visibility.matrix)
+    neighbours = experiment(visibility.neighbours)
     namespaces = experiment(visibility.namespaces)
     density = experiment(isolation.density)
     memory = experiment(isolation.memory)

@@ -6,16 +6,17 @@ compares the namespaces, inode by inode, and starts the container with the flags
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.embedded.small import borrowed
+from ...engine.embedded.small import MEMORY, borrowed
 from ...errors import BadInput, LabError, NotPossibleHere
 from ...paths import text_beside
-from ...units import yes_no
+from ...units import MIB, at_least_one, yes_no
 
 #: The namespaces of Linux, in the order in which they are shown.
 NAMESPACES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
@@ -125,6 +126,36 @@ def matrix(on: Context) -> Matrix:
             return Matrix(on.facts, columns, vm.emulated)
     except LabError as fault:
         return Matrix(on.facts, columns, False, f"no virtual machine here: {fault}")
+
+
+@dataclass(frozen=True)
+class Neighbours(Result):
+    """Virtual machines that ran at the same time on the notebook's machine: what each reports, by :data:`ROWS`."""
+
+    machines: list[dict[str, str]]
+
+    def facts(self) -> str:
+        kernels = len({machine["boot"] for machine in self.machines})
+        own = all(int(machine["memory"]) * 1024 <= MEMORY * MIB for machine in self.machines)
+        return (
+            f"{len(self.machines)} virtual machines at the same time, on one machine · kernels that answered: {kernels}\n"
+            f"each sees its own {MEMORY} MiB, and no more: {yes_no(own)}"
+        )
+
+
+def neighbours(on: Context, n: int = 2) -> Neighbours:
+    """Start virtual machines until n of them run at once, and have each look around while the others run.
+
+    Raises:
+        NotPossibleHere: no QEMU here.
+    """
+    at_least_one(n=n)
+    with contextlib.ExitStack() as all_of_them:
+        running = []
+        for number in range(n):
+            on.say(f"virtual machine {number + 1} of {n}")
+            running.append(all_of_them.enter_context(borrowed(progress=on.progress)))
+        return Neighbours(on.facts, [reported(machine.run(_SCRIPT)) for machine in running])
 
 
 @dataclass(frozen=True)
