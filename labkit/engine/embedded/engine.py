@@ -53,11 +53,9 @@ class EmbeddedEngine(OwnedEngine):
         }
 
     def client_options(self) -> dict[str, Any]:
-        from docker.tls import TLSConfig
+        from .client import LoopbackTLS
 
-        keys = self._machine.keys
-        tls = TLSConfig(client_cert=(str(keys.cert), str(keys.key)), ca_cert=str(keys.ca), verify=True)
-        return {"base_url": self.endpoint.replace("tcp", "https", 1), "tls": tls}
+        return {"base_url": self.endpoint.replace("tcp", "https", 1), "tls": LoopbackTLS(self._machine.keys)}
 
     def cli_path(self, progress: Callable[[str], None] | None = None) -> str | None:
         """As every engine's; where labkit's own can't be had and none is installed, the machine's."""
