@@ -10,6 +10,7 @@ from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import running
 from ...engine.faults import explained
+from ...waiting import wait_until
 from ..images_and_registries import registry as registries
 from . import pipeline, shop
 
@@ -111,6 +112,11 @@ def copies(on: Context) -> Outcome:
 
 
 def _serves(on: Context, network: str, address: str, piece: str) -> bool:
-    """Whether what has this address answers as this piece of the shop: a name alone makes no cart."""
-    module = "front" if piece == "gateway" else piece
-    return on.visitor(network).get(f"http://{address}:8000/{module}/catalogue", timeout=10).status == 200
+    """Whether what has this address answers as this piece of the shop: a name alone makes no cart.
+
+    One that was started a moment ago gets some seconds to come up.
+    """
+    url = f"http://{address}:8000/{'front' if piece == 'gateway' else piece}/catalogue"
+    on.say(f"waiting for an answer of the {piece}")
+    patience = 30 if on.facts.emulated else 10
+    return bool(address) and wait_until(lambda: on.visitor(network).get(url, timeout=10).status == 200, patience)
