@@ -51,6 +51,8 @@ class Lab:
     xray = cached_property(lambda lab: labs.engine_architecture.Xray(lab.context))
     life = cached_property(lambda lab: labs.container_lifetime.Life(lab.context))
     oom = cached_property(lambda lab: labs.out_of_memory.Oom(lab.context))
+    limits = cached_property(lambda lab: labs.limits_and_security.Limits(lab.context))
+    security = cached_property(lambda lab: labs.limits_and_security.Security(lab.context))
 
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name

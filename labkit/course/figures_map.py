@@ -1,4 +1,4 @@
-"""The map of the course: nine labs as a path, with what this learner has done."""
+"""The map of the course: its labs as a path, with what this learner has done."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ def course_map(labs: list[LabEntry], standings: dict[str, Standing], follows: st
     """Draw the map.
 
     Args:
-        labs: in order; nine of them make three rows.
+        labs: in order; three of them make a row.
         standings: how the learner stands in each.
         follows: the lab to take next; None when all are done.
     """
     with styled():
-        figure, axes = new_figure(5.2)
+        rows = -(-len(labs) // 3)
+        figure, axes = new_figure(1.73 * rows)
         axes.set_axis_off()
         axes.set_xlim(0, 3)
-        axes.set_ylim(3, 0)
+        axes.set_ylim(rows, 0)
         centres = []
         for number, entry in enumerate(labs):
             row, column = divmod(number, 3)
@@ -38,7 +39,9 @@ def course_map(labs: list[LabEntry], standings: dict[str, Standing], follows: st
             _arrow(axes, start, end)
         words = "; ".join(f"{entry.number} {entry.title}" for entry in labs)
         done = [f"{entry.number} {_words(standings[entry.lab], entry.lab == follows)}" for entry in labs]
-        return picture(figure, f"Map of the course, a path through nine labs: {words}.", state="; ".join(done) + ".")
+        return picture(
+            figure, f"Map of the course, a path through {len(labs)} labs: {words}.", state="; ".join(done) + "."
+        )
 
 
 def _words(standing: Standing, follows: bool) -> str:

@@ -189,9 +189,9 @@ def table(
     """
     figure, axes = canvas(height * (len(rows) + 1) + more, (0, 1), (len(rows) + 1, 0))
     wide = (1 - first) / len(top)
-    texts = []
+    heads, texts = [], []
     for column, head in enumerate(top):
-        axes.text(first + wide * (column + 0.5), 0.5, head, ha="center", va="center", fontweight="bold")
+        heads.append(axes.text(first + wide * (column + 0.5), 0.5, head, ha="center", va="center", fontweight="bold"))
     for number, (name, cells) in enumerate(rows.items(), 1):
         axes.text(0.005, number + 0.5, name, va="center", fontsize=11)
         for column, (text, colour, hatch) in enumerate(cells):
@@ -204,8 +204,10 @@ def table(
     axes.set_title(title, pad=8, **options)
     figure.draw_without_rendering()  # a long text gets smaller until it fits its cell
     room = axes.get_window_extent().width * (wide - 0.02)
-    for drawn in texts:
-        drawn.set_fontsize(11 * min(1.0, room / max(drawn.get_window_extent().width, 1)))
+    for group in (heads, *([text] for text in texts)):  # the heads all alike
+        fits = min(room / max(drawn.get_window_extent().width, 1) for drawn in group)
+        for drawn in group:
+            drawn.set_fontsize(float(drawn.get_fontsize()) * min(1.0, fits))
     return picture(figure, alt, caption=caption)
 
 

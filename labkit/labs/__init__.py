@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         engine_architecture,
         images_and_registries,
         isolation_models,
+        limits_and_security,
         out_of_memory,
         start_here,
         what_docker_solves,

@@ -219,6 +219,19 @@ def oom(page) -> None:
     assert len(seen - {before}) >= 3, "the curve did not move while memory grew"
 
 
+def limits(page) -> None:
+    """09: a quota draws its staircase, and ticked flags their table."""
+    box = widget(page, "Work inside a quota")
+    press(box, "Run")
+    says(box, "throttled: yes")
+    draws(box)
+    box = widget(page, "Take rights away")
+    box.get_by_label("--read-only").check()
+    press(box, "Try everything")
+    says(box, "attempts succeed.")
+    draws(box)
+
+
 PRESS = {
     "00-start-here": start,
     "01-devops-and-delivery": delivery,
@@ -229,4 +242,5 @@ PRESS = {
     "06-engine-architecture": architecture,
     "07-container-lifetime": lifetime,
     "08-out-of-memory": oom,
+    "09-limits-and-security": limits,
 }
