@@ -83,7 +83,7 @@ def test_the_disk_keeps_to_its_limit(module_context):
 def test_each_capability_alone(module_context):
     run = flags.capabilities(module_context, ["CHOWN", "SYS_NICE"])
     assert [run.may(place) for place in range(3)] == [["write"], ["chown", "write"], ["write", "nice", "policy"]]
-    assert run.facts().splitlines()[1] == "--cap-drop ALL --cap-add CHOWN      + give a file away"
+    assert run.facts().splitlines()[1] == "--cap-drop ALL --cap-add CHOWN     + give a file away"
     assert run.plot().png.startswith(b"\x89PNG")
 
 
