@@ -196,6 +196,16 @@ def test_an_interrupted_up_leaves_nothing_behind(script, moment):
         wait_until(lambda: not processes_of(place))
 
 
+def test_a_holder_that_nobody_knows_of_starts_nothing():
+    """An interrupt may come between the holder's birth and the moment in which ``up`` has its number."""
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "-m", "labkit.engine.embedded.holder", "{}"]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, env={**os.environ, "XDG_RUNTIME_DIR": place}, cwd=ROOT, timeout=60
+        )
+        assert done.returncode == 0 and not any(Path(place).iterdir())
+
+
 # -- damage
 
 

@@ -12,6 +12,8 @@ from .lifecycle import hold
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if not sys.stdin.readline():
+        return  # who started it was interrupted
     try:
         hold(**json.loads(sys.argv[1]))
     except LabError as reason:

@@ -96,21 +96,27 @@ def up(
         prepare(images=images, progress=progress, memory=memory, cpus=cpus)
         options = {"memory": memory, "cpus": cpus, "port": port, "idle_limit": idle_limit}
         log = runtime_dir() / "shared.log"
-        with open(log, "wb") as output:
-            holder = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.holder", json.dumps(options)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-            )
+        holder = None
         try:
+            with open(log, "wb") as output:
+                holder = subprocess.Popen(
+                    [sys.executable, "-m", f"{__package__}.holder", json.dumps(options)],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                )
+            # One that was started in the moment of an interrupt, which nobody knows of, does not hear this, and ends.
+            assert holder.stdin is not None
+            with contextlib.suppress(BrokenPipeError), holder.stdin as word:
+                word.write(b"go\n")
             found = wait_until(lambda: running() or holder.poll() is not None, _UP_LIMIT)
             if isinstance(found, EmbeddedEngine):
                 return found
         except BaseException:
-            holder.kill()  # interrupted: what it has started ends with it
+            if holder is not None:
+                holder.kill()  # interrupted: what it has started ends with it
             raise
         holder.kill()
         said = log.read_text(encoding="utf-8", errors="replace").strip()
