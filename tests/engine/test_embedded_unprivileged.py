@@ -58,7 +58,7 @@ def mounts():
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory, request):
+def sandbox(tmp_path_factory):
     """A function that runs this Python with arguments in the sandbox; returns the finished process."""
     try:
         host = docker.from_env()
@@ -68,7 +68,6 @@ def sandbox(tmp_path_factory, request):
     embedded.build(images=images.archives)
     loaded = host.api.import_image_from_data(skeleton(), repository=IMAGE.split(":")[0], tag=IMAGE.split(":")[1])
     assert "error" not in loaded
-    request.addfinalizer(lambda: host.images.remove(IMAGE, force=True))
     cache = tmp_path_factory.mktemp("cache")
     clients.ensure()
     source = cache_dir()
