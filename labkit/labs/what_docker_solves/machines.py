@@ -94,7 +94,7 @@ class RollOut(Result):
 
     def facts(self) -> str:
         right = self.versions == ["2", "1"] * len(self.forward)
-        return f"{len(self.forward)} times forward and back · the right version answered each time: {yes_no(right)}"
+        return f"forward and back, again and again · the right version answered each time: {yes_no(right)}"
 
 
 def roll_out(on: Context, *, n: int | None = None) -> RollOut:
