@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from functools import cache
 
+import nbformat
 import pytest
 
 from labkit import course
+from labkit.course import widget_table
 from labkit.course.widget_table import notes
 from labkit.paths import COURSE
 
@@ -71,3 +73,15 @@ def test_every_corrected_cell_names_its_source_in_words():
             assert all(len(source) > 15 for source in sources)
             found += bool(sources)
     assert found >= 30
+
+
+@pytest.mark.parametrize("cell", ["lab00-33", "lab00-notes"])
+def test_the_tables_saved_in_lab_00_are_those_of_the_data(cell):
+    """Where no kernel runs, a reader sees the saved page of a table, not its text."""
+    made = {
+        "lab00-33": widget_table.glossary(list(course.glossary()), list(course.labs())),
+        "lab00-notes": widget_table.notes(course.notes(), course.notes_count()),
+    }[cell]
+    notebook = nbformat.read(COURSE / "notebooks/00-start-here.ipynb", 4)
+    outputs = next(each.outputs for each in notebook.cells if each.id == cell)
+    assert [o.data["text/html"] for o in outputs if "data" in o] == [made._repr_mimebundle_()["text/html"]]
