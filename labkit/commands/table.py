@@ -13,8 +13,8 @@ from ..units import show_size
 from .report import SIGNS, LabRow, Report, difference, minutes
 from .rerun import Cell
 
-#: Lines of a difference that the page shows at most.
-LINES = 12
+#: Lines of a difference that the page shows at most: it stays a page, also where an engine is not Docker's at all.
+LINES = 6
 
 
 class Entry(TypedDict):
@@ -71,8 +71,12 @@ def as_markdown(found: Sequence[Entry], labs: Sequence[str]) -> str:
     if differing:
         parts.append("## Cells that differ")
     for entry, lab, problem in differing:
-        parts.append(f"**{entry['row']}, lab {lab['lab'][:2]}**, cell {_cell(problem)}")
-        told = difference(problem)
+        told = [line for line in difference(problem) if line.strip() not in ("", "+", "-")]
+        head = f"**{entry['row']}, lab {lab['lab'][:2]}**, cell {_cell(problem)}"
+        if problem["what"] == "raised":
+            parts.append(f"{head} `{' '.join(told).replace('`', '')}`")
+            continue
+        parts.append(head)
         more = ["…"] if len(told) > LINES else []
         parts.append("\n".join(["```diff", *(line.replace("```", "'''") for line in told[:LINES] + more), "```"]))
     return "\n\n".join(parts) + "\n"

@@ -75,7 +75,16 @@ def test_the_page_has_a_row_for_every_engine_and_names_the_cells(found):
     assert "not run: No such engine \\| here." in facts[1]
     # A pipe would begin a new column: every row of a table has as many as its head.
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows[6:]}) == 1
-    assert "**drifts, lab 08**, cell [3] three: drift" in page and "- a | b\n+ 2" in page and "KeyError: 'x'" in page
+    assert "**drifts, lab 08**, cell [3] three: drift" in page and "- a | b\n+ 2" in page
+    assert "**raises, lab 00**, cell [7] seven: raised `KeyError: 'x'`" in page
+
+
+def test_the_page_stays_a_page_where_every_cell_says_something_else(found):
+    """A page of more than 400 lines is not read (and the house's own test refuses it)."""
+    report = found[2]["report"]["labs"][0]
+    drift = {**report["problems"][1], "expected": "a\n" * 50, "got": "b\n" * 50}
+    report["problems"] = [drift] * 20 + [{**report["problems"][0], "got": "KeyError: 'x'\nat line 3"}] * 40
+    assert len(table.as_markdown(found, LABS).splitlines()) < 400
 
 
 def test_a_page_without_differences_has_no_such_chapter(found):
