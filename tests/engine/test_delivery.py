@@ -7,6 +7,8 @@ import pytest
 from labkit.errors import BadInput, LabError, NotPossibleHere
 from labkit.labs.devops_and_delivery import checks, pipeline, repository, shop
 from labkit.labs.images_and_registries import registry
+from labkit.labs.images_and_registries.building import build
+from labkit.labs.images_and_registries.samples import source
 from tests.helpers import interrupted_while_creating
 
 
@@ -137,6 +139,18 @@ def test_a_copy_that_was_not_known_of_is_replaced(on):
     assert "catalogue-2" not in deployed.containers
     with pytest.raises(BadInput, match="no piece"):
         deployed.stop("till")
+
+
+def test_a_copy_listens_when_it_has_been_added_however_slowly_it_starts(lab_context):
+    """The piece beside it may be taken away in the next line. (Failed where the processor is emulated.)"""
+    on = lab_context
+    slow = "import time\ntime.sleep(3)\n" + source("shop")["serve.py"]
+    pieces = shop.ARCHITECTURES["microservices"]["cart"]
+    build(on, shop.image_tag(on, "microservices", "cart"), shop.piece_files(pieces, serve__py=slow))
+    deployed = shop.deploy(on, "microservices")
+    deployed.add("cart", 2)
+    deployed.remove("cart")
+    assert all(deployed.answers().values())
 
 
 def test_each_cell_of_the_blast_radius_is_what_the_code_needs(on):

@@ -34,6 +34,9 @@ ARCHITECTURES: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 ENDPOINTS = ("catalogue", "cart", "checkout")
 
+#: Seconds until a piece must answer.
+PATIENCE = 90.0
+
 
 def piece_files(pieces: tuple[str, ...], **changed: str) -> dict[str, str]:
     """The files of one container: the modules of its pieces and the server."""
@@ -77,7 +80,7 @@ class DeployedShop:
             try:
                 on.network(self.network, internal=True)
                 for piece in self.layout:
-                    self.add(piece)
+                    self._start(piece)
                 on.say(f"{architecture}: waiting for its first answers")
                 self.wait()
             except BaseException:
@@ -85,7 +88,22 @@ class DeployedShop:
                 raise
 
     def add(self, piece: str, number: int = 1, work: float = 0.0) -> None:
-        """Start one more container of a piece; all of them answer to the piece's name."""
+        """Start one more container of a piece; all of them answer to the piece's name. It listens when this returns.
+
+        Raises:
+            LabError: it never does.
+        """
+        self._start(piece, number, work)
+        name = self._key(piece, number)
+        url = f"http://{self.address(name)}:8000/{self.layout[piece][0]}/cart"  # asked for itself, not for the front
+        if not wait_until(lambda: self._on.visitor(self.network).get(url).status, PATIENCE):
+            raise LabError(f"{name} of the shop ({self.architecture}) does not answer.")
+
+    @staticmethod
+    def _key(piece: str, number: int) -> str:
+        return f"{piece}-{number}" if number > 1 else piece
+
+    def _start(self, piece: str, number: int = 1, work: float = 0.0) -> None:
         on, pieces = self._on, self.layout[piece]
         on.say(f"{self.architecture}: starting {piece}")
         tag = image_tag(on, self.architecture, piece)
@@ -101,7 +119,7 @@ class DeployedShop:
             dns=["127.0.0.1"], dns_opt=["ndots:1", "timeout:1", "attempts:1"], network=self.network,
             networking_config={self.network: on.docker.api.create_endpoint_config(aliases=[piece])},
         )  # fmt: skip
-        self.containers[f"{piece}-{number}" if number > 1 else piece] = container
+        self.containers[self._key(piece, number)] = container
         container.start()
 
     def remove(self, piece: str) -> None:
@@ -124,7 +142,7 @@ class DeployedShop:
         """For each endpoint: does it answer with 200 now?"""
         return {endpoint: self.get(endpoint).status == 200 for endpoint in ENDPOINTS}
 
-    def wait(self, patience: float = 90.0) -> None:
+    def wait(self, patience: float = PATIENCE) -> None:
         """Until every endpoint answers.
 
         Raises:
