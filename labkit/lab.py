@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from . import course, images, labs
+from . import course, files, images, labs
 from . import engine as engines
 from .course import card, exercises
 from .course.busy import Busy, listening, say
@@ -244,6 +244,7 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
     _prepare_notebook()
     for earlier in list(_open_labs.values()):
         close_quietly(earlier)
+    files.clear()
     status = card.Status()
     status.say("Looking for a container engine")
     with listening(status.say):
