@@ -94,6 +94,9 @@ class Engine(ABC):
         settings = {"DOCKER_CONFIG": str(clients.settings_folder())}
         return {**clients.without_settings(dict(os.environ)), **settings, **self.environment()}
 
+    def tell_time(self) -> None:  # noqa: B027 - only a machine that labkit started may need it
+        """Called before anything is created there: after this computer slept, labkit's own machine is behind."""
+
     def close(self) -> None:  # noqa: B027 - nothing to do for most engines
         """Let go of the engine. An owned engine stops with its last user."""
 

@@ -121,6 +121,9 @@ def test_lifecycles_what_a_login_took_along_ends(tmp_path, monkeypatch):
         def alive(self):
             return True
 
+        def tell_time(self):
+            pass
+
         def shell(self, command):
             return "1"
 
