@@ -37,6 +37,15 @@ class EngineFacts:
     compatible_api: str
     owned: bool
     emulated: bool
+    #: Whether root in its containers is an ordinary user outside, with ``userns-remap``.
+    remapped: bool = False
+
+    @property
+    def limited(self) -> str:
+        """The kind of engine, where labs may differ from those on Docker's own as it comes; else empty."""
+        if self.compatible_api:
+            return self.compatible_api
+        return "Docker in rootless mode" if self.rootless else "Docker with userns-remap" if self.remapped else ""
 
     @property
     def name(self) -> str:
