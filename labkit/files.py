@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import os
+import shutil
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import LabError
+from .paths import runtime_dir, runtime_places
 
 T = TypeVar("T")
 
@@ -33,6 +37,10 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> N
     Raises:
         OSError: it can't be written; what was there stays, and nothing is left beside it.
     """
+    for old in path.parent.glob(f".{glob.escape(path.name)}.*-*"):  # of a process that was killed in between
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > 60:
+                old.unlink()
     aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         aside.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -127,6 +135,49 @@ def taken(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+class Temporary(tempfile.TemporaryDirectory[str]):
+    """A temporary folder that also goes when this process is killed: with the next one of its place, or the next lab.
+
+    It is locked as long as its owner lives, so that nobody else takes it for a dead one's.
+
+    Args:
+        place: the folder that it is made in; this user's runtime folder by default.
+
+    Raises:
+        LabError: no runtime folder can be made.
+        OSError: the place can't be written.
+    """
+
+    def __init__(self, place: Path | None = None):
+        place = place or runtime_dir()
+        clear(place)
+        with locked(place / "t.lock"):
+            super().__init__(prefix="t", dir=place)
+            self._held = os.open(self.name, os.O_RDONLY)
+            fcntl.flock(self._held, fcntl.LOCK_EX)
+
+    def cleanup(self) -> None:
+        """Remove it; may be called twice."""
+        super().cleanup()
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+
+def clear(*places: Path) -> None:
+    """Remove the temporary folders that killed processes left there; by default, in all of this user's runtime folders."""
+    for place in places or runtime_places():
+        if not list(place.glob("t" + "?" * 8)):
+            continue
+        with contextlib.suppress(OSError), locked(place / "t.lock"):
+            for folder in place.glob("t" + "?" * 8):
+                handle = os.open(folder, os.O_RDONLY)
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+                os.close(handle)
 
 
 _kept: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from . import course, images, labs
+from . import course, files, images, labs
 from . import engine as engines
 from .course import card, exercises
 from .course.busy import Busy, listening, say
@@ -244,6 +244,7 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
     _prepare_notebook()
     for earlier in list(_open_labs.values()):
         close_quietly(earlier)
+    files.clear()
     status = card.Status()
     status.say("Looking for a container engine")
     with listening(status.say):
@@ -259,23 +260,23 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
 
 
 def _on_its_engine(name: str, choice: str | None) -> tuple[Lab, list[str]]:
-    """The lab, and notes for its card. A Podman that nobody named gives way to Docker's engine where a lab needs it."""
+    """The lab, and notes for its card. An engine that does not show all of it, and that nobody named, gives way."""
     lab = Lab(name, engines.find(choice, progress=say, images=images.archives))
-    differs = course.resolve(name).podman
-    if not differs or lab.facts.compatible_api != "Podman":
+    differs = course.resolve(name).limits.get(lab.facts.limited, "")
+    if not differs:
         return lab, []
+    shows = f"This is {lab.facts.limited}, and shows not all of this lab: {differs}"
     named = choice or os.environ.get("LABKIT_ENGINE") or getattr(lab.engine, "explicit", False)
     if named:
-        return lab, [f"This is Podman, and shows not all of this lab: {differs}"]
+        return lab, [shows]
     found = lab.engine.endpoint
     try:
         engine = engines.owned(progress=say, images=images.archives)
     except LabError as fault:
-        return lab, [f"This is Podman, and shows not all of this lab: {differs}", f"No other engine: {fault}"]
+        return lab, [shows, f"No other engine: {fault}"]
     lab.close()
-    return Lab(name, engine), [
-        f"The Podman at {found} is left alone: {differs} To take it all the same, set LABKIT_ENGINE=host."
-    ]
+    left = f"The engine at {found} ({lab.facts.limited}) is left alone: {differs}"
+    return Lab(name, engine), [f"{left} To take it all the same, set LABKIT_ENGINE=host."]
 
 
 def close_quietly(lab: Lab) -> None:

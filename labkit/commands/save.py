@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..course.notebook import NO_WIDGETS
 from ..errors import LabError
 from ..workingcopy import notebook_file
 from .outputs import as_text, plain
@@ -151,7 +152,8 @@ def _empty(output: NotebookNode) -> bool:
 
 def _tidy_output(output: NotebookNode) -> NotebookNode:
     if "data" in output:
-        output.data.pop(_WIDGET, None)
+        if output.data.pop(_WIDGET, None):
+            output.data["text/plain"] = output.data["text/plain"].removesuffix(f"\n{NO_WIDGETS}")
     output.pop("transient", None)
     return output
 

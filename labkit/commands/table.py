@@ -59,7 +59,11 @@ def as_markdown(found: Sequence[Entry], labs: Sequence[str]) -> str:
             ["engine", "what it is", "API", "images", "control groups", "system", "time"], [_facts(e) for e in found]
         ),
     ]
-    podman = [f"- **{entry.number}**: {entry.podman}" for entry in course.labs() if entry.podman and entry.lab in labs]
+    podman = [
+        f"- **{entry.number}**: {entry.limits['Podman']}"
+        for entry in course.labs()
+        if "Podman" in entry.limits and entry.lab in labs
+    ]
     if podman and any(entry["report"] and entry["report"]["engine"]["name"] == "Podman" for entry in found):
         parts += [
             "## What Podman does otherwise",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 
 from ..errors import BadInput
@@ -15,7 +16,8 @@ from ..paths import data_file
 class LabEntry:
     """One lab: its name, title, a line on what it asks, minutes, and the headings of the notes it covers.
 
-    ``podman`` says what of it Podman does not show, or shows otherwise.
+    ``limits`` says what of it an engine of some kind (:attr:`labkit.engine.EngineFacts.limited`) does not show, or
+    shows otherwise.
     """
 
     lab: str
@@ -23,7 +25,7 @@ class LabEntry:
     line: str
     minutes: int
     sections: tuple[str, ...]
-    podman: str = ""
+    limits: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def number(self) -> str:

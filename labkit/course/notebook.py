@@ -8,6 +8,12 @@ from typing import Any
 from ..engine.faults import explain
 from ..errors import LabError
 
+#: Stands below a widget's text, which is shown only where the widget itself can't be. Never saved, nor compared.
+NO_WIDGETS = (
+    "(No widget to be seen? What shows this notebook has no ipywidgets: "
+    "open it with labkit lab, or give VS Code its Jupyter extension.)"
+)
+
 
 def prepare(endpoint: str = "") -> None:
     """Set up the running IPython shell; safe to call again.

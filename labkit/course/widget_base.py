@@ -15,6 +15,7 @@ from traitlets import Unicode
 
 from ..engine.faults import explain
 from ..errors import LabError
+from .notebook import NO_WIDGETS
 from .style import Picture
 
 #: Set once per displayed widget; JupyterLab's own variables follow the light and dark theme.
@@ -85,7 +86,7 @@ class LabWidget(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         # The text beside the widget must be the same on every run, and whole: ipywidgets cuts its own.
-        return {**super()._repr_mimebundle_(**options), "text/plain": self._text}
+        return {**super()._repr_mimebundle_(**options), "text/plain": f"{self._text}\n{NO_WIDGETS}"}
 
 
 @contextmanager

@@ -37,6 +37,15 @@ class EngineFacts:
     compatible_api: str
     owned: bool
     emulated: bool
+    #: Whether root in its containers is an ordinary user outside, with ``userns-remap``.
+    remapped: bool = False
+
+    @property
+    def limited(self) -> str:
+        """The kind of engine, where labs may differ from those on Docker's own as it comes; else empty."""
+        if self.compatible_api:
+            return self.compatible_api
+        return "Docker in rootless mode" if self.rootless else "Docker with userns-remap" if self.remapped else ""
 
     @property
     def name(self) -> str:
@@ -93,6 +102,9 @@ class Engine(ABC):
 
         settings = {"DOCKER_CONFIG": str(clients.settings_folder())}
         return {**clients.without_settings(dict(os.environ)), **settings, **self.environment()}
+
+    def tell_time(self) -> None:  # noqa: B027 - only a machine that labkit started may need it
+        """Called before anything is created there: after this computer slept, labkit's own machine is behind."""
 
     def close(self) -> None:  # noqa: B027 - nothing to do for most engines
         """Let go of the engine. An owned engine stops with its last user."""

@@ -38,4 +38,5 @@ def read_facts(client: DockerClient, engine: Engine) -> EngineFacts:
         compatible_api="Podman" if any("Podman" in name for name in components) else "",
         owned=engine.owned,
         emulated=engine.emulated,
+        remapped=any("name=userns" in option for option in security),
     )

@@ -91,6 +91,7 @@ class Session:
         """Start the keeper if none lives. The labelled client calls this before each creation."""
         if self._closed:
             raise LabError("This lab is closed.", next_step="Run its first cell again.")
+        self.engine.tell_time()
         if self._keeper_image is None or self._starting or self._keeper_lives():
             return
         self._starting = True

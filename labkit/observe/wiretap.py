@@ -13,10 +13,8 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import socket
 import ssl
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +27,7 @@ import h11
 
 from ..engine.base import Engine
 from ..errors import NotPossibleHere
+from ..files import Temporary
 
 #: Bytes of each body that are kept to look at.
 KEPT = 64 * 1024
@@ -180,8 +179,8 @@ class Wiretap:
                 engine=engine.endpoint,
             )
         self._tls = _tls(engine)
-        self._folder = tempfile.mkdtemp(prefix="labkit-tap-")
-        self.path = str(Path(self._folder, "docker.sock"))
+        self._folder = Temporary()
+        self.path = str(Path(self._folder.name, "tap"))  # short: see paths._RUNTIME_BYTES
         self.endpoint = f"unix://{self.path}"
         self.exchanges: list[Exchange] = []
         self._loop = asyncio.new_event_loop()
@@ -243,7 +242,7 @@ class Wiretap:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.cleanup()
 
     async def _shut(self) -> None:
         self._server.close()

@@ -8,7 +8,6 @@ takes, by name. Its control groups lie below its own, so they go with it.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from .. import debian, images
 from ..engine.faults import explained
 from ..engine.session import Session
 from ..errors import LabError
-from ..files import write_whole
+from ..files import Temporary, write_whole
 from ..images.archive import layer_from_folder
 from ..paths import cache_dir
 from .helper import Helper
@@ -67,7 +66,7 @@ def tools(
         return target.read_bytes()
     debs = [deb for deb in debian.fetch(list(wanted), arch=arch, progress=progress)
             if debian.package_name(deb) in wanted]  # fmt: skip
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with Temporary(target.parent) as folder:
         root, chosen = Path(folder, "root"), Path(folder, "chosen")
         debian.unpack(debs, root)
         debian.merge_usr(root)

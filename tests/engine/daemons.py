@@ -6,15 +6,18 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from labkit import engine as engines
+from labkit.engine.native import Native
 from labkit.errors import LabError
 
-from ..helpers import wait_until
+from ..helpers import running, wait_until
 
 
 class Daemon:
@@ -64,11 +67,7 @@ class Daemon:
         self._wait(self._answers, self.process)
 
     def _answers(self) -> bool:
-        try:
-            engines.find(self.endpoint).close()
-        except LabError:
-            return False
-        return True
+        return answers(self.endpoint)
 
     def kill(self) -> None:
         """SIGKILL for dockerd alone: its containers live on."""
@@ -83,6 +82,57 @@ class Daemon:
             process.terminate()
             process.wait(60)
         self.log.close()
+
+
+class Restartable:
+    """A native engine's dockerd, which may be ended and started again with the root and the network that it had."""
+
+    def __init__(self, engine: Native):
+        self.engine, self.pid, self.process = engine, engine.pid, None
+        self.command = Path(f"/proc/{self.pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+        self.spaces = {name: os.open(f"/proc/{self.pid}/ns/{name}", os.O_RDONLY) for name in ("mnt", "net")}
+
+    def end(self, sign: signal.Signals) -> None:
+        """Send dockerd this signal, and wait until it has ended."""
+        os.kill(self.pid, sign)
+        if self.process is not None:
+            self.process.wait(60)
+        wait_until(lambda: not running(self.pid))
+
+    def start(self) -> None:
+        """Start it again, and wait until it answers."""
+        mount, network = (f"/proc/self/fd/{self.spaces[name]}" for name in ("mnt", "net"))
+        enter = ["setpriv", "--pdeathsig", "TERM", "nsenter", f"--mount={mount}", f"--net={network}"]
+        with open(Path(self.engine.endpoint.removeprefix("unix://")).parents[1] / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [*enter, *self.command], pass_fds=list(self.spaces.values()), env={"PATH": os.defpath + ":/usr/sbin:/sbin"},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self.pid = self.process.pid
+        wait_until(lambda: self.process.poll() is not None or answers(self.engine.endpoint))
+        assert self.process.poll() is None, f"dockerd did not come back: see {log.name}"
+
+    def within(self) -> list[str]:
+        """As :meth:`Native.within`, for the dockerd of now."""
+        return ["nsenter", f"--net=/proc/{self.pid}/ns/net"]
+
+    def __enter__(self) -> Restartable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.end(signal.SIGTERM)
+        for handle in self.spaces.values():
+            os.close(handle)
+
+
+def answers(endpoint: str) -> bool:
+    """Whether an engine answers there."""
+    try:
+        engines.find(endpoint).close()
+    except LabError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import pytest
 from labkit import images
 from labkit.course.state import events_of
 from labkit.engine import dockercli
+from labkit.engine.client import engine_time
 from labkit.engine.faults import explain
 
 from ..conftest import open_context
@@ -43,6 +44,19 @@ def test_clocks_the_machines_own_is_wrong(on, owned, seconds):
             assert {"start", "die"} <= set(found) and time.monotonic() - began < 20
     finally:
         owned.shell(f"date -s @{time.time():.0f}")
+
+
+def test_clocks_after_a_nights_sleep_the_machine_is_told_the_time(on, owned, monkeypatch):
+    """A computer that sleeps stops its own monotonic clock and the machine's: what is left is that the day went on."""
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 8 * 3600)
+    assert abs(engine_time(on.docker.api) - real()) < 10
+    with on.container(images.BUSYBOX, ["date", "+%s"], network_mode="none") as container:
+        container.wait()
+        assert abs(int(container.logs()) - time.time()) < 10
+    monkeypatch.undo()
+    owned.tell_time()
+    assert abs(engine_time(on.docker.api) - time.time()) < 10
 
 
 def test_proxies_do_not_come_between(on, owned, tmp_path, monkeypatch):

@@ -104,10 +104,10 @@ def test_a_lab_that_needs_dockers_engine_starts_one_where_podman_was_only_found(
         monkeypatch.setattr(engines, "owned", lambda **_: docker)
         with open_lab("06") as lab:
             assert lab.facts.name == "Docker Engine"
-        assert f"The Podman at {service} is left alone: it has no dockerd" in capsys.readouterr().out
+        assert f"The engine at {service} (Podman) is left alone: it has no dockerd" in capsys.readouterr().out
         with open_lab("00") as lab:
             assert lab.facts.name == "Podman"
-        assert "Podman at" not in capsys.readouterr().out
+        assert "is left alone" not in capsys.readouterr().out
         with open_lab("06", engine=service) as lab:  # as named
             assert lab.facts.name == "Podman"
         assert "This is Podman, and shows not all of this lab: it has no dockerd" in capsys.readouterr().out

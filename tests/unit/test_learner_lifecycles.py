@@ -121,6 +121,9 @@ def test_lifecycles_what_a_login_took_along_ends(tmp_path, monkeypatch):
         def alive(self):
             return True
 
+        def tell_time(self):
+            pass
+
         def shell(self, command):
             return "1"
 
@@ -157,3 +160,45 @@ def test_lifecycles_without_a_loopback_that_is_said(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(COURSE)}
     done = subprocess.run([*new, sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert "loopback interface is down or missing" in done.stderr and "ip link set lo up" in done.stderr
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from labkit import files
+made = [files.Temporary(), files.Temporary(Path(sys.argv[1]))]
+kept = files.Temporary(Path(sys.argv[1]))
+kept.cleanup()
+Path(made[0].name, "half").touch()
+print(*(one.name for one in made), flush=True)
+sys.stdin.readline()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_lifecycles_temporary_folders_go_with_the_next_lab_or_the_next_one_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    environment = {**os.environ, "PYTHONPATH": str(COURSE)}
+    killed = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    first, second = map(Path, killed.stdout.readline().split())
+    files.clear()
+    files.clear(tmp_path)
+    assert first.is_dir() and second.is_dir(), "their owner lives"
+    killed.communicate("now")
+    with files.Temporary(tmp_path) as third:
+        assert not second.exists() and Path(third).is_dir()
+    files.clear()
+    assert not first.exists() and not Path(third).exists()
+
+
+def test_lifecycles_half_a_file_of_a_killed_process_goes_with_the_next_that_is_written(tmp_path):
+    half = tmp_path / ".progress.json.4711-1"
+    young, other = tmp_path / ".progress.json.4712-1", tmp_path / ".progress.json"
+    for path in (half, young, other):
+        path.write_text("{")
+    os.utime(half, (0, 0))
+    files.write_whole(tmp_path / "progress.json", "{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, young.name, "progress.json"]

@@ -163,6 +163,21 @@ def test_saving_twice_changes_figures_only(course):
     assert len(changed) == 1 and all('"image/png": "iVBOR' in line for line in changed[0])
 
 
+WIDGET = """
+from labkit.course.widget_base import LabWidget
+made = LabWidget([], "Widget: a slider")
+made
+""".strip()
+
+
+def test_what_is_said_where_no_widget_is_shown_is_neither_compared_nor_saved(course):
+    path = course((WIDGET, [], [new_output("execute_result", data={"text/plain": "Widget: a slider"})]))
+    assert rerun.execute(LAB).outcome == "pass"
+    course((WIDGET, [], []))
+    assert save.save(LAB).outcome == "pass"
+    assert nbformat.read(path, 4).cells[0].outputs[0].data == {"text/plain": "Widget: a slider"}
+
+
 BUSY = """
 import time
 from labkit.course.busy import Busy, say

@@ -11,6 +11,7 @@ import requests
 from docker.errors import APIError
 
 from labkit.course.exercises import Exercise, not_yet
+from labkit.course.notebook import NO_WIDGETS
 from labkit.course.style import Picture
 from labkit.course.widget_base import FigureView, LabWidget, button, words
 from labkit.course.widget_questions import HintWidget
@@ -95,7 +96,7 @@ def test_an_exercise_that_is_looked_at_again_tells_what_went_wrong():
 def test_the_text_beside_a_widget_is_whole_and_always_the_same():
     text = "Widget: " + "words " * 60
     made = LabWidget([button("Go", "do it")], text)
-    assert repr(made) == text and made._repr_mimebundle_()["text/plain"] == text
+    assert repr(made) == text and made._repr_mimebundle_()["text/plain"] == f"{text}\n{NO_WIDGETS}"
 
 
 def test_words_are_escaped_and_backticks_are_code():

@@ -71,6 +71,9 @@ class EmbeddedEngine(OwnedEngine):
         """The number of its QEMU process on the notebook's machine."""
         return self._machine.pid()
 
+    def tell_time(self) -> None:
+        self._machine.tell_time()
+
     def shell(self, command: str, *, timeout: float = 60.0, check: bool = True) -> str:
         status, output = self._machine.shell(command, timeout)
         if check and status:

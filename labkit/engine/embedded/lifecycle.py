@@ -169,6 +169,7 @@ def _wait_until_idle(engine: EmbeddedEngine, limit: int) -> None:
     # A runtime folder that was emptied, as at the end of a login, takes the way to the machine along: nobody can stop it.
     while engine.alive() and (engine.folder.parent / _RECORD).exists():
         try:
+            engine.tell_time()
             count = engine.shell("cat /sys/class/net/eth0/statistics/rx_packets")
         except LabError:
             count = ""  # a lab is starving it: that is use as well

@@ -80,6 +80,10 @@ def ping(port: int, context: ssl.SSLContext, timeout: float = 5.0) -> bool:
         connection.close()
 
 
+def _apart() -> float:
+    return time.time() - time.monotonic()
+
+
 #: From a machine's own folder and its port to QEMU's command line.
 Arguments = Callable[[Path, int], list[str]]
 
@@ -98,6 +102,7 @@ class Machine:
         self._life: IO[bytes] | None = None
         self._console: int | None = None
         self._log: BufferedRandom | None = None
+        self._told: float | None = None  # None: by another process, which looks after it
 
     @classmethod
     def attached(cls, folder: Path, keys: Keys) -> Machine | None:
@@ -235,6 +240,15 @@ class Machine:
             if self.alive():
                 raise
             raise self._ended() from None
+        self._told = _apart()
+
+    def tell_time(self) -> None:
+        """Set the machine's clock anew if this computer has slept (or its clock was set) since that was last done.
+
+        While it sleeps, neither its monotonic clock nor the machine's goes on, but the time of day does.
+        """
+        if self._told is not None and abs(_apart() - self._told) > 1:
+            self.wait_for_clock()
 
     def wait_for_dockerd(self, limit: float) -> None:
         """Wait until dockerd answers over TLS.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import EngineGone, LabError
+from ...files import Temporary
 from ...waiting import wait_until
 from . import host, machine, monitor, qemu, store
 from .builder import cold_boot, scratch
@@ -332,7 +332,7 @@ def _memory_of(snapshot: Path) -> Iterator[str]:
     if os.access(snapshot / "ram", os.W_OK):
         yield "ram"
         return
-    with tempfile.NamedTemporaryFile(dir=scratch(), prefix="ram-") as copy:
+    with Temporary(scratch()) as folder, open(Path(folder, "ram"), "wb") as copy:
         with open(snapshot / "ram", "rb") as memory:
             while block := memory.read(1 << 20):
                 if block.count(0) == len(block):

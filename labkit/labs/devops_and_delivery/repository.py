@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from ...course.context import Context
 from ...course.result import Result
 from ...errors import LabError, NotPossibleHere
+from ...files import Temporary
 from . import pipeline
 
 #: Nobody's settings, and one time for all: the same commits have the same names on every machine.
@@ -104,7 +104,7 @@ def integrate(on: Context) -> Integration:
     first, second, broken = pipeline.tea(), pipeline.tea("2"), pipeline.broken("2")
     tests = first["test_app.py"].replace("    def test_nothing", _TEST + "    def test_nothing")
     merges = []
-    with tempfile.TemporaryDirectory(prefix="labkit-git-") as folder:
+    with Temporary() as folder:
         shared = Repository(Path(folder))
         shared.commit("Ann", first, "the tea service")
         shared.merge("Ann", "the first")

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from ...course.context import Context
 from ...engine.client import build_labels
+from ...files import Temporary
 
 #: Its command: no network, and one manifest for one platform (buildx adds attestations otherwise, and an index).
 _COMMAND = ("build", "--progress=rawjson", "--network=none", "--provenance=false")
@@ -109,7 +109,7 @@ def run(
 
 @contextlib.contextmanager
 def _folder(files: Mapping[str, bytes], mtime: int) -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="labkit-build-") as folder:
+    with Temporary() as folder:
         for name, content in files.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
