@@ -167,8 +167,10 @@ def stop_times(on: Context, n: int | None = None, grace: int | None = None) -> S
 
     with explained(on.session.engine.endpoint), contextlib.ExitStack() as stack:
         ways = [way for way in STARTS for _ in range(n)]
-        made = [stack.enter_context(on.container(on.image(), STARTS[way][0], network_mode="none", **STARTS[way][1]))
-                for way in ways]  # fmt: skip
+        made = [stack.enter_context(on.container(on.image(), STARTS[way][0], start=False, network_mode="none",
+                                                 **STARTS[way][1])) for way in ways]  # fmt: skip
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(Container.start, made))
         time.sleep(0.3 if not on.facts.emulated else 2.0)  # the handlers must be in place
         on.say(f"docker stop for {len(made)} containers at once")
         with ThreadPoolExecutor(len(made)) as pool:
