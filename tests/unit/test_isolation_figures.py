@@ -10,6 +10,7 @@ from labkit.course import figures_benchmark, style
 from labkit.course.benchmark import Benchmark, Series
 from labkit.course.figures_benchmark import value_text
 from labkit.engine import EngineFacts
+from labkit.engine.embedded import qemu
 from labkit.errors import BadInput, LabError
 from labkit.labs.container_history.figures import layers, side_by_side
 from labkit.labs.container_history.history import Escape, GroupRun, Jail, NamespaceStep, NamespaceSteps, group_script
@@ -21,6 +22,8 @@ from labkit.labs.isolation_models.figures import others_chart
 from labkit.labs.isolation_models.gvisor import Sandbox
 from labkit.labs.isolation_models.visibility import NAMESPACES, Matrix, NamespaceView
 from labkit.labs.isolation_models.visibility import ROWS as SEEN
+from labkit.labs.what_docker_solves import figures as solved
+from labkit.labs.what_docker_solves.machines import Machines
 from labkit.paths import COURSE
 
 FACTS = EngineFacts(
@@ -119,6 +122,15 @@ def test_published_figures_stand_on_the_figure_with_their_source(monkeypatch):
     for name in ("Docker", "Tinyx VM", "Debian VM"):
         assert f"{name}, one of 1000 ★ LightVM, SOSP 2017" in text
     assert "published by others" in text
+
+
+def test_a_machine_without_mitigations_says_so_on_the_figure(monkeypatch):
+    found = []
+    monkeypatch.setattr(solved, "picture", lambda figure, alt, caption: found.append(caption))
+    run = Machines(FACTS, [0.3], [2**20], [3.0], [2**28], True)
+    run.plot(), run.plot("memory")
+    assert len(found) == 2 and all("mitigations=off" in caption and "n = 1 and 1" in caption for caption in found)
+    assert "mitigations=off" in qemu.KERNEL_ARGUMENTS, "then the caption should go"
 
 
 def test_gvisor_facts():

@@ -24,7 +24,7 @@ from ...course.context import Context
 from ...engine.client import remove_container
 from ...engine.embedded.small import SmallVM, accelerator
 from ...engine.faults import explained
-from ...errors import BadInput
+from ...errors import BadInput, LabError
 from ...paths import text_beside
 from ...units import MIB, show_size, size
 
@@ -170,7 +170,13 @@ def _taken(label: str, available: Callable[[], int], start: Callable[[], object]
 
 def _above_zero(once: Callable[[], float]) -> Callable[[], float]:
     def again() -> float:
-        return next(value for value in iter(once, None) if value > 0)
+        for _ in range(5):
+            if (value := once()) > 0:
+                return value
+        raise LabError(
+            "The machine's free memory did not fall while instances were started.",
+            cause="Something else gives memory back at the same time.", next_step="Run the cell again when it is quiet.",
+        )  # fmt: skip
 
     return again
 

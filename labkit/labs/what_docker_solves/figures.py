@@ -79,7 +79,7 @@ def _versus(
     how = "emulated in software" if run.vm_emulated else "hardware-assisted"
     caption = (
         f"n = {len(containers)} and {len(vms)} · container: a small web server, without its shim · virtual machine ({how}): "
-        f"Debian with Docker Engine,\nresumed from a snapshot to its engine's first answer; a cold boot takes longer\n"
+        f"Debian with Docker Engine, mitigations=off,\nresumed from a snapshot to its engine's first answer; a cold boot takes longer\n"
         f"{machine_line(run.engine)}"
     )
     return picture(figure, alt, caption=caption)

@@ -52,10 +52,11 @@ def machines(on: Context, *, n: int | None = None) -> Machines:
     """Start n containers with a small web server and n virtual machines; time the first answer, weigh each.
 
     Method: a container is timed from create to its server's first answer, asked from inside; its memory is
-    its cgroup's, as the engine tells it. A virtual machine (Debian with Docker Engine, the lab's own kind) is
-    resumed from its snapshot and timed to its engine's first answer, before any service is started in it; its
-    memory is its process's resident set on the notebook's machine then: pages of the snapshot that nobody has
-    touched yet don't count, so it grows with use. n = 10 each (3 where emulated), warm, one at a time.
+    its cgroup's, as the engine tells it. A virtual machine (Debian with Docker Engine, the lab's own kind, its
+    kernel without mitigations) is resumed from its snapshot and timed to its engine's first answer, before any
+    service is started in it; its memory is its process's resident set on the notebook's machine then: pages of
+    the snapshot that nobody has touched yet don't count, so it grows with use. n = 10 each (3 where emulated),
+    warm, one at a time.
     """
     n = rounds(on.facts, n)
     seconds: list[float] = []
