@@ -16,9 +16,11 @@ from ..course.context import Context
 from ..engine.dockercli import command_line
 from ..errors import BadInput
 from ..labs.engine_architecture import xray
-from ..labs.isolation_models import isolation_disk
+from ..labs.isolation_models import gvisor, isolation_disk
+from ..labs.isolation_models.two_engines import two_engines as two_engines_of
 from ..labs.out_of_memory import oom
 from ..labs.start_here import first
+from ..labs.what_docker_solves.promises import second_engine
 from .common import add_engine, add_json, opened, say, tell
 
 #: What a benchmark found: a row of numbers, or rows by name.
@@ -103,14 +105,23 @@ BENCHMARKS: dict[str, Callable[[Context, int], Rows]] = {
 }
 
 
+def two_engines(on: Context, budget: float, n: int) -> benchmark.Benchmark:
+    """The same container on the engine and on one in a virtual machine."""
+    with second_engine(on) as other:
+        return two_engines_of(on, other, budget, n=n)
+
+
+COMPARISONS: dict[str, Callable[..., benchmark.Benchmark]] = {
+    **isolation_disk.BENCHMARKS, "gvisor": gvisor.gvisor, "two-engines": two_engines,
+}  # fmt: skip
+
+
 def _isolation(name: str) -> Callable[[Context, int], Rows]:
     """A comparison of the isolation lab: its summary, within a budget that grows with the rounds."""
 
     def run(on: Context, n: int) -> Rows:
         emulated = 4 if on.facts.emulated else 1
-        # Density: four containers to a virtual machine, so at least five machines where there is the room.
-        more: dict[str, Any] = {"most": 2 * n, "space": "1g"} if name == "density" else {"n": n}
-        result = isolation_disk.BENCHMARKS[name](on, 30.0 * n * emulated, **more)
+        result = COMPARISONS[name](on, 30.0 * n * emulated, n=n)
         say(f"  kept in {benchmark.record(result)}")
         say(f"  {result}")
         rows = {row.label: {**_row(row.values, result.unit), "emulated": row.emulated} for row in result.series}
@@ -119,7 +130,7 @@ def _isolation(name: str) -> Callable[[Context, int], Rows]:
     return run
 
 
-BENCHMARKS |= {name: _isolation(name) for name in isolation_disk.BENCHMARKS}
+BENCHMARKS |= {name: _isolation(name) for name in COMPARISONS}
 
 
 def embedded_engine(on: Context, n: int) -> Rows:

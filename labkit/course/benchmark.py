@@ -21,9 +21,23 @@ from typing import Any, Self
 from ..engine import EngineFacts
 from ..errors import BadInput
 from ..paths import data_file, state_dir
-from ..units import show_time
+from ..units import at_least_one, show_time
 from .busy import say
 from .result import Result
+
+#: Rounds at most where the processor is emulated: each takes ten times as long, and tells of the emulator.
+FEW = 3
+
+
+def rounds(engine: EngineFacts, n: int | None, usual: int = 10) -> int:
+    """How often to measure: as asked; else ``usual``, and :data:`FEW` on an emulated machine.
+
+    Raises:
+        BadInput: what was asked for is no count.
+    """
+    n = (min(usual, FEW) if engine.emulated else usual) if n is None else n
+    at_least_one(n=n)
+    return n
 
 
 @dataclass(frozen=True)
@@ -34,7 +48,7 @@ class Subject:
         label: its name on the figure.
         model: which of the course's models it is (see ``figures.style.MODELS``).
         once: measures once and returns the value.
-        n: rounds wanted.
+        n: rounds wanted; at most :data:`FEW` where its processor is emulated.
         emulated: its processor is emulated in software.
         warm: measured once before, uncounted.
     """
@@ -45,6 +59,10 @@ class Subject:
     n: int = 10
     emulated: bool = False
     warm: bool = True
+
+    @property
+    def wanted(self) -> int:
+        return min(self.n, FEW) if self.emulated else self.n
 
 
 @dataclass(frozen=True)
@@ -115,6 +133,11 @@ class Benchmark(Result):
     def partial(self) -> bool:
         """Whether anything that was wanted is missing."""
         return self.interrupted or any(row.partial for row in self.series)
+
+    @property
+    def again(self) -> str:
+        """The command that measures the same once more."""
+        return f"labkit bench {self.name} -n {max(row.n for row in self.series)}"
 
     @property
     def subjects(self) -> str:
@@ -199,7 +222,7 @@ def measure(subjects: Sequence[Subject], budget: float) -> tuple[list[Series], f
     began = time.monotonic()
     values: dict[str, list[float]] = {subject.label: [] for subject in subjects}
     costs: dict[str, float] = {}
-    total = sum(subject.n for subject in subjects)
+    total = sum(subject.wanted for subject in subjects)
     interrupted = False
 
     def left() -> float:
@@ -216,15 +239,15 @@ def measure(subjects: Sequence[Subject], budget: float) -> tuple[list[Series], f
             if subject.warm:
                 say(f"{subject.label}: once to warm up", 0.0)
                 one(subject)
-        for number in range(max(subject.n for subject in subjects)):
+        for number in range(max(subject.wanted for subject in subjects)):
             for subject in subjects:
-                if number >= subject.n:
+                if number >= subject.wanted:
                     continue
                 # A run that would overshoot is not begun; the first of each only when time is left at all.
                 if left() <= (costs.get(subject.label, 0.0) if number else 0.0):
                     continue
                 done = sum(len(rows) for rows in values.values())
-                say(f"{subject.label}: {len(values[subject.label]) + 1} of {subject.n}", done / total)
+                say(f"{subject.label}: {len(values[subject.label]) + 1} of {subject.wanted}", done / total)
                 values[subject.label].append(one(subject))
     except KeyboardInterrupt:
         if not any(values.values()):
@@ -239,7 +262,7 @@ def measure(subjects: Sequence[Subject], budget: float) -> tuple[list[Series], f
             next_step=f"Ask for budget={max(1, round(max(cost, budget) * 1.5 + 0.5))}.",
         )
     series = [
-        Series(subject.label, subject.model, values[subject.label], subject.n, subject.emulated)
+        Series(subject.label, subject.model, values[subject.label], subject.wanted, subject.emulated)
         for subject in subjects
         if values[subject.label]
     ]

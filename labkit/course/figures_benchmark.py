@@ -30,8 +30,8 @@ def _name(row: Series) -> str:
 
 #: What emulation means for the numbers, by unit.
 _EMULATED = {
-    "MiB": "Emulated: QEMU also holds the code that it translates; with KVM or HVF it takes less.",
-    "instances": "Emulated: QEMU also holds the code that it translates; with KVM or HVF more would fit.",
+    "MiB": "Emulated, so n is small: QEMU also holds the code that it translates; with KVM or HVF it takes less.",
+    "instances": "Emulated, so n is small: QEMU also holds the code that it translates; with KVM or HVF more would fit.",
 }
 
 
@@ -40,15 +40,15 @@ def caption_of(result: Benchmark, *more: Series) -> str:
     lines = [_wrap("Method: " + result.method)]
     lines += [_wrap(result.note)] if result.note else []
     # What belongs together stays on one line.
-    counts = [f"{row.label}:~n~=~{row.n}{'~(partial)' if row.partial else ''}" for row in (more or result.series)]
+    counts = [f"{_name(row)}:~n~=~{row.n}{'~(partial)' if row.partial else ''}" for row in (more or result.series)]
     counts.append(f"budget~{result.budget:g}~s, took~{result.seconds:.0f}~s")
     if result.interrupted:
         counts.append("interrupted: partial")
     lines.append(_wrap(" · ".join(counts).replace("~", "\N{NO-BREAK SPACE}")))
     if any(row.emulated for row in result.series):
-        fast = "Emulated: that processor is software here; with KVM or HVF it would be several times faster."
+        fast = "Emulated: that processor is software here, so n is small; with KVM or HVF it would be several times faster."
         lines.append(_EMULATED.get(result.unit, fast))
-    return "\n".join([*lines, machine_line(result.engine)])
+    return "\n".join([*lines, f"Again: {result.again}", machine_line(result.engine)])
 
 
 def _wrap(text: str, width: int = 124) -> str:

@@ -28,6 +28,7 @@ CAPABILITIES = {
     "SETUID": "be nobody there",
     "SETGID": "be nobody there",
     "KILL": "end what runs too long there",
+    "NET_RAW": "ping there",
 }
 
 
@@ -54,6 +55,21 @@ class Observer(Helper):
         return host_cgroups(config)
 
     # The operations by name, so that experiments read well.
+
+    def outside(self, operation: str, *command: str, limit: float = 60.0, **more: Any) -> Any:
+        """A command as a plain process of the machine: in its namespaces, its control group, without a filter.
+
+        Args:
+            operation: ``run`` (status and output), ``spawn`` (seconds, ``count`` times) or ``crowd`` (process ids of
+                ``count`` that keep running; 0 ends them).
+            command: ``busybox`` is the observer's own, so that the same program runs as in a container.
+            limit: seconds that it may take.
+            more: ``count``; ``user``, an id (nobody's by default).
+
+        Raises:
+            NotPossibleHere: the engine's machine can't be entered (a rootless engine, gVisor).
+        """
+        return self.call("outside", op=operation, command=command, limit=limit, timeout=limit + 10, **more)
 
     def machine(self) -> rows.Machine:
         """Kernel, boot id, processors and memory of the engine's machine."""

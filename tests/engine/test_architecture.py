@@ -33,6 +33,21 @@ def test_everything_lies_within_the_clients_time(module_context):
         assert -slack <= span.start <= span.end <= seen.total + slack, span
 
 
+def test_the_network_is_booked_where_this_engine_makes_it(module_context):
+    """In a hook of ``runc create`` until Engine 27; since 28 between runc's two calls."""
+    seen = xray.run(module_context)
+    spans = {span.name: span for span in seen.spans}
+    create, start = spans["runc create"], spans["runc start"]
+    if int(module_context.facts.version.partition(".")[0]) < 28:
+        hook = spans["network hook"]
+        assert create.start < hook.start < hook.end < create.end
+        assert 0 < seen.segments["network"] <= hook.end - create.start
+    else:
+        connected = next(mark.start for mark in seen.marks if mark.name == "network connect")
+        assert "network hook" not in spans and create.end < connected < start.start
+        assert seen.segments["network"] == pytest.approx(start.start - create.end)
+
+
 def test_two_containers_at_once_are_told_apart(module_context):
     on = module_context
     with on.container(on.image(), ["sh", "-c", "while :; do true; done"], network_mode="none", cpu_quota=20000):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from labkit.course.context import Context
@@ -17,8 +19,31 @@ def groups_left(on: Context) -> str:
 def test_chroot_hides_files_only(module_context):
     assert history.jail(module_context).facts() == (
         "the machine's files hidden: yes\n"
-        "processes hidden: no · host name its own: no · network its own: no · memory limited: no"
+        "processes hidden: no · host name its own: no · network its own: no\n"
+        "limits of its own (a control group): no"
     )
+
+
+def test_a_jail_in_a_group_of_its_own_has_limits_of_its_own(module_context, monkeypatch):
+    """The machine's memory (MemTotal) is the same behind any limit: it says nothing of one."""
+    own = history.own_group(module_context)
+    base = f"/sys/fs/cgroup{'/memory' if module_context.facts.cgroup_version == 1 else ''}{own}/jailed"
+    shell = module_context.workshop.shell
+
+    def limited(script, **more):
+        if script.startswith("chroot"):
+            script = (
+                f"mkdir -p {base}; sh -c 'echo $$ > {base}/cgroup.procs; exec \"$@\"' - sh -c {shlex.quote(script)}"
+            )
+        return shell(script, **more)
+
+    monkeypatch.setattr(module_context.workshop, "shell", limited)
+    try:
+        found = history.jail(module_context)
+    finally:
+        monkeypatch.undo()
+        history.remove_groups(module_context)
+    assert found.facts().endswith("limits of its own (a control group): yes")
 
 
 def test_the_walk_out_of_chroot_and_not_out_of_pivot_root(module_context):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
+from labkit.course.benchmark import published
 from labkit.course.busy import listening
 from labkit.errors import BadInput
 from labkit.labs.isolation_models import gvisor, isolation, isolation_disk, isolation_work, visibility
+from labkit.waiting import wait_until
 
 
 def test_the_matrix(module_context):
@@ -43,6 +47,10 @@ def test_starts_are_in_order(lab_context):
     result = isolation.start_latency(lab_context, budget=240, n=2)
     assert [row.label for row in result.ordered()] == ["plain process", "runc alone", "docker run", "virtual machine"]
     assert not result.partial
+    # The published order, but for the virtual machine, which is emulated here and beside the engine's machine.
+    ours = [row.model for row in result.ordered() if row.model in ("bare metal", "container")]
+    others = {one.model: one.value for one in published("start-latency")}
+    assert ours == sorted(ours, key=lambda model: others[model])
 
 
 def test_density_refuses_more_than_the_machine_has(lab_context):
@@ -50,31 +58,69 @@ def test_density_refuses_more_than_the_machine_has(lab_context):
         isolation.density(lab_context, space=lab_context.facts.memory + 1)
 
 
-def test_density_on_a_small_machine_uses_half_of_what_is_free_and_reckons_the_rest(lab_context, monkeypatch):
-    facts = lab_context.observer.machine()
-    monkeypatch.setattr(lab_context.observer, "machine", lambda: {**facts, "available": 24 * 2**20})
-    result = isolation.density(lab_context, budget=240, space="256m", most=8)
-    assert [row.label for row in result.ordered()] == ["virtual machine", "docker run", "plain process"]
-    each = 256 / result.find("docker run").median
-    assert 1 <= len(result.find("docker run").values) <= 12 / each + 1
-    assert "docker run (from " in result.note
+def test_density_refuses_what_does_not_hold_one(lab_context):
+    with pytest.raises(BadInput, match="One virtual machine takes"):
+        isolation.density(lab_context, 240, n=1, space="16m")
 
 
-@pytest.mark.parametrize("space, what", [("1m", "docker run"), ("16m", "virtual machine")])
-def test_density_names_what_does_not_fit(lab_context, space, what):
-    with pytest.raises(BadInput, match=f"One {what} takes"):
-        isolation.density(lab_context, budget=120, space=space, most=2)
+def test_memory_and_density_are_one_method_and_in_the_published_order(lab_context):
+    weighed = isolation.memory(lab_context, 240, n=3)
+    assert [row.label for row in weighed.ordered()] == ["plain process", "docker run", "virtual machine"]
+    others = sorted(published("memory"), key=lambda one: one.value)
+    ours = [row.model for row in weighed.ordered() if row.model != "bare metal"]
+    assert list(dict.fromkeys(one.model for one in others)) == ours
+    fits = isolation.density(lab_context, space="256m", measured=weighed)
+    assert [row.label for row in fits.ordered()] == ["virtual machine", "docker run", "plain process"]
+    for each, many in zip(weighed.series, fits.series):
+        assert many.values == [256 * 2**20 // (value * 2**20) for value in each.values] and many.n == each.n
 
 
-def test_density_is_in_order_and_stops_at_its_space(lab_context):
-    seen = []
-    with listening(lambda text, share=None: seen.extend([] if share is None else [share])):
-        result = isolation.density(lab_context, budget=240, space="256m", most=4)
-    assert [row.label for row in result.ordered()] == ["virtual machine", "docker run", "plain process"]
-    assert result.find("docker run").n == 4 and seen == sorted(seen) and seen[-1] <= 1
-    # More than its space was never in use.
-    for row in result.series:
-        assert row.n <= max(row.values)
+def test_a_plain_process_is_in_nothing_of_a_containers(module_context):
+    on = module_context
+    on.observer.machine()  # started when first asked
+    observer = on.docker.api.inspect_container(on.observer.container_id)["State"]["Pid"]
+    [row] = on.observer.processes([observer])
+    [machine] = on.observer.processes([row["ppid"]])
+    looks = "cat /proc/%s/cgroup; grep -E '^(Seccomp|NoNewPrivs)' /proc/%s/status"
+    outside = on.observer.call("run", script=looks % (machine["pid"], machine["pid"]))["output"].splitlines()
+    for user in (65534, 0):
+        told = isolation_work.plain(
+            on, "for n in /proc/self/ns/*; do readlink $n; done; " + looks % ("self", "self"), user=user
+        ).splitlines()
+        spaces = dict(line.rstrip("]").split(":[") for line in told if ":[" in line)
+        for name in ("mnt", "uts", "ipc", "pid", "net", "cgroup", "user"):
+            assert f"{name}:[{spaces[name]}]" == machine["namespaces"][name] != "", name
+        found = [line for line in told if ":[" not in line]
+        # Where version 1 is in use, version 2's hierarchy may be mounted nowhere: then nobody can change groups in it.
+        mixed = on.facts.cgroup_version == 1
+        assert [line for line in found if not (mixed and line.startswith("0::"))] == [
+            line for line in outside if not (mixed and line.startswith("0::"))
+        ]
+    crowd = on.observer.outside("crowd", "busybox", "sleep", "600", count=2)
+    try:
+        rows = on.observer.processes(crowd)
+        assert [row["command"] for row in rows] == [["sleep", "600"]] * 2
+        assert all(row["namespaces"] == machine["namespaces"] for row in rows)
+    finally:
+        on.observer.outside("crowd", count=0)
+    assert on.observer.processes(crowd) == []
+
+
+def test_plain_processes_end_with_the_observer(lab_context, module_context):
+    crowd = lab_context.observer.outside("crowd", "busybox", "sleep", "600", count=2)
+    lab_context.observer.close()
+    assert wait_until(lambda: not module_context.observer.processes(crowd), 15)
+
+
+def test_the_clock_is_finer_than_the_least_that_is_timed(module_context):
+    """Ten milliseconds were its step: a sleep of 25 was 20 or 30, a short one 5."""
+    for run in (functools.partial(isolation_work.plain, module_context), shell_of(module_context)):
+        values = [isolation_work.timed(run, "usleep 25000") for _ in range(4)]
+        assert len(set(values)) == 4 and all(value > 0.015 for value in values)
+
+
+def shell_of(on):
+    return lambda script: on.ran(on.image(), ["sh", "-c", script]).text
 
 
 def interrupting(after: int):
@@ -122,7 +168,7 @@ def test_gvisor_answers_for_itself_and_asks_more_of_each_call(lab_context):
     result = gvisor.gvisor(lab_context, 240, n=2)
     assert result.facts() == "the machine's kernel answers inside: with runc: yes · with gVisor: no"
     plain, sandboxed = (row.median for row in result.calls)
-    assert sandboxed > 3 * plain
+    assert sandboxed > 2 * plain
 
 
 @pytest.mark.parametrize("measure", [isolation.start_latency, isolation.memory, isolation_work.cpu, gvisor.gvisor])

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import time
 
 import pytest
 
+from labkit.commands import bench
+from labkit.commands.bench import COMPARISONS
 from labkit.course.benchmark import Benchmark, Series, Subject, measure, published, record
 from labkit.course.busy import listening
+from labkit.course.figures_benchmark import caption_of
 from labkit.errors import BadInput
+from labkit.labs.container_lifetime import endings
+from labkit.labs.devops_and_delivery import shop
+from labkit.labs.engine_architecture import xray
+from labkit.labs.isolation_models import gvisor, isolation, two_engines
 from labkit.labs.isolation_models.isolation_disk import BENCHMARKS
+from labkit.labs.what_docker_solves import machines, promises
 from labkit.paths import data_file
 
 from .test_isolation_figures import FACTS
@@ -41,6 +51,19 @@ def test_the_warm_run_is_not_counted():
     values = iter([99.0, 1.0, 2.0])
     [row], _, _ = measure([Subject("a", "container", lambda: next(values), n=2)], 10)
     assert row.values == [1.0, 2.0]
+
+
+def test_few_rounds_where_the_processor_is_emulated_and_the_screen_says_so():
+    [real, slow], _, _ = measure([steady("a", 1.0, n=10), steady("b", 1.0, n=10, emulated=True)], 10)
+    assert (real.n, slow.n) == (10, 3) and not slow.partial
+    told = caption_of(result([real, slow])).replace("\N{NO-BREAK SPACE}", " ")
+    assert "b (emulated): n = 3" in told and "so n is small" in told
+
+
+def test_a_figure_prints_the_command_that_measures_again():
+    found = result([Series("a", "container", [1.0] * 7, 7)])
+    assert f"Again: {found.again}" in caption_of(found) and found.again == "labkit bench start-latency -n 7"
+    assert set(COMPARISONS) >= {*BENCHMARKS, "gvisor", "two-engines"} and set(COMPARISONS) <= set(bench.BENCHMARKS)
 
 
 def test_a_budget_that_ends_early_keeps_what_was_measured_and_says_partial():
@@ -126,7 +149,9 @@ def test_a_subject_that_was_not_measured_is_named():
 def test_published_figures_have_a_source_each():
     table = json.loads(data_file("published.json").read_text())
     assert {row["source"] for row in table["figures"]} == set(table["sources"])
-    assert [row.source for row in published("network")] == ["Felter et al. 2014"] * 2
+    assert [row.source for row in published("stream")] == ["Felter et al. 2014"] * 3
+    # Round trips between two machines have no place beside those within one.
+    assert published("network") == []
     assert published("no such benchmark") == []
 
 
@@ -136,8 +161,17 @@ def test_the_two_runtime_tests_are_never_on_one_axis():
     )
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_every_benchmark_states_its_method(name):
-    text = BENCHMARKS[name].__doc__
+#: All that times or weighs something, in any lab.
+MEASURED = [*BENCHMARKS.values(), gvisor.gvisor, two_engines.two_engines, xray.compare, xray.overhead, machines.machines,
+            machines.roll_out, machines.replicas, promises.set_up, shop.latency, shop.scaling, endings.stop_times,
+            endings.restarts]  # fmt: skip
+
+
+@pytest.mark.parametrize("measured", MEASURED, ids=lambda one: one.__name__)
+def test_every_benchmark_states_its_method(measured):
+    text = " ".join(measured.__doc__.split())
     assert "Method:" in text
-    assert name == "density" or "n = " in text
+    assert measured is isolation.density or re.search(
+        r"\bn = \d|``?n``? |n batches|n rounds|n each|n times|\bn = ``times", text
+    )
+    assert "/proc/uptime" not in inspect.getsource(inspect.getmodule(measured)), "its steps are ten milliseconds"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from labkit import files
-from labkit.engine.embedded import machine, monitor
+from labkit.engine.embedded import machine, monitor, small
 from labkit.engine.embedded.keys import Keys
 from labkit.errors import BadInput, EngineGone, LabError
 from labkit.paths import runtime_dir
@@ -286,3 +286,12 @@ def test_attached_from_elsewhere(runtime):
     assert made.alive()  # letting go of it does not end it
     made.close()
     assert machine.Machine.attached(made.folder, made.keys) is None
+
+
+def test_a_small_machine_is_told_of_its_mitigations_what_this_one_was(tmp_path):
+    told = tmp_path / "cmdline"
+    told.write_text("quiet mitigations=auto,nosmt root=/dev/vda\n")
+    assert small.mitigations(told) == ["mitigations=auto,nosmt"]
+    told.write_text("quiet root=/dev/vda\n")
+    assert small.mitigations(told) == small.mitigations(tmp_path / "none") == []
+    assert "mitigations" not in small.KERNEL_ARGUMENTS

@@ -10,10 +10,11 @@ from labkit.course import figures_benchmark, style
 from labkit.course.benchmark import Benchmark, Series
 from labkit.course.figures_benchmark import value_text
 from labkit.engine import EngineFacts
+from labkit.engine.embedded import qemu
 from labkit.errors import BadInput, LabError
 from labkit.labs.container_history.figures import layers, side_by_side
 from labkit.labs.container_history.history import Escape, GroupRun, Jail, NamespaceStep, NamespaceSteps, group_script
-from labkit.labs.container_history.lxc import STEPS, Comparison, InnerProcess, lxc_steps
+from labkit.labs.container_history.lxc import DOCKER_STEPS, STEPS, Comparison, InnerProcess, lxc_steps
 from labkit.labs.container_history.own_container import PARTS, ROWS, Built, runtime
 from labkit.labs.container_history.timeline import EVENTS, Timeline
 from labkit.labs.isolation_models import figures
@@ -21,6 +22,8 @@ from labkit.labs.isolation_models.figures import others_chart
 from labkit.labs.isolation_models.gvisor import Sandbox
 from labkit.labs.isolation_models.visibility import NAMESPACES, Matrix, NamespaceView
 from labkit.labs.isolation_models.visibility import ROWS as SEEN
+from labkit.labs.what_docker_solves import figures as solved
+from labkit.labs.what_docker_solves.machines import Machines
 from labkit.paths import COURSE
 
 FACTS = EngineFacts(
@@ -52,13 +55,13 @@ SANDBOX = Sandbox(
 )  # fmt: skip
 JAIL = Jail(
     FACTS,
-    {"outside": "yes", "neighbour": "yes", "hostname": "m", "net": "1", "memory": "9"},
-    {"outside": "no", "neighbour": "yes", "hostname": "m", "net": "1", "memory": "9"},
+    {"outside": "yes", "neighbour": "yes", "hostname": "m", "net": "1", "group": "0::/a"},
+    {"outside": "no", "neighbour": "yes", "hostname": "m", "net": "1", "group": "0::/a"},
 )
 LXC = Comparison(
     FACTS,
     [InnerProcess(1, 0, "init"), InnerProcess(4, 1, "/bin/syslogd"), InnerProcess(8, 1, "/bin/httpd -f"), InnerProcess(9, 1, "/bin/getty tty1")],
-    [InnerProcess(1, 0, "httpd -f")], len(STEPS), 1, True, True, "init shuts its services down", "the application gets a signal",
+    [InnerProcess(1, 0, "httpd -f")], True, True, "init shuts its services down", "the application gets a signal",
 )  # fmt: skip
 BUILT = Built(FACTS, ("root",), {row: "no" if row == "files" else "yes" for row in ROWS})
 SPACES = NamespaceView(
@@ -121,6 +124,15 @@ def test_published_figures_stand_on_the_figure_with_their_source(monkeypatch):
     assert "published by others" in text
 
 
+def test_a_machine_without_mitigations_says_so_on_the_figure(monkeypatch):
+    found = []
+    monkeypatch.setattr(solved, "picture", lambda figure, alt, caption: found.append(caption))
+    run = Machines(FACTS, [0.3], [2**20], [3.0], [2**28], True)
+    run.plot(), run.plot("memory")
+    assert len(found) == 2 and all("mitigations=off" in caption and "n = 1 and 1" in caption for caption in found)
+    assert "mitigations=off" in qemu.KERNEL_ARGUMENTS, "then the caption should go"
+
+
 def test_gvisor_facts():
     assert SANDBOX.facts() == "the machine's kernel answers inside: with runc: yes · with gVisor: no"
 
@@ -174,7 +186,12 @@ def test_the_runtime_is_about_thirty_lines_and_knows_every_part():
 
 
 def test_every_lxc_step_has_a_reason():
-    assert len(lxc_steps().splitlines()) == 2 * len(STEPS) and all(why for _, why in STEPS)
+    typed = (*STEPS, *DOCKER_STEPS)
+    assert len(lxc_steps().splitlines()) == 2 * len(typed) and all(why for _, why in typed)
+    # The same work: each side makes a bridge, gives an address on it, and starts the same web server.
+    for steps in (STEPS, DOCKER_STEPS):
+        words = " ".join(command for command, _ in steps)
+        assert "httpd -f -p 80 -h /etc" in words and re.search(r"10\.0\.[34]\.10\b", words) and "crond" not in words
 
 
 def test_there_are_two_cgroup_versions():

@@ -73,9 +73,32 @@ def test_of_another_container_it_saw_nothing():
 
 def test_segments_without_a_trace_are_the_coarse_ones():
     moments = {"start asked": 0.1, "start answered": 0.4, "died": 0.5, "client done": 0.7}
-    found = segments(moments, traced=False)
+    found = segments(moments)
     assert list(found) == [name for name, _ in COARSE] and sum(found.values()) == pytest.approx(0.7)
-    assert segments(moments) == {}
+    assert segments(moments, "28.5") == {}
+
+
+#: One run's moments: a hook of 20 ms within ``runc create``, or 30 ms between runc's two calls.
+MOMENTS = {
+    "start asked": 0.10, "shim start": 0.12, "runc create": 0.15, "namespaces made": 0.20, "hook done": 0.22,
+    "runc create done": 0.25, "runc start": 0.28, "program": 0.30, "program done": 0.31, "client done": 0.40,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "network", "start"), [("20.10.24+dfsg1", 0.02, 0.05), ("27.5.1", 0.02, 0.05),
+                                                           ("28.5.2", 0.03, 0.02), ("29.0.0-rc1", 0.03, 0.02)])  # fmt: skip
+def test_the_network_is_booked_where_the_engine_makes_it(version, network, start):
+    moments = dict(MOMENTS)
+    if int(version[:2]) > 27:
+        del moments["hook done"]
+    found = segments(moments, version)
+    assert found["network"] == pytest.approx(network) and found["runc start"] == pytest.approx(start)
+    assert sum(found.values()) == pytest.approx(0.40)
+
+
+def test_a_network_that_is_not_made_took_no_time():
+    found = segments({name: at for name, at in MOMENTS.items() if name != "hook done"}, "27.5.1")
+    assert found["network"] == 0 and found["root filesystem"] == pytest.approx(0.05)
 
 
 FACTS = EngineFacts(
@@ -117,7 +140,7 @@ def test_the_caption_says_what_was_lost_lacking_or_refused():
 
 
 @pytest.mark.parametrize("hook", [0.0, 0.1])
-def test_the_legend_has_a_network_hook_only_where_there_was_one(monkeypatch, hook):
+def test_the_legend_has_a_network_only_where_there_was_one(monkeypatch, hook):
     legends = []
 
     def keep(drawn, alt, *, caption):
@@ -125,7 +148,7 @@ def test_the_legend_has_a_network_hook_only_where_there_was_one(monkeypatch, hoo
         return style.picture(drawn, alt, caption=caption)
 
     monkeypatch.setattr(figure, "picture", keep)
-    parts = {"client and create": 0.2, "network hook": hook, "clean up": 0.1}
+    parts = {"client and create": 0.2, "network": hook, "clean up": 0.1}
     runs = {flags: [one_run(segments=parts)] for flags in ("", "--network none")}
     Series(FACTS, runs).plot()
     assert legends == [name for name, seconds in parts.items() if seconds]

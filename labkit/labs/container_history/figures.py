@@ -47,11 +47,11 @@ def _yes(value: bool, good: bool) -> Cell:
 @draws(Jail)
 def plot_jail(jail: Jail) -> Picture:
     """What chroot hides, and what not."""
-    names = {"files": "the machine's files", "processes": "other processes"}
+    names = {"files": "the machine's files", "processes": "other processes", "control group": "limits (control group)"}
     return table(
         "chroot: another view of the files, and nothing else", ["isolated by chroot?"],
         {names.get(name, name): [_yes(hidden, hidden)] for name, hidden in jail.hidden().items()},
-        "Table: chroot isolates files; processes, host name, network and memory it does not.",
+        "Table: chroot isolates files; processes, host name, network and limits it does not.",
         machine_line(jail.engine), first=0.35, height=0.46,
     )  # fmt: skip
 

@@ -42,9 +42,9 @@ class Jail(Result):
     inside: dict[str, str]
 
     def hidden(self) -> dict[str, bool]:
-        """What of the machine a program inside no longer sees."""
+        """What of the machine a program inside no longer sees, or shares."""
         differs = {name: self.inside[key] != self.outside[key] for name, key in
-                   (("host name", "hostname"), ("network", "net"), ("memory", "memory"))}  # fmt: skip
+                   (("host name", "hostname"), ("network", "net"), ("control group", "group"))}  # fmt: skip
         return {"files": self.inside["outside"] == "no", "processes": self.inside["neighbour"] == "no", **differs}
 
     def facts(self) -> str:
@@ -52,7 +52,8 @@ class Jail(Result):
         return (
             f"the machine's files hidden: {yes_no(hidden['files'])}\n"
             f"processes hidden: {yes_no(hidden['processes'])} · host name its own: {yes_no(hidden['host name'])}"
-            f" · network its own: {yes_no(hidden['network'])} · memory limited: {yes_no(hidden['memory'])}"
+            f" · network its own: {yes_no(hidden['network'])}\n"
+            f"limits of its own (a control group): {yes_no(hidden['control group'])}"
         )
 
 

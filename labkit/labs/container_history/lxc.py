@@ -13,17 +13,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from docker.types import IPAMConfig, IPAMPool
+
 from ...course.context import Context
 from ...course.result import Result
 from ...engine import OwnedEngine, require_owned
-from ...engine.client import address_in
 from ...errors import BadInput, LabError
 from ...units import yes_no
 
 NAME, BRIDGE = "labkit-system", "labkit-lxc0"
 _ROOTFS = f"/var/lib/lxc/{NAME}/rootfs"
 
-#: What one types for a system container with LXC, and why. ``lxc-net`` and larger templates take some of it off.
+#: What one types with LXC for a web server at an address of a bridge of its own, and why. ``lxc-net`` and larger
+#: templates take some of it off.
 STEPS: tuple[tuple[str, str], ...] = (
     (f"ip link add {BRIDGE} type bridge", "a network: first a bridge,"),
     (f"ip addr add 10.0.3.1/24 dev {BRIDGE}", "its address,"),
@@ -35,9 +37,16 @@ STEPS: tuple[tuple[str, str], ...] = (
     (f"echo lxc.net.0.ipv4.address = 10.0.3.10/24 >> /var/lib/lxc/{NAME}/config", "and an address"),
     (f"sed -i /udhcpc/d {_ROOTFS}/etc/init.d/rcS", "which is fixed: no DHCP client"),
     (f"echo ::respawn:/bin/httpd -f -p 80 -h /etc >> {_ROOTFS}/etc/inittab", "a service for init: web"),
-    (f"echo ::respawn:/bin/crond -f >> {_ROOTFS}/etc/inittab", "another: cron,"),
-    (f"mkdir -p {_ROOTFS}/var/spool/cron/crontabs", "and the folder that it looks into"),
     (f"lxc-start -n {NAME} -l INFO -o /tmp/{NAME}.log", "start it: init comes up, then its services"),
+)
+
+_SUBNET, _ADDRESS, _WEB = "10.0.4.0/24", "10.0.4.10", "httpd -f -p 80 -h /etc"
+
+#: The same work with Docker.
+DOCKER_STEPS: tuple[tuple[str, str], ...] = (
+    ("docker load -i busybox.tar", "a root filesystem: an image"),
+    (f"docker network create --subnet {_SUBNET} web-net", "a network: a bridge with its address"),
+    (f"docker run -d --network web-net --ip {_ADDRESS} labkit/busybox:1 {_WEB}", "cable, address, and the program"),
 )
 
 _STOP = (
@@ -49,8 +58,8 @@ _STOP = (
 
 
 def lxc_steps() -> str:
-    """The commands for LXC, each with its reason."""
-    return "\n".join(f"# {why}\n{command}" for command, why in STEPS)
+    """The commands for LXC, then those for the same work with Docker, each with its reason."""
+    return "\n".join(f"# {why}\n{command}" for command, why in (*STEPS, *DOCKER_STEPS))
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,6 @@ class Comparison(Result):
 
     lxc: list[InnerProcess]
     docker: list[InnerProcess]
-    lxc_setup: int
-    docker_setup: int
     lxc_answers: bool
     docker_answers: bool
     lxc_stop: str
@@ -86,7 +93,7 @@ class Comparison(Result):
             ("process 1", self.lxc[0].command, self.docker[0].command),
             ("processes", str(len(self.lxc)), str(len(self.docker))),
             ("services under init", ", ".join(self.services()), "none: one application"),
-            ("commands to set it up", str(self.lxc_setup), str(self.docker_setup)),
+            ("commands to set it up", str(len(STEPS)), str(len(DOCKER_STEPS))),
             ("where its files come from", "a template, copied into a folder", "an image with layers and a digest"),
             ("network", "bridge, cable and address by hand", "made by the engine"),
             ("how it stops", self.lxc_stop, self.docker_stop),
@@ -95,9 +102,9 @@ class Comparison(Result):
     def facts(self) -> str:
         return (
             f"LXC: process 1 is init: {yes_no('init' in self.lxc[0].command)} · under it: {', '.join(self.services())}"
-            f" · web answers: {yes_no(self.lxc_answers)} · commands: {self.lxc_setup}\n"
+            f" · web answers: {yes_no(self.lxc_answers)} · commands: {len(STEPS)}\n"
             f"Docker: process 1 is the application: {yes_no('httpd' in self.docker[0].command)} · processes: {len(self.docker)}"
-            f" · web answers: {yes_no(self.docker_answers)} · commands: {self.docker_setup}"
+            f" · web answers: {yes_no(self.docker_answers)} · commands: {len(DOCKER_STEPS)}"
         )
 
 
@@ -168,8 +175,8 @@ _PS = "ps -o pid,ppid,args | grep -vE 'PID|ps -o|grep'"
 def lxc_against_docker(on: Context, other: Context) -> Comparison:
     """Run a system container with LXC and an application container with Docker, and compare.
 
-    Both serve the same files with the same busybox; LXC's also has cron and the system log, under an
-    init of its own.
+    Both do the same work: serve the same files with the same busybox, at a fixed address of a bridge of their own.
+    LXC's has an init and the system log besides, which its template brings.
 
     Args:
         on: the lab's own context (its facts go into the result).
@@ -187,16 +194,23 @@ def lxc_against_docker(on: Context, other: Context) -> Comparison:
         on.say("LXC: its init shuts down")
         engine.shell(f"lxc-stop -n {NAME} --nokill -t 20", check=False, timeout=60)
         stopped = engine.shell(f"lxc-info -n {NAME} -s", check=False)
-    on.say("Docker: one command")
-    command = ["httpd", "-f", "-p", "80", "-h", "/etc"]
-    with context.container(context.image(), command) as web:
-        docker_answers = _answers(engine, address_in(web, "bridge"))
+    on.say(f"Docker: {len(DOCKER_STEPS)} commands")
+    name = context.session.name("web-net")
+    with contextlib.ExitStack() as stack:
+        pool = IPAMConfig(pool_configs=[IPAMPool(subnet=_SUBNET)])
+        stack.callback(context.drop_network, name)
+        context.network(name, ipam=pool)
+        place = {name: context.docker.api.create_endpoint_config(ipv4_address=_ADDRESS)}
+        web = stack.enter_context(
+            context.container(context.image(), _WEB.split(), network=name, networking_config=place)
+        )
+        docker_answers = _answers(engine, _ADDRESS)
         rows = web.top(ps_args="-eo pid,ppid,args")["Processes"]
         docker = [InnerProcess(number, 0 if number == 1 else 1, row[2]) for number, row in enumerate(rows, 1)]
         web.kill()
     if not lxc:
         raise LabError("The system container showed no processes.", next_step="Run the cell again.")
     return Comparison(
-        on.facts, lxc, docker, len(STEPS), 1, lxc_answers, docker_answers,
+        on.facts, lxc, docker, lxc_answers, docker_answers,
         "init shuts its services down" if "STOPPED" in stopped else "killed", "the application gets a signal",
     )  # fmt: skip

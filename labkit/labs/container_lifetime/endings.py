@@ -14,6 +14,7 @@ from typing import Any
 from docker.errors import NotFound
 from docker.models.containers import Container
 
+from ...course.benchmark import rounds
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.dockercli import command_line, program
@@ -140,19 +141,20 @@ class Stops(Result):
         return "\n".join(rows)
 
 
-def stop_times(on: Context, n: int = 3, grace: int | None = None) -> Stops:
+def stop_times(on: Context, n: int | None = None, grace: int | None = None) -> Stops:
     """Time ``docker stop`` for each way to start a program.
 
     Method: all containers are started first, then all are stopped at the same time, so the default
     grace period is paid once. Timed is one ``POST /stop`` from the call to its answer; the waiting
-    containers sleep, so they do not slow each other down by more than a few milliseconds.
+    containers sleep, so they do not slow each other down by more than a few milliseconds. n = 10 of each kind
+    (3 where emulated).
 
     Args:
         on: the context.
         n: containers of each kind.
         grace: ``docker stop -t``, seconds; Docker's own default, 10, when not given.
     """
-    n = min(n, 2) if on.facts.emulated else n
+    n = rounds(on.facts, n)
     seconds: dict[str, list[float]] = {way: [] for way in STARTS}
     codes: dict[str, list[int]] = {way: [] for way in STARTS}
 
@@ -165,8 +167,10 @@ def stop_times(on: Context, n: int = 3, grace: int | None = None) -> Stops:
 
     with explained(on.session.engine.endpoint), contextlib.ExitStack() as stack:
         ways = [way for way in STARTS for _ in range(n)]
-        made = [stack.enter_context(on.container(on.image(), STARTS[way][0], network_mode="none", **STARTS[way][1]))
-                for way in ways]  # fmt: skip
+        made = [stack.enter_context(on.container(on.image(), STARTS[way][0], start=False, network_mode="none",
+                                                 **STARTS[way][1])) for way in ways]  # fmt: skip
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(Container.start, made))
         time.sleep(0.3 if not on.facts.emulated else 2.0)  # the handlers must be in place
         on.say(f"docker stop for {len(made)} containers at once")
         with ThreadPoolExecutor(len(made)) as pool:
@@ -234,7 +238,7 @@ def _orphaned(on: Context, children: int, init: bool) -> list[ProcessRow]:
 class Restarts(Result):
     """A program that fails at once, under a restart policy.
 
-    ``starts`` (attempts) and ``ends`` are seconds since the first attempt, by the engine's own events.
+    ``starts`` and ``ends`` are seconds since the first start, by the engine's own events.
     """
 
     policy: str
@@ -245,7 +249,7 @@ class Restarts(Result):
 
     @property
     def pauses(self) -> list[float]:
-        """Seconds from each end to the next attempt."""
+        """Seconds from each end to the next start, that start included."""
         return [start - end for start, end in zip(self.starts[1:], self.ends)]
 
     @property
@@ -267,8 +271,9 @@ class Restarts(Result):
 def restarts(on: Context, times: int | None = None) -> Restarts:
     """Let a container fail under ``--restart on-failure:N`` and time the pauses, by the engine's events.
 
-    A pause is the time from the event ``die`` to the next attempt's first event, the network's
-    ``connect``: the start itself, a few hundred milliseconds, is not in it. n = ``times``, one container.
+    Method: a pause is the time from the event ``die`` to the next event ``start``: so the start itself, some
+    hundred milliseconds, is in it, and it ends alike on every engine (the events before it changed places with
+    Engine 28, where a network is connected in the middle of a start). One container; n = ``times``.
 
     Args:
         on: the context.
@@ -289,8 +294,7 @@ def restarts(on: Context, times: int | None = None) -> Restarts:
         rows = list(on.docker.api.events(since=f"{began:.6f}", until=f"{until:.6f}", decode=True))
     ours = [row for row in rows
             if container.id in (row["Actor"]["ID"], row["Actor"]["Attributes"].get("container"))]  # fmt: skip
-    starts = [row["timeNano"] / 1e9 for row in ours if (row["Type"], row["Action"]) == ("network", "connect")]
-    ends = [row["timeNano"] / 1e9 for row in ours if row["Action"] == "die"]
+    starts, ends = ([row["timeNano"] / 1e9 for row in ours if row["Action"] == word] for word in ("start", "die"))
     first = starts[0] if starts else began
     return Restarts(
         on.facts,

@@ -167,7 +167,7 @@ def plot_restarts(run: Restarts) -> Picture:
     figure, axes = new_figure(4.1)
     numbers = list(range(1, len(run.pauses) + 1))
     axes.bar(numbers, run.pauses, width=0.6, color=COLOURS["sky"], hatch="//", edgecolor=COLOURS["ink"],
-             linewidth=0.8, label="measured: from die to the next attempt", zorder=3)  # fmt: skip
+             linewidth=0.8, label="measured: from die to start, the start included", zorder=3)  # fmt: skip
     axes.plot(numbers, run.rule, marker="D", markersize=9, color=COLOURS["vermilion"], linestyle="--",
               markeredgecolor=COLOURS["ink"], label="the rule: 100 ms, doubled each time", zorder=5)  # fmt: skip
     for number, pause in zip(numbers, run.pauses):

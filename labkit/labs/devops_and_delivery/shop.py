@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from docker.models.containers import Container
 
 from ... import images
+from ...course.benchmark import rounds
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.client import address_in, remove_container
@@ -229,10 +230,9 @@ def latency(on: Context, *, n: int | None = None) -> Latency:
     """Time requests to every endpoint of the shop in each architecture.
 
     Method: one request at a time from a container inside the shop's network, each on a connection
-    of its own, timed there from connect to the last byte; one round to warm up, then n rounds.
+    of its own, timed there from connect to the last byte; one round to warm up, then n = 30 rounds (3 where emulated).
     """
-    n = (5 if on.facts.emulated else 30) if n is None else n
-    at_least_one(n=n)
+    n = rounds(on.facts, n, 30)
     seconds: dict[str, dict[str, list[float]]] = {}
     hops: dict[str, dict[str, int]] = {}
     for architecture in ARCHITECTURES:
@@ -342,11 +342,11 @@ def scaling(on: Context, copies: int = 3, *, n: int | None = None) -> Scaling:
 
     Method: the catalogue holds a lock for ``work`` seconds a request (0.02 s; emulated 0.3 s). Eight
     workers in the visitor ask the entrance for the catalogue; good answers divided by the time from
-    the first request to the last answer. n batches (5, or 3 where it is emulated) at each number of copies,
+    the first request to the last answer. n batches (10, or 3 where it is emulated) at each number of copies,
     after one warm-up request.
     """
-    n = (3 if on.facts.emulated else 5) if n is None else n
-    at_least_one(copies=copies, n=n)
+    n = rounds(on.facts, n)
+    at_least_one(copies=copies)
     work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
     shop = deploy(on, "microservices")
     per_second: dict[int, list[float]] = {}

@@ -22,10 +22,14 @@ LANE_COLOURS = {
     "kernel": "vermilion", "program": "purple",
 }  # fmt: skip
 HATCHES = {KERNEL: "", TAP: "//", CLIENT: "..", SCAN: "xx"}
-SEGMENT_LOOK = (
-    ("grey", ""), ("blue", "//"), ("green", ""), ("orange", "xx"), ("yellow", ""), ("vermilion", "++"),
-    ("sky", ".."), ("purple", ""), ("faint", "\\\\"),
-)  # fmt: skip
+#: By name: where the network comes differs by engine.
+SEGMENT_LOOK = {
+    "client and create": ("grey", ""), "dockerd prepares": ("blue", "//"), "shim starts": ("green", ""),
+    "cgroup and namespaces": ("orange", "xx"), "network": ("yellow", ""), "root filesystem": ("vermilion", "++"),
+    "runc start": ("sky", ".."), "the program": ("purple", ""), "clean up": ("faint", "\\\\"),
+    # Where the kernel is not traced:
+    "start": ("blue", "//"), "until the program has ended": ("purple", ""),
+}  # fmt: skip
 
 #: A letter's width as a share of the axes, and the gap between a bar and the words beside it.
 LETTER, GAP = 0.0104, 0.007
@@ -203,12 +207,13 @@ def _caption(run: Xray) -> str:
 def plot_series(series: Series) -> Picture:
     """Where the time goes: one stacked bar of medians for each set of flags."""
     medians = series.medians()
-    # What took no time in any run is not there: Engine 28 has no network hook.
+    # What took no time in any run is not there, such as the network of --network host.
     drawn = {name for segments in medians.values() for name, seconds in segments.items() if seconds}
     figure, axes = new_figure(2.55 + 0.62 * len(medians))
     for row, segments in enumerate(medians.values()):
         left = 0.0
-        for (name, seconds), (colour, hatch) in zip(segments.items(), SEGMENT_LOOK):
+        for name, seconds in segments.items():
+            colour, hatch = SEGMENT_LOOK[name]
             width = seconds * 1000
             axes.barh(row, width, left=left, height=0.6, color=COLOURS[colour], hatch=hatch, zorder=3,
                       edgecolor=COLOURS["ink"], linewidth=0.7, label=name if row == 0 and name in drawn else None)  # fmt: skip
@@ -229,8 +234,8 @@ def plot_series(series: Series) -> Picture:
     axes.set_title("Where the time of docker run goes", pad=12)
     figure.legend(loc="outside upper left", ncols=5, columnspacing=1.2, fontsize=10.5)
     counted = [sum(bool(one.segments) for one in runs) for runs in series.runs.values()]
-    segments = next(iter(medians.values()), {})
-    alt = f"Stacked bars of one docker run by flags: {', '.join(names)}. Segments, in order: {', '.join(segments)}."
+    parts = [name for name in SEGMENT_LOOK if name in next(iter(medians.values()), {})]
+    alt = f"Stacked bars of one docker run by flags: {', '.join(names)}. Segments: {', '.join(parts)}."
     return picture(figure, alt, caption=_series_caption(series, min(counted, default=0)))
 
 

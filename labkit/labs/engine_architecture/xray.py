@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ... import images
+from ...course.benchmark import rounds
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.dockercli import command_line, read_words
@@ -189,7 +190,7 @@ def _xray(on: Context, seen: Seen, tracer: _Tracer) -> Xray:
     names = {one.name for one in spans} | {one.name for one in marks}
     return Xray(
         engine=on.facts, command=seen.command, container=seen.container, status=seen.status, spans=spans, marks=marks,
-        segments=segments(moments, not tracer.why), missing=[name for name in CHAIN if name not in names], total=whole,
+        segments=segments(moments, "" if tracer.why else on.facts.version), missing=[name for name in CHAIN if name not in names], total=whole,
         traced=not tracer.why, lost=tracer.end.get("lost", 0), why=tracer.why, lacking=tracer.lacking,
         looks=tracer.end.get("looks", 0), longest=tracer.end.get("longest", 0.0),
     )  # fmt: skip
@@ -223,10 +224,10 @@ def many(on: Context, n: int | None = None, flags: str = "") -> Series:
     """X-ray the same ``docker run`` several times.
 
     Args:
-        n: runs; 20, or 5 on an emulated machine.
+        n: runs; 20, or 3 on an emulated machine.
         flags: for ``docker run``.
     """
-    return compare(on, flags, n=n or (5 if on.facts.emulated else 20))
+    return compare(on, flags, n=n)
 
 
 def compare(on: Context, *flags: str, n: int | None = None) -> Series:
@@ -234,13 +235,13 @@ def compare(on: Context, *flags: str, n: int | None = None) -> Series:
 
     Method: each run is ``docker run --rm FLAGS labkit/busybox:1 true`` by the real client through
     the wiretap, warm (one run before, not counted). Segments go from one recorded event to the
-    next; medians over complete runs.
+    next; medians over complete runs. n = 20 of each (3 where emulated).
 
     Args:
         flags: one string for each variant, such as ``""`` and ``"--network none"``.
-        n: runs of each; 8, or 3 on an emulated machine.
+        n: runs of each; 20, or 3 on an emulated machine.
     """
-    n = n or (3 if on.facts.emulated else 8)
+    n = rounds(on.facts, n, 20)
     found: dict[str, list[Xray]] = {one: [] for one in flags or ("",)}
     image = on.image()
     seen: list[tuple[str, Seen]] = []

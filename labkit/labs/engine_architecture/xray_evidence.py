@@ -28,18 +28,30 @@ CHAIN = (
     "unshare", "new root", "runc start", "program", "runc delete", "die",
 )  # fmt: skip
 
-#: Where the time goes: each segment ends at the named moment and starts at the one before.
-SEGMENTS = (
-    ("client and create", "start asked"),
-    ("dockerd prepares", "shim start"),
-    ("shim starts", "runc create"),
-    ("cgroup and namespaces", "namespaces made"),
-    ("network hook", "hook done"),
-    ("root filesystem", "runc create done"),
-    ("runc start", "program"),
-    ("the program", "program done"),
-    ("clean up", "client done"),
-)
+
+def sections(version: str) -> list[tuple[str, str]]:
+    """Where the time goes: each segment ends at the named moment and starts at the one before.
+
+    Until Engine 27 ``runc create`` called dockerd for the network, in a hook; since 28 dockerd makes it after
+    ``runc create`` and before ``runc start`` (moby/moby issues 51077 and 52488).
+
+    Args:
+        version: the engine's.
+    """
+    hooked = int(version.partition(".")[0]) < 28
+    network = ("network", "hook done" if hooked else "runc start")
+    root = ("root filesystem", "runc create done")
+    return [
+        ("client and create", "start asked"),
+        ("dockerd prepares", "shim start"),
+        ("shim starts", "runc create"),
+        ("cgroup and namespaces", "namespaces made"),
+        *((network, root) if hooked else (root, network)),
+        ("runc start", "program"),
+        ("the program", "program done"),
+        ("clean up", "client done"),
+    ]
+
 
 #: The same where the kernel may not be traced: only what the wiretap and the engine's events tell.
 COARSE = (
@@ -112,13 +124,16 @@ def events(on: Context, seen: Seen) -> list[dict[str, Any]]:
     return [row for row in rows if ours and ours in (row["Actor"]["ID"], row["Actor"]["Attributes"].get("container"))]
 
 
-def segments(moments: dict[str, float], traced: bool = True) -> dict[str, float]:
+def segments(moments: dict[str, float], version: str = "") -> dict[str, float]:
     """Seconds by segment; empty when a moment is missing, for then a sum would hide something.
 
-    Only the network hook may be missing: newer engines, and ``--network host``, have none. Not traced,
-    the segments are the few that need no look into the kernel.
+    Only the network's hook may be missing: ``--network host`` has none.
+
+    Args:
+        moments: seconds by name.
+        version: the engine's; without it (not traced) the segments are the few that need no look into the kernel.
     """
-    wanted = SEGMENTS if traced else COARSE
+    wanted = sections(version) if version else COARSE
     if any(end not in moments for _, end in wanted if end != "hook done"):
         return {}
     found, since = {}, 0.0
@@ -201,7 +216,7 @@ class Reader:
             begun, path = one.programs[0]
             if one.pid not in known and path.endswith(runtime):
                 verb = " delete" if one.pid in removers else " start" if begun < program else ""
-                self._ran("runc", f"runc{verb}", one)
+                self._ran("runc", f"runc{verb}", one, begins="runc start" if verb == " start" else "")
 
     def _read_kernel(self, pids: set[int]) -> None:
         made = self.trail.in_cgroup("cgroup_mkdir", self.container)

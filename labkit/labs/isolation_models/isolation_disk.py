@@ -66,13 +66,13 @@ def _places(on: Context, mib: int, **machine: Any) -> Iterator[dict[str, tuple[s
         }
 
 
-def disk(on: Context, budget: float = 30.0, *, n: int = 3, size_mib: int = 96) -> Benchmark:
+def disk(on: Context, budget: float = 60.0, *, n: int = 10, size_mib: int = 96) -> Benchmark:
     """Writing a file, forced to the disk.
 
     Method: ``dd`` writes 96 MiB and waits until they are on the disk (fsync). Container: into its
-    writable layer. Volume: into a volume, which is a folder of the machine. Virtual machine: to a
+    writable layer. Volume: from the same container into a volume, which is a folder of the machine. Virtual machine: to a
     virtio disk that is a file of the notebook's machine, whose QEMU passes the flush on. Timed inside,
-    by that kernel's own clock, from the start to the end of dd. Warm, n = 3, in turn.
+    by that kernel's own clock, from the start to the end of dd. Warm, n = 10 (fewer where emulated), in turn.
     """
     check_budget(budget)
     write = f"dd if=/dev/zero of=%s bs=1M count={size_mib} conv=fsync 2>/dev/null"
@@ -91,13 +91,13 @@ def disk(on: Context, budget: float = 30.0, *, n: int = 3, size_mib: int = 96) -
         )
 
 
-def random_read(on: Context, budget: float = 30.0, *, n: int = 5, size_mib: int = 48) -> Benchmark:
+def random_read(on: Context, budget: float = 30.0, *, n: int = 10, size_mib: int = 48) -> Benchmark:
     """Reading 4 KiB from random places of a file.
 
     Method: ``ioping`` reads 400 times (emulated: 100), one after the other, past the page cache (O_DIRECT), from
     48 MiB that were written before; reads a second, timed inside by ioping itself. Volume, container's layer and
     virtual machine as in :func:`disk`; QEMU reads past the notebook's page cache, too, where the file system
-    allows it. Warm, n = 5, in turn.
+    allows it. Warm, n = 10 (fewer where emulated), in turn.
 
     Raises:
         LabError: the distribution has no ioping, or a file system doesn't read past its cache.

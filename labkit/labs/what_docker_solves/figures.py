@@ -8,33 +8,27 @@ from collections.abc import Callable, Sequence
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ...course.result import draws, machine_line
-from ...course.style import COLOURS, MODELS, Picture, aside, canvas, named_rows, new_figure, picture
+from ...course.style import COLOURS, MODELS, Cell, Picture, aside, named_rows, new_figure, picture, table
 from ...units import MIB, show_size, show_time
-from ..devops_and_delivery.figures import LOADED, per_second, strip, works
+from ..devops_and_delivery.figures import LOADED, per_second, strip
 from .machines import Machines, Replicas, RollOut
 from .promises import SETUP, Conflict, SetUp
 
 
 @draws(Conflict)
 def plot_conflict(run: Conflict) -> Picture:
-    """A cell a round: did the app work?"""
-    figure, axes = canvas(3.2, (0, 10), (4.9, -0.35))
-    y, told, n = 0.0, [], 0
-    for where, results in (("one shared system", run.shared), ("an image for each", run.own)):
-        axes.text(0.05, y + 0.5, where, va="center", fontweight="bold")
-        for app, rounds in results.items():
-            n = len(rounds)
-            axes.text(2.5, y + 0.5, app, va="center")
-            for turn, good in enumerate(rounds):
-                works(axes, 4 + turn * 6 / n, y + 0.05, 6 / n - 0.08, good, ("works", "breaks"), fontsize=10.5)
-            told.append(f"{where}, {app}: works {sum(rounds)} of {n}")
-            y += 1
-        y += 0.35
-    for turn in range(n):
-        axes.text(4 + (turn + 0.5) * 6 / n, -0.2, f"round {turn + 1}", ha="center", va="center", fontsize=10)
-    axes.set_title("Two apps, two versions, one path", pad=6)
-    caption = f"n = {n} rounds, new containers each\n{machine_line(run.engine)}"
-    return picture(figure, f"Grid of rounds. {'; '.join(told)}.", caption=caption)
+    """An app a row, a place a column: did it work?"""
+    places = {"one shared system": run.shared, "an image for each": run.own}
+
+    def cell(good: bool) -> Cell:
+        return ("works", "green", "") if good else ("breaks", "vermilion", "//")
+
+    told = (f"{where}, {app}: {cell(good)[0]}" for where, found in places.items() for app, good in found.items())
+    return table(
+        "Two apps, two versions, one path", list(places),
+        {app: [cell(found[app]) for found in places.values()] for app in run.own},
+        f"Table. {'; '.join(told)}.", machine_line(run.engine), first=0.2,
+    )  # fmt: skip
 
 
 @draws(RollOut)
@@ -84,8 +78,8 @@ def _versus(
     alt = f"{title}: dot plot on a log scale, containers above, virtual machines below, medians marked."
     how = "emulated in software" if run.vm_emulated else "hardware-assisted"
     caption = (
-        f"n = {len(run.container_memory)} each · container: a small web server, without its shim · virtual machine ({how}): "
-        f"Debian with Docker Engine,\nresumed from a snapshot to its engine's first answer; a cold boot takes longer\n"
+        f"n = {len(containers)} and {len(vms)} · container: a small web server, without its shim · virtual machine ({how}): "
+        f"Debian with Docker Engine, mitigations=off,\nresumed from a snapshot to its engine's first answer; a cold boot takes longer\n"
         f"{machine_line(run.engine)}"
     )
     return picture(figure, alt, caption=caption)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 from ... import engine as engines
 from ... import images
+from ...course.benchmark import rounds
 from ...course.context import Context
 from ...course.result import Result
 from ...engine import EngineFacts, Session
 from ...engine.faults import explained
 from ...observe import Observer
-from ...units import at_least_one, yes_no
+from ...units import yes_no
 from ..images_and_registries.anatomy import sample_tag
 from ..images_and_registries.building import build
 
@@ -44,44 +45,39 @@ def second_engine(on: Context) -> Iterator[Context]:
 
 @dataclass(frozen=True)
 class Environments(Result):
-    """The same script in two people's environments, by name; each a list of n answers."""
+    """The same script's answers in two people's environments, by name, and packed into an image."""
 
-    answers: dict[str, list[str]]
-    packed: list[str]
+    answers: dict[str, str]
+    packed: str
 
     def facts(self) -> str:
-        first = {name: rows[0] for name, rows in self.answers.items()}
-        said = "".join(f"{name}:\n{textwrap.indent(text, '    ')}\n" for name, text in first.items())
-        return (
-            f"{said}the same answer in both: {yes_no(len(set(first.values())) == 1)}\n"
-            f"packed into an image, {len(self.packed)} runs, different answers: {len(set(self.packed))}"
-        )
+        said = {**self.answers, "packed into an image": self.packed}
+        rows = "".join(f"{name}:\n{textwrap.indent(text, '    ')}\n" for name, text in said.items())
+        return f"{rows}the same answer in both: {yes_no(len(set(self.answers.values())) == 1)}"
 
 
-def environments(on: Context, *, n: int = 5) -> Environments:
+def environments(on: Context) -> Environments:
     """Run one script in two userlands, then as an image that brings its own.
 
     Ann's machine has Python and lives in one time zone; Bob's has no Python and lives in another. Both
     are containers here, on one kernel: what differs is the userland.
     """
-    at_least_one(n=n)
     on.image(images.PYTHON)
     places = {
         "Ann's machine": (images.PYTHON, {"TZ": "CET-1"}),
         "Bob's machine": (images.BUSYBOX, {"TZ": "EST5"}),
     }
-    answers: dict[str, list[str]] = {}
+    answers: dict[str, str] = {}
     with explained(on.session.engine.endpoint):
         for name, (image, environment) in places.items():
             on.say(f"the report on {name}")
             # Only what the script says: a shell's complaint differs from one version to the next.
             said = on.ran(image, ["sh", "-c", SCRIPT], environment=environment, stderr=False)
-            answers[name] = [said.text.strip()]
+            answers[name] = said.text.strip()
         # With all that it needs: Python and a time zone.
         recipe = f'FROM {images.PYTHON}\nENV TZ=CET-1\nCOPY report.sh /report.sh\nCMD ["sh", "/report.sh"]\n'
         tag = build(on, on.session.name("report") + ":1", {"Dockerfile": recipe, "report.sh": SCRIPT}).tag
-        packed = [on.ran(tag).text.strip() for _ in range(n)]
-    return Environments(on.facts, answers, packed)
+        return Environments(on.facts, answers, on.ran(tag).text.strip())
 
 
 @dataclass(frozen=True)
@@ -144,29 +140,26 @@ LIBRARY = "/lib/greeting.sh"
 
 @dataclass(frozen=True)
 class Conflict(Result):
-    """n rounds: did each app work on one shared system, and in an image of its own?"""
+    """Did each app work on one shared system, and in an image of its own?"""
 
-    shared: dict[str, list[bool]]
-    own: dict[str, list[bool]]
+    shared: dict[str, bool]
+    own: dict[str, bool]
 
     def facts(self) -> str:
-        n = len(next(iter(self.own.values())))
-        rows = [f"{n} rounds, {LIBRARY} in version 1 for the old app and version 2 for the new app"]
+        rows = [f"{LIBRARY} in version 1 for the old app, in version 2 for the new app"]
         for where, results in (("one shared system", self.shared), ("an image for each", self.own)):
-            words = " · ".join(f"{app} works: {sum(good)} of {len(good)}" for app, good in results.items())
+            words = " · ".join(f"{app} works: {yes_no(good)}" for app, good in results.items())
             rows.append(f"{where}: {words}")
         return "\n".join(rows)
 
 
-def conflict(on: Context, *, n: int = 5) -> Conflict:
+def conflict(on: Context) -> Conflict:
     """Two apps need two versions of one library at one path.
 
     Shared: one container, into which the old app's library is installed and then the new app's, as on
-    one machine; then both run. Own: an image for each; both run at the same time. n rounds of both.
+    one machine; then both run. Own: an image for each; both run at the same time. Once: it ends the same
+    however often it is done.
     """
-    at_least_one(n=n)
-    shared: dict[str, list[bool]] = {app: [] for app in _APPS}
-    own: dict[str, list[bool]] = {app: [] for app in _APPS}
     tags = {}
     for app, (version, call) in _APPS.items():
         tags[app] = f"{on.session.name('conflict')}:{version}"
@@ -177,16 +170,13 @@ def conflict(on: Context, *, n: int = 5) -> Conflict:
         f"sh -c '. {LIBRARY} && {call}' >/dev/null 2>&1 && echo good || echo bad" for _, call in _APPS.values()
     )
     with explained(on.session.engine.endpoint):
-        for number in range(n):
-            on.say(f"round {number + 1} of {n}")
-            with contextlib.ExitStack() as both:
-                started = {app: both.enter_context(on.container(tag, None, network_mode="none"))
-                           for app, tag in tags.items()}  # fmt: skip
-                one = on.ran(images.BUSYBOX, ["sh", "-c", script + runs])
-                for app, word in zip(_APPS, one.text.split()):
-                    shared[app].append(word == "good")
-                for app, container in started.items():
-                    own[app].append(container.wait(timeout=60)["StatusCode"] == 0)
+        with contextlib.ExitStack() as both:
+            started = {
+                app: both.enter_context(on.container(tag, None, network_mode="none")) for app, tag in tags.items()
+            }
+            words = on.ran(images.BUSYBOX, ["sh", "-c", script + runs]).text.split()
+            shared = {app: word == "good" for app, word in zip(_APPS, words)}
+            own = {app: container.wait(timeout=60)["StatusCode"] == 0 for app, container in started.items()}
     return Conflict(on.facts, shared, own)
 
 
@@ -226,15 +216,14 @@ class SetUp(Result):
         )
 
 
-def set_up(on: Context, *, n: int = 5) -> SetUp:
+def set_up(on: Context, *, n: int | None = None) -> SetUp:
     """Do the written set-up by hand in a bare container; then run an image that has it done.
 
     Method: each step is one ``docker exec``, timed from request to exit, once. The packed app is timed
-    from create to exit, n times (emulated: 2). Forgotten steps: all of it in one go but that step, in
+    from create to exit, n = 10 (3 where emulated), warm. Forgotten steps: all of it in one go but that step, in
     a new container for each.
     """
-    at_least_one(n=n)
-    n = 2 if on.facts.emulated else n
+    n = rounds(on.facts, n)
     by_hand = packed = ""
     steps: list[float] = []
     run: list[float] = []

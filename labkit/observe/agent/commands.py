@@ -1,12 +1,18 @@
 """Commands that a helper runs on the engine's machine, timed where they run."""
 
+import json
 import os
+import select
 import signal
 import subprocess
+import sys
+import threading
 import time
 from typing import Any
 
 import kernel
+
+NOBODY = 65534
 
 
 def run(
@@ -36,64 +42,69 @@ def run(
     }
 
 
-def plain(_request: Any, script: str, limit: float = 30.0) -> dict[str, Any]:
-    """Run a shell script as a plain process of this machine, in none of a container's namespaces.
-
-    As an ordinary user (nobody): it can look, and change nothing.
-    """
-    enter = ["nsenter", "-t", str(kernel.host_pid()), "-m", "-u", "-i", "-n", "-p", "-S", "65534", "-G", "65534"]
-    done = subprocess.run([*enter, "sh", "-c", script], capture_output=True, timeout=limit, cwd="/")
-    return {"status": done.returncode, "output": (done.stdout + done.stderr).decode("utf-8", "replace")}
-
-
-def spawn(_request: Any, command: list[str], count: int = 1) -> list[float]:
-    """Seconds from starting a program to knowing its end, ``count`` times, one after the other."""
+def timed(program: str, arguments: list[str], count: int) -> list[float]:
+    """Seconds from starting a program (posix_spawn) to knowing its end, ``count`` times, one after the other."""
     found = []
     nowhere = os.open("/dev/null", os.O_RDWR)
     actions = [(os.POSIX_SPAWN_DUP2, nowhere, number) for number in (0, 1, 2)]
     try:
         for _ in range(count):
             began = time.perf_counter()
-            child = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+            child = os.posix_spawnp(program, arguments, os.environ, file_actions=actions)
             _, status = os.waitpid(child, 0)
             found.append(time.perf_counter() - began)
             if status:
-                raise RuntimeError(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+                raise RuntimeError(f"{' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
     finally:
         os.close(nowhere)
     return found
 
 
-_crowd: list[subprocess.Popen[bytes]] = []
+def spawn(_request: Any, command: list[str], count: int = 1) -> list[float]:
+    """As :func:`timed`, in this container."""
+    return timed(command[0], command, count)
 
 
-def crowd(_request: Any, command: list[str], count: int) -> list[int]:
-    """Start programs and keep them running; their process ids. An empty command ends them all."""
-    if not command:
-        for child in _crowd:
-            child.kill()
-        for child in _crowd:
-            child.wait()
-        _crowd.clear()
-        return []
-    fresh = [
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(count)
-    ]
-    _crowd.extend(fresh)
-    return [child.pid for child in fresh]
+_outside: dict[int, "subprocess.Popen[str]"] = {}
+_one_at_a_time = threading.Lock()
 
 
-def memory_of(_request: Any, pids: list[int]) -> dict[int, int]:
-    """Each process's own share of memory in bytes: its pages, shared ones divided by their users."""
-    found = {}
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/smaps_rollup") as lines:
-                found[pid] = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-        except (OSError, ProcessLookupError):
-            pass  # it ended meanwhile
-    return found
+def outside(_request: Any, op: str, command: list[str], user: int = NOBODY, limit: float = 30.0, **more: Any) -> Any:
+    """``run``, ``spawn`` or ``crowd`` a command as plain processes of this machine; see ``outside.py``.
+
+    As an ordinary user (nobody) unless another one is named: it can look, and change nothing.
+    """
+    with _one_at_a_time:
+        there = _outside.get(user)
+        if there is None or there.poll() is not None:
+            program = os.path.join(os.path.dirname(__file__), "outside.py")
+            there = _outside[user] = subprocess.Popen(
+                [sys.executable, program, str(kernel.host_pid()), str(user)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+        assert there.stdin and there.stdout
+        there.stdin.write(json.dumps({"op": op, "command": command, **more}) + "\n")
+        there.stdin.flush()
+        if not select.select([there.stdout], [], [], limit)[0]:
+            there.kill()
+            raise TimeoutError(f"a plain process did not end within {limit:.0f} seconds")
+        said = there.stdout.readline()
+        if not said.startswith("{"):
+            there.kill()
+            raise PermissionError("".join([said, *there.stdout]).strip().rpartition("\n")[2])
+    answer = json.loads(said)
+    if "error" in answer:
+        raise RuntimeError(answer["error"])
+    return answer["done"]
 
 
-OPERATIONS = {"crowd": crowd, "memory_of": memory_of, "plain": plain, "run": run, "spawn": spawn}
+def plain(request: Any, script: str, limit: float = 30.0) -> dict[str, Any]:
+    """Run a script by the machine's own shell, as a plain process; a status above 0 also where there can be none."""
+    try:
+        found: dict[str, Any] = outside(request, "run", ["sh", "-c", script], limit=limit)
+        return found
+    except PermissionError as fault:
+        return {"status": 1, "output": str(fault)}
+
+
+OPERATIONS = {"outside": outside, "plain": plain, "run": run, "spawn": spawn}
