@@ -23,6 +23,7 @@ from .observe import Observer
 
 if TYPE_CHECKING:
     from .course.style import Picture
+    from .course.terminal import Terminal
     from .course.widget_questions import PredictionWidget, QuizWidget
     from .course.widget_table import TableWidget
 
@@ -71,6 +72,7 @@ class Lab:
         self.content = exercises.load(name)
         self.progress = Progress()
         self._owned: Lab | None = None
+        self._terminal: Terminal | None = None
         self._closed = False
 
     if not TYPE_CHECKING:  # a type checker knows what a lab has
@@ -108,6 +110,19 @@ class Lab:
             return output
         print(f"$ {command}" + (f"\n{output}" if output else ""))
         return None
+
+    def terminal(self) -> None:
+        """Show a button that opens a terminal in JupyterLab, on this lab's engine; elsewhere, the line to paste in one.
+
+        What ``docker`` makes there carries the lab's labels and is removed with it; so is, labelled or not, what is
+        named as :meth:`name_for` says. There, ``$SESSION`` is the ending of those names.
+        """
+        from .course.terminal import Terminal
+
+        with Busy():
+            self.engine.cli_path(say)
+        self._terminal = self._terminal or Terminal(self._session, f"lab {self.name[:2]}")
+        self._terminal.show()
 
     def own(self) -> Lab:
         """This lab on an engine that it owns and may break; started beside the host's when needed.
@@ -211,6 +226,8 @@ class Lab:
         self._closed = True
         # What others also use comes first: a kernel has a few seconds to end, then it is killed.
         try:
+            if self._terminal:
+                self._terminal.close()
             self._observer.close()
             if self.engine.owned:
                 return engines.Removed()  # the engine is thrown away with everything on it
@@ -250,7 +267,7 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
     with listening(status.say):
         lab, notes = _on_its_engine(name, engine)
         _open_labs[lab._session.id] = lab
-        _prepare_notebook(lab.engine.endpoint)
+        _prepare_notebook(lab.engine.endpoint, lab._session)
         for image in images.RECIPES:
             lab.context.image(image)  # now, with progress in sight: later cells show their own output only
     if lab.swept:
@@ -297,10 +314,10 @@ def _close_all() -> None:
         close_quietly(lab)
 
 
-def _prepare_notebook(endpoint: str = "") -> None:
-    """Sentences instead of tracebacks for our own errors, and the ``%%solution`` magic."""
+def _prepare_notebook(endpoint: str = "", session: Session | None = None) -> None:
+    """Sentences instead of tracebacks for our own errors, and the magics ``%%solution`` and ``%%docker``."""
     if not card.in_notebook():
         return
     from .course.notebook import prepare
 
-    prepare(endpoint)
+    prepare(endpoint, session)

@@ -1,12 +1,16 @@
-"""What a lab adds to a notebook's kernel: readable errors and folded solutions."""
+"""What a lab adds to a notebook's kernel: readable errors, folded solutions, cells of docker commands."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
+from ..engine import Session
+from ..engine.dockercli import commands, stream
 from ..engine.faults import explain
-from ..errors import LabError
+from ..errors import BadInput, LabError
+from .busy import Busy, say
 
 #: Stands below a widget's text, which is shown only where the widget itself can't be. Never saved, nor compared.
 NO_WIDGETS = (
@@ -15,11 +19,12 @@ NO_WIDGETS = (
 )
 
 
-def prepare(endpoint: str = "") -> None:
+def prepare(endpoint: str = "", session: Session | None = None) -> None:
     """Set up the running IPython shell; safe to call again.
 
     Args:
         endpoint: the engine that faults of docker-py itself, raised in a learner's own call, come from.
+        session: what cells of docker commands belong to; there are none without.
     """
     import docker.errors
     import requests.exceptions
@@ -39,6 +44,43 @@ def prepare(endpoint: str = "") -> None:
     told_in_sentences = (LabError, docker.errors.DockerException, requests.exceptions.RequestException)
     shell.set_custom_exc(told_in_sentences, show)
     shell.register_magic_function(solution, "cell", "solution")
+    if session:
+        shell.register_magic_function(lambda line, cell: typed(session, line, cell), "cell", "docker")
+
+
+def typed(session: Session, line: str, cell: str) -> None:
+    """``%%docker``: this cell is docker commands, as one types them in a terminal.
+
+    They run one after the other on the lab's engine, and what they make is the lab's. ``%%docker own`` runs them on the
+    engine of the lab that the variable ``own`` holds; with ``--keep-going`` a command that fails says its status, and
+    the next one runs all the same.
+
+    Raises:
+        BadInput: a command that failed, with its line; or one that is no docker command.
+    """
+    from IPython import get_ipython
+
+    words = line.split()
+    for name in words:
+        if name != "--keep-going":
+            lab = get_ipython().user_ns.get(name)
+            if not hasattr(lab, "context"):
+                raise BadInput(f"{name!r} is no lab that is open.", next_step="Such as own, after own = lab.own().")
+            session = lab.context.session
+    with Busy():
+        session.engine.cli_path(say)  # here: fetching it, once, takes a while
+    for number, command in commands(cell, session.id):
+        try:
+            status = stream(session, command, lambda text: (sys.stdout.write(text), sys.stdout.flush()))
+        except BadInput as fault:  # the line of the cell, of which the magic's own is the first
+            raise BadInput(f"Line {number + 1}: {fault.what}", cause=fault.cause, next_step=fault.next_step) from fault
+        if status and "--keep-going" in words:
+            print(f"(status {status})")
+        elif status:
+            raise BadInput(
+                f"Line {number + 1} ended with status {status}: {command}",
+                next_step="Docker's own words are above. Change the line and run the cell again.",
+            )
 
 
 def solution(line: str, cell: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import re
 import shlex
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..errors import BadInput, LabError, NotPossibleHere
@@ -13,8 +17,8 @@ from .client import build_labels
 from .faults import explained, registry_refusal
 from .session import Session
 
-# Subcommands that make something which can carry a label.
-_CREATES = (("run",), ("create",), ("build",), ("container", "run"), ("container", "create"), ("image", "build"),
+#: Subcommands that make something which can carry a label.
+CREATES = (("run",), ("create",), ("build",), ("container", "run"), ("container", "create"), ("image", "build"),
             ("buildx", "build"), ("network", "create"), ("volume", "create"))  # fmt: skip
 
 # Options of docker itself that take their value as the next word.
@@ -31,13 +35,19 @@ _WITH_VALUE = (
     "--tlskey",
 )
 
+#: What a shell takes apart or leaves out before it looks at words: quoted texts, escapes, comments.
+_PIECES = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?:(?<=\s)|^)\#[^\n]*|\$SESSION\b|\$\{SESSION\}""", re.S | re.M)
+
+#: What only a shell does.
+_SHELL = ("|", "||", "&&", ";", "&", ">", ">>", "<", "2>&1", "2>")
+
 
 def with_labels(words: Sequence[str], labels: Mapping[str, str]) -> list[str]:
     """The command with ``--label`` added right after a subcommand that creates something."""
     first = 1
     while first < len(words) and words[first].startswith("-"):
         first += 2 if words[first] in _WITH_VALUE else 1
-    for subcommand in _CREATES:
+    for subcommand in CREATES:
         place = first + len(subcommand)
         if tuple(words[first:place]) == subcommand:
             wanted = build_labels(labels) if "build" in subcommand else labels
@@ -71,6 +81,38 @@ def read_words(command: str) -> list[str]:
     if words[:1] != ["docker"]:
         raise BadInput(f"{command!r} is not a docker command.", next_step="Begin it with docker, as in a terminal.")
     return words
+
+
+def commands(text: str, session: str) -> Iterator[tuple[int, str]]:
+    """Each command of a cell and the number of the line that it begins in.
+
+    As a shell reads them: a command ends with its line, unless a quotation mark is open or a backslash stands last; a
+    comment is no command; ``$SESSION`` is the session's identifier, except between single quotation marks.
+
+    Args:
+        text: the cell.
+        session: the identifier, which the names of what a session makes end in.
+    """
+
+    def read(piece: re.Match[str]) -> str:
+        found = piece[0]
+        if found.startswith("#"):
+            return ""
+        return found if found[0] in "'\\" else re.sub(r"\$SESSION\b|\$\{SESSION\}", session, found)
+
+    held, began = "", 0
+    lines = _PIECES.sub(read, text).split("\n")
+    for number, line in enumerate(lines, 1):
+        began, held = (began, f"{held}\n{line}") if held else (number, line)
+        try:
+            words = shlex.split(held.replace("\\\n", ""))
+        except ValueError:  # open: the next line goes on, if there is one
+            if number < len(lines):
+                continue
+            words = [held]
+        if words:
+            yield began, held.replace("\\\n", "").strip()
+        held = ""
 
 
 def program(engine: Engine, progress: Callable[[str], None] | None = None) -> str:
@@ -134,10 +176,60 @@ def run(
             stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", errors="replace", timeout=timeout,
         )  # fmt: skip
     except subprocess.TimeoutExpired as late:
-        raise BadInput(
-            f"{shlex.join(words)} did not end within {timeout:.0f} seconds.",
-            next_step="Give it an end of its own, or run it with -d.",
-        ) from late
+        raise _late(words, timeout) from late
+
+
+def stream(session: Session, command: str, write: Callable[[str], object], *, timeout: float = 600.0) -> int:
+    """Run a ``docker …`` command as :func:`run` does, and hand on what it says when it says it.
+
+    Args:
+        session: whose engine it talks to.
+        command: as one would type it, without pipes or redirections.
+        write: gets the output, standard error mixed in, in pieces.
+        timeout: seconds.
+
+    Returns:
+        Its exit status.
+
+    Raises:
+        BadInput: not a plain ``docker`` command, or it did not end in time.
+        NotPossibleHere: this machine has no ``docker`` command line.
+    """
+    words = read_words(command)
+    for word in words:
+        if word in _SHELL:
+            raise BadInput(
+                f"{command} needs a shell for its {word}, and here is none.",
+                next_step="lab.terminal() opens one; or leave that part out.",
+            )
+    with explained(session.engine.endpoint):
+        full = command_line(session, words)
+    deadline = time.monotonic() + timeout
+    with subprocess.Popen(
+        full, env=session.engine.process_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        clock = threading.Timer(timeout, process.kill)
+        clock.start()
+        try:
+            text = codecs.getincrementaldecoder("utf-8")("replace")
+            while piece := os.read(process.stdout.fileno(), 1 << 16):  # type: ignore[union-attr]
+                write(text.decode(piece))
+        except BaseException:  # an interrupt: what was typed ends, too
+            process.terminate()
+            raise
+        finally:
+            clock.cancel()
+    if process.returncode < 0 and time.monotonic() >= deadline:
+        raise _late(words, timeout)
+    return process.returncode
+
+
+def _late(words: Sequence[str], timeout: float) -> BadInput:
+    return BadInput(
+        f"{shlex.join(words)} did not end within {timeout:.0f} seconds.",
+        next_step="Give it an end of its own, or run it with -d.",
+    )
 
 
 def run_cli(session: Session, command: str, *, timeout: float = 120.0, check: bool = True) -> str:

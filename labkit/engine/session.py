@@ -29,6 +29,9 @@ from .faults import explained
 
 LAB, SESSION, ROLE = "labkit.lab", "labkit.session", "labkit.role"
 
+#: What Compose puts on all that it makes: the project's name, which in a lab's terminal is the session's.
+_PROJECT = "com.docker.compose.project"
+
 #: A keeper that is created but not yet started counts as alive for this many seconds.
 STARTING = 60.0
 
@@ -155,9 +158,13 @@ def _labelled(session: str | None) -> dict[str, str]:
 
 
 def belongs(row: dict[str, Any], session: str) -> bool:
-    """Whether a container, as the engine lists it, is a session's: by its label, or by its name where it has none."""
-    named = any(name.endswith(f"-{session}") for name in row.get("Names") or [])
-    owner: str = (row["Labels"] or {}).get(SESSION, session if named else "")
+    """Whether a container, network or volume, as the engine lists it, is a session's: by its label; where it has none,
+    by its own name or its Compose project's.
+    """
+    labels = row.get("Labels") or {}
+    names = [*(row.get("Names") or [row.get("Name", "")]), labels.get(_PROJECT, "")]
+    named = any(name.endswith(f"-{session}") for name in names)
+    owner: str = labels.get(SESSION, session if named else "")
     return owner == session
 
 
@@ -198,21 +205,20 @@ def dead_sessions(client: DockerClient, *, but: str = "") -> list[str]:
 def remove(client: DockerClient, session: str) -> Removed:
     """Remove what one session made: containers, then networks, volumes and images.
 
-    What carries another session's label, or none, is never touched, except containers and image
-    references that bear this session's name: those were typed in a terminal.
+    What carries another session's label, or none, is never touched, except what bears this session's
+    name: that was typed in a terminal.
     """
     done = Removed()
-    filters = _labelled(session)
     rows = [row for row in client.api.containers(all=True) if belongs(row, session)]
     # The keeper goes last: as long as anything is left, a dead keeper marks it for the next sweep.
     rows.sort(key=lambda row: (row["Labels"] or {}).get(ROLE) == "keeper")
     keepers = [row for row in rows if (row["Labels"] or {}).get(ROLE) == "keeper"]
     for row in rows[: len(rows) - len(keepers)]:
         done.containers += _try(done, client.api.remove_container, row["Id"], v=True, force=True)
-    for row in client.api.networks(filters=filters):
-        done.networks += _try(done, client.api.remove_network, row["Id"])
-    for row in client.api.volumes(filters=filters)["Volumes"] or []:
-        done.volumes += _try(done, client.api.remove_volume, row["Name"], force=True)
+    for row in client.api.networks():
+        done.networks += belongs(row, session) and _try(done, client.api.remove_network, row["Id"])
+    for row in client.api.volumes()["Volumes"] or []:
+        done.volumes += belongs(row, session) and _try(done, client.api.remove_volume, row["Name"], force=True)
     done.images += _remove_images(client, session, done)
     for row in keepers:
         _try(done, client.api.remove_container, row["Id"], v=True, force=True)
@@ -221,7 +227,7 @@ def remove(client: DockerClient, session: str) -> Removed:
 
 def _remove_images(client: DockerClient, session: str, done: Removed) -> int:
     count = 0
-    bears_name = re.compile(rf"-{session}(?=[/:@]|$)")
+    bears_name = re.compile(rf"-{session}(?=[-/:@]|$)")
     for row in client.api.images(all=True):
         tags = row.get("RepoTags") or []
         tagged = {tag.rpartition(":")[0] for tag in tags}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import pytest
 
-from labkit.engine.dockercli import named_volumes, run_cli, with_labels
+from labkit.engine.dockercli import commands, named_volumes, run_cli, stream, with_labels
 from labkit.engine.host import Candidate, HostEngine
 from labkit.errors import BadInput, NotPossibleHere
 
@@ -117,3 +118,49 @@ def test_what_creates_shows_life_first_and_makes_the_volumes_it_names(fake):
     assert session.made == []
     run_cli(session, "docker run -v data:/x image")
     assert session.made == ["life", "data"]
+
+
+@pytest.mark.parametrize(
+    "cell, expected",
+    [
+        ("docker ps\n\n  docker ps -a\n", [(1, "docker ps"), (3, "docker ps -a")]),
+        ("# don't\ndocker ps  # nor 'this\n#docker rm x", [(2, "docker ps")]),
+        ("docker run \\\n  --rm x\ndocker ps", [(1, "docker run   --rm x"), (3, "docker ps")]),
+        ("docker run x sh -c 'a #1\nb'\ndocker ps", [(1, "docker run x sh -c 'a #1\nb'"), (3, "docker ps")]),
+        ("docker build https://x/y.git#main", [(1, "docker build https://x/y.git#main")]),
+        ("docker run --name web-$SESSION x", [(1, "docker run --name web-abcd x")]),
+        ('docker run -v "a-${SESSION}:/x" x', [(1, 'docker run -v "a-abcd:/x" x')]),
+        ("docker run x sh -c 'echo $SESSION' $SESSIONS", [(1, "docker run x sh -c 'echo $SESSION' $SESSIONS")]),
+        ("docker ps --format '{{.Names}}'", [(1, "docker ps --format '{{.Names}}'")]),
+        ("docker ps\ndocker run 'x\n", [(1, "docker ps"), (2, "docker run 'x")]),
+        ("", []),
+    ],
+)
+def test_a_cell_is_read_as_a_shell_would(cell, expected):
+    assert list(commands(cell, "abcd")) == expected
+
+
+def test_what_is_said_comes_when_it_is_said(fake):
+    said = []
+    session = fake("echo one; sleep 0.5; echo two >&2; exit 3")
+    assert stream(session, "docker ps", lambda text: said.append((time.monotonic(), text))) == 3
+    assert [text for _, text in said] == ["one\n", "two\n"] and said[1][0] - said[0][0] > 0.3
+
+
+def test_what_is_streamed_ends_in_time_or_with_an_interrupt(fake):
+    with pytest.raises(BadInput, match="docker logs -f x did not end within 0 seconds"):
+        stream(fake("exec sleep 60"), "docker logs -f x", print, timeout=0.2)
+
+    def interrupt(text):
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        stream(fake("echo begun; exec sleep 60"), "docker logs -f x", interrupt)
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("rest", ["| wc -l", "> file", "&& docker rm x", "; docker rm x", "&"])
+def test_what_needs_a_shell_is_said(fake, rest):
+    with pytest.raises(BadInput, match="needs a shell"):
+        stream(fake("echo no"), f"docker ps {rest}", print)

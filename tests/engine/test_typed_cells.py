@@ -1,0 +1,137 @@
+"""What a learner types: cells of docker commands, and a terminal on the lab's engine. All of it goes with the lab."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from labkit.course.terminal import Terminal
+from labkit.engine import dockercli
+from labkit.engine.session import Session, remove
+from labkit.paths import COURSE
+
+from ..helpers import left_behind
+
+OPEN = 'import labkit\nlab = labkit.open("00-start-here")\nprint("session", lab.context.session.id)'
+
+SEVERAL = r"""%%docker
+# two containers, one after the other
+docker run --rm labkit/busybox:1 \
+  echo "one  two"
+docker run -d --name web-$SESSION labkit/busybox:1 sh -c 'trap exit TERM
+  sleep 600' # it stays
+docker inspect web-$SESSION --format '{{index .Config.Labels "labkit.session"}} {{.State.Status}}'
+"""
+
+WRONG = "%%docker\n\ndocker run --rm labkit/busybox:1 echo before\ndocker rum x\ndocker run --rm labkit/busybox:1 echo after"
+
+GOES_ON = (
+    "%%docker --keep-going\ndocker run --rm labkit/busybox:1 sh -c 'exit 137'\ndocker run --rm labkit/busybox:1 echo on"
+)
+
+
+def run(*cells: str) -> list[list]:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, timeout=120, allow_errors=True, resources={"metadata": {"path": COURSE}}).execute()
+    return [cell.outputs for cell in notebook.cells]
+
+
+def words(outputs: list) -> str:
+    """What a cell printed, and after it the error that it raised."""
+    raised = ["\n".join(output.traceback) for output in outputs if output.output_type == "error"]
+    return "".join(output.text for output in outputs if output.output_type == "stream") + "".join(raised)
+
+
+def test_cells_of_docker_commands(engine):
+    cells = (OPEN, SEVERAL, WRONG, GOES_ON, "%%docker\nls", "%%docker other\ndocker ps", "lab.terminal()")
+    opened, several, wrong, goes_on, other, nobody, terminal = map(words, run(*cells))
+    session = re.search("session ([0-9a-f]{8})", opened)[1]
+    echoed, identifier, labelled = several.splitlines()
+    assert (echoed, labelled) == ("one  two", f"{session} running") and re.fullmatch("[0-9a-f]{64}", identifier)
+    assert wrong.startswith("before\n") and "Line 4 ended with status" in wrong and "docker rum x" in wrong
+    assert "after" not in wrong and "Traceback" not in wrong and "site-packages" not in wrong
+    assert goes_on == "(status 137)\non\n"
+    assert "Line 2: 'ls' is not a docker command" in other and "'other' is no lab" in nobody
+    assert re.search(r"paste this line in a terminal:\nbash --rcfile \S+/rc\n", terminal)
+    assert left_behind(engine, session) == [], "all of it went with the kernel"
+
+
+@pytest.fixture
+def shell(lab_context):
+    """Commands as typed in the lab's terminal; returns what they print."""
+    terminal = Terminal(lab_context.session, "a lab")
+
+    def typed(script: str) -> str:
+        # What an interactive bash would do first.
+        return subprocess.run(
+            ["bash", "-c", f". {terminal.rc} >&2\n{script}"], check=True, capture_output=True, text=True, timeout=120,
+            env={"PATH": "/usr/bin:/bin", "DOCKER_HOST": "tcp://elsewhere:1", "DOCKER_CONTEXT": "elsewhere"},
+        ).stdout  # fmt: skip
+
+    yield typed
+    terminal.close()
+    assert not terminal.folder.exists()
+
+
+MADE = """
+docker run -d --name one-$SESSION labkit/busybox:1 sleep 600
+docker container create labkit/busybox:1 true
+docker network create net-$SESSION
+docker volume create vol-$SESSION
+docker run --rm -v data-$SESSION:/data labkit/busybox:1 true
+docker tag labkit/busybox:1 mine-$SESSION:1
+"""
+
+
+def test_what_a_terminal_makes_is_the_sessions(shell, lab_context, engine):
+    shell(MADE)
+    api, session = lab_context.docker.api, lab_context.session.id
+    mine = {"label": f"labkit.session={session}"}
+    assert len(api.containers(all=True, filters=mine)) == 2 + (not engine.owned), "and the keeper"
+    assert [row["Name"] for row in api.networks(filters=mine)] == [f"net-{session}"]
+    assert [row["Name"] for row in api.volumes(filters=mine)["Volumes"]] == [f"vol-{session}"]
+    removed = remove(lab_context.docker, session)
+    assert (removed.containers, removed.networks, removed.volumes, removed.images) == (2, 1, 2, 1)
+    assert f"data-{session}" not in [row["Name"] for row in api.volumes()["Volumes"] or []]
+
+
+def test_it_talks_to_the_labs_engine_whatever_the_shell_says(shell, engine):
+    said = json.loads(shell("docker version --format '{{json .Server}}'; docker compose ls -q"))
+    assert said["Version"] == engine_version(engine)
+
+
+def engine_version(engine) -> str:
+    done = subprocess.run(
+        [dockercli.program(engine), "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True,
+        env=engine.process_environment(),
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+def test_what_compose_makes_in_a_terminal_goes_too(shell, lab_context, tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  web:\n    image: labkit/busybox:1\n    command: [sleep, '600']\n    volumes: [kept:/kept]\nvolumes: {kept: {}}\n"
+    )
+    shell(f"cd {tmp_path}; docker compose up -d >&2")
+    session, api = lab_context.session, lab_context.docker.api
+    assert len(api.containers(filters={"label": f"com.docker.compose.project=compose-{session.id}"})) == 1
+    removed = remove(lab_context.docker, session.id)
+    assert (removed.containers, removed.networks, removed.volumes) == (1, 1, 1)
+
+
+def test_others_things_stay(lab_context, engine):
+    """A name that ends alike, but with another session's label; a Compose project of somebody else."""
+    other = Session(engine, "tests", lambda: lab_context.image())
+    try:
+        name = f"web-{lab_context.session.id}"
+        other.docker.volumes.create(name)
+        other.docker.networks.create(name)
+        assert not remove(lab_context.docker, lab_context.session.id).volumes
+        assert other.docker.volumes.get(name) and other.docker.networks.list(names=[name])
+    finally:
+        other.close()
