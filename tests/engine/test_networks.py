@@ -71,6 +71,9 @@ def test_the_yard_after_an_interrupt(module_context):
     left.open()
     with yard.Yard(module_context) as fresh:
         assert fresh.look().reached["web", "app"]
+    left.join("web", "back")  # its containers are gone by now: it makes them again
+    assert left.look().reached["web", "db"]
+    left.clear()
 
 
 def test_a_widget_connects_and_disconnects(module_context):

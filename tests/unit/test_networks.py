@@ -54,7 +54,7 @@ def test_words_stand_for_what_is_this_runs_own():
 def test_a_port_whose_rules_can_not_be_read_is_told():
     way = rules.Way("its own address", "", 5, 30, [])
     text = rules.Published(None, 5, [way], 2, {}, "not to be read here (no iptables)").facts()
-    assert "5 of 5    ?" in text and text.endswith("the rules: not to be read here (no iptables)")
+    assert "5 of 5    ?\n" in text and text.endswith("the rules: not to be read here (no iptables)")
 
 
 ROWS = "record 3 row 1: a\nrecord 3 row 2: b\n"

@@ -1,10 +1,13 @@
 # A program that keeps a ledger in one file, anew for each record: sh ledger.sh HOW FILE
-# Forty rows a record, each worked out when it is written; the last line is the checksum of all others.
+# Twenty rows a record, each worked out when it is written; the last line is the checksum of all others.
 rows() {
     row=0
-    while [ $row -lt 40 ]; do
+    while [ $row -lt 20 ]; do
         row=$((row + 1))
-        echo "record $record row $row: $(echo $record $row | sha256sum)"
+        echo "record $record row $row: $(sha256sum <<END
+$record $row
+END
+)"
     done
 }
 sealed() {
@@ -13,7 +16,6 @@ sealed() {
 record=0
 while :; do
     record=$((record + 1))
-    echo "begins $record"
     if [ "$1" = place ]; then
         sealed "$2"                # over the old one
     else

@@ -34,16 +34,16 @@ def plot_torn(run: Torn) -> Picture:
             axes.barh(y, max(kill.rows, 0.2), height * 0.8, color=COLOURS["green" if whole else "vermilion"], alpha=0.6,
                       hatch="//" if whole else "xx", edgecolor=COLOURS["paper"])  # fmt: skip
             words = f"record {kill.found}, whole" if whole else f"torn, and record {kill.said} is gone"
-            aside(axes, words, (40, y), fontsize=10)
+            aside(axes, words, (20, y), fontsize=10)
     named_rows(axes, [case.replace(", ", ",\n") for case in run.kills])
-    axes.set(xlim=(0, 58), xlabel="rows in the file that was left")
-    axes.set_xticks([0, 10, 20, 30, 40])
-    axes.axvline(40, color=COLOURS["grey"], linestyle=":", linewidth=1.4)
+    axes.set(xlim=(0, 29), xlabel="rows in the file that was left")
+    axes.set_xticks([0, 5, 10, 15, 20])
+    axes.axvline(20, color=COLOURS["grey"], linestyle=":", linewidth=1.4)
     axes.set_title("Killed in the middle of a write", pad=8)
     alt = (
         "Bar chart of the rows in the file after each kill. Where it is written in place, most files are torn and the "
         "record before is gone, with a volume or without; where a new file takes its place, all are whole."
     )
     count = len(next(iter(run.kills.values())))
-    caption = f"n = {count} kills a case; a whole record has 40 rows and its checksum\n{machine_line(run.engine)}"
+    caption = f"n = {count} kills a case; a whole record has 20 rows and its checksum\n{machine_line(run.engine)}"
     return picture(figure, alt, caption=caption)

@@ -43,9 +43,12 @@ def parse(tables: dict[str, str]) -> list[Rule]:
 def read(on: Context) -> tuple[list[Rule], str]:
     """All rules of the engine's machine; or none, and the reason."""
     try:
-        return parse(on.porter.rules()), ""
+        found = parse(on.porter.rules())
     except NotPossibleHere as fault:
         return [], f"not to be read here ({str(fault).partition(': ')[2][:80]})"
+    if any(rule.target.startswith("DOCKER") for rule in found):
+        return found, ""
+    return [], "not to be read here (the engine keeps none with iptables)"
 
 
 def rises(before: Sequence[Rule], after: Sequence[Rule]) -> list[tuple[Rule, int]]:
@@ -92,11 +95,13 @@ class Published(Result):
     why: str
 
     def facts(self) -> str:
-        lines = [f"{'the machine asks':<36}answers   DNAT counted   packets at the server"]
+        lines = [f"{'the machine asks':<36}answers   DNAT counted"]
         for way in self.ways:
             counted = "?" if self.why else str(way.rewritten())
-            many = "more than requests" if way.packets > self.requests else "no more than requests"
-            lines.append(f"{way.name:<36}{f'{way.answers} of {self.requests}':<10}{counted:<15}{many}")
+            lines.append(f"{way.name:<36}{f'{way.answers} of {self.requests}':<10}{counted}")
+        lines.append(
+            f"more packets than that came to the server: {yes_no(all(w.packets > self.requests for w in self.ways))}"
+        )
         lines.append(f"a docker-proxy listens for each published address: {yes_no(self.proxies == 2)}")
         return "\n".join([*lines, *([f"the rules: {self.why}"] if self.why else [])])
 

@@ -86,9 +86,8 @@ def _file(on: Context, container: Container) -> str | None:
     return None
 
 
-def _said(container: Container, what: str) -> list[int]:
-    text = container.logs(stderr=False).decode()
-    return [int(number) for number in re.findall(rf"^{what} (\d+)$", text, re.M)]
+def _kept(container: Container) -> list[int]:
+    return [int(number) for number in re.findall(r"^keeps (\d+)$", container.logs(stderr=False).decode(), re.M)]
 
 
 def torn(on: Context, kills: int = 3) -> Torn:
@@ -127,10 +126,10 @@ def torn(on: Context, kills: int = 3) -> Torn:
             for number in range(kills):
                 for place, (case, container) in enumerate(made.items()):
                     on.say(f"kill {number + 1} of {kills}: {case}", (number + place / len(made)) / kills)
-                    before = len(_said(container, "keeps"))
+                    before = len(_kept(container))
                     container.start()
                     wait_until(
-                        lambda container=container, before=before: len(_said(container, "keeps")) >= before + 2,  # type: ignore[misc]
+                        lambda container=container, before=before: len(_kept(container)) >= before + 2,  # type: ignore[misc]
                         60, "The program did not write two records in time.",
                     )  # fmt: skip
                     time.sleep(chance.uniform(0, 0.3))
@@ -138,7 +137,7 @@ def torn(on: Context, kills: int = 3) -> Torn:
                     container.wait(timeout=60)
                     text = _file(on, container)
                     rows = len(re.findall(r" row ", text or ""))
-                    found[case].append(Kill(_said(container, "keeps")[-1], judged(text), rows))
+                    found[case].append(Kill(_kept(container)[-1], judged(text), rows))
         for case, (volume, how) in CASES.items():
             mounts = [Mount(FOLDER, by_how[how], type="volume")] if volume else []
             with on.container(images.BUSYBOX, ["true"], start=False, mounts=mounts, network_mode="none") as fresh:

@@ -96,6 +96,10 @@ def cables(on: Context) -> Cables:
     return Cables(on.facts, ends, bridge, network)
 
 
+# Some kernels give each namespace devices for tunnels, too, which are down.
+_UP = "cd /sys/class/net; for name in *; do [ $(($(cat $name/flags) & 1)) = 1 ] && echo $name; done"
+
+
 @dataclass(frozen=True)
 class Modes(Result):
     """What a container sees in each mode: its interfaces, and whose network namespace it is in."""
@@ -120,7 +124,7 @@ def modes(on: Context) -> Modes:
             where = f"container:{on.session.name('first')}" if mode.startswith("container:") else mode
             options: dict[str, Any] = {"name": on.session.name("first")} if mode == "bridge" else {}
             one = stack.enter_context(on.container(images.BUSYBOX, ["sleep", "600"], network_mode=where, **options))
-            found = one.exec_run(["ls", "/sys/class/net"]).output.decode().split()
+            found = one.exec_run(["sh", "-c", _UP]).output.decode().split()
             one.reload()
             [row] = on.porter.processes([one.attrs["State"]["Pid"]])
             spaces[mode] = row["namespaces"].get("net", "")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from ... import images
@@ -69,7 +69,7 @@ class Yard:
 
     def open(self) -> None:
         """Make what is not there, in place of what an interrupted cell may have left."""
-        if self._made:
+        if self._made and self._lives():
             return
         on, image = self._on, self._on.image(images.BUSYBOX)
         for word in (*self.plan, *MODES):
@@ -85,6 +85,13 @@ class Yard:
                 )
                 for net in nets[1:]:
                     on.docker.networks.get(self.name(net)).connect(self._made[word])
+
+    def _lives(self) -> bool:
+        with explained(self._on.session.engine.endpoint), contextlib.suppress(NotFound):
+            for container in self._made.values():
+                container.reload()
+            return True
+        return False  # another yard of this session has taken the names
 
     def clear(self) -> None:
         """Remove all of it."""
