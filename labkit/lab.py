@@ -54,6 +54,8 @@ class Lab:
     oom = cached_property(lambda lab: labs.out_of_memory.Oom(lab.context))
     limits = cached_property(lambda lab: labs.limits_and_security.Limits(lab.context))
     security = cached_property(lambda lab: labs.limits_and_security.Security(lab.context))
+    network = cached_property(lambda lab: labs.networks_and_data.Network(lab.context))
+    data = cached_property(lambda lab: labs.networks_and_data.Data(lab.context))
 
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name

@@ -21,7 +21,7 @@ from labkit.paths import COURSE, data_file
 Cell = dict[str, Any]
 
 #: A widget's cell → the cell with the figure that shows the same, where that isn't the last one above it.
-FIGURES = {"lab06-32": "lab06-26", "lab08-36": "lab08-07"}
+FIGURES = {"lab06-32": "lab06-26", "lab08-36": "lab08-07", "lab10-25": "lab10-17"}
 
 #: What of README.md tells how to run the course, by its headings.
 HOW_TO_RUN = ["Two commands", "The command line", "What a lab does to your engine"]

@@ -17,6 +17,7 @@ from ..engine.client import LabelledClient, remove_container
 from ..engine.faults import explained
 from ..engine.session import SESSION
 from ..observe import Observer
+from ..observe.porter import Porter
 from ..observe.visitor import Visitor
 from ..observe.workshop import Workshop
 from .busy import Listener, listener, say
@@ -55,6 +56,11 @@ class Context:
     def workshop(self) -> Workshop:
         """A helper with root's rights in a container of its own; started when first used, ends with the session."""
         return Workshop(self.session, self.facts.architecture, progress=self.say)
+
+    @functools.cached_property
+    def porter(self) -> Porter:
+        """What sees the network of the engine's machine; started when first asked, ends with the session."""
+        return Porter(self.session)
 
     def image(self, name: str = images.BUSYBOX) -> str:
         """A lab image's reference; made and loaded first where the engine lacks it."""

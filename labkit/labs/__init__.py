@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         images_and_registries,
         isolation_models,
         limits_and_security,
+        networks_and_data,
         out_of_memory,
         start_here,
         what_docker_solves,

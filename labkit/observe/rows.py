@@ -115,6 +115,16 @@ class FileFacts(TypedDict):
     group: str
 
 
+class Link(TypedDict):
+    """A network interface; ``peer`` is the number of a veth pair's other end, 0 for none, ``bridge`` whose port it is."""
+
+    index: int
+    name: str
+    peer: int
+    bridge: str
+    addresses: list[str]
+
+
 class Ending(TypedDict, total=False):
     """How a trace ended (``count``, ``lost``), or a watch (``looks``, ``longest`` pause between two of them)."""
 

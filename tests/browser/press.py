@@ -232,6 +232,15 @@ def limits(page) -> None:
     draws(box)
 
 
+def networks(page) -> None:
+    """10: a container is plugged into one more network, and the map with its matrix follows."""
+    box = widget(page, "Draw the map")
+    box.get_by_label("web in back").check()
+    press(box, "Connect and ping")
+    says(box, "6 of 6 ways")
+    draws(box)
+
+
 PRESS = {
     "00-start-here": start,
     "01-devops-and-delivery": delivery,
@@ -243,4 +252,5 @@ PRESS = {
     "07-container-lifetime": lifetime,
     "08-out-of-memory": oom,
     "09-limits-and-security": limits,
+    "10-networks-and-data": networks,
 }

@@ -1,0 +1,126 @@
+"""Lab 10: what its exercises ask of the engine."""
+
+from __future__ import annotations
+
+import contextlib
+from itertools import permutations
+from typing import Any
+
+from docker.errors import NotFound
+
+from ... import images
+from ...course.context import Context
+from ...course.exercises import LabContent, Outcome, not_yet, passed
+from ...course.state import moment, running
+from ...engine.faults import explained
+from . import wires, yard
+
+CONTENT = LabContent.beside(__file__)
+
+#: The file of the fourth exercise.
+LETTER = "/kept/letter"
+
+
+def addresses(row: dict[str, Any]) -> list[str]:
+    """An inspected container's addresses, in all its networks."""
+    return [net["IPAddress"] for net in row["NetworkSettings"]["Networks"].values() if net["IPAddress"]]
+
+
+@CONTENT.exercise(
+    "between",
+    "One in between",
+    "Leave three containers running: `sleep 600` will do.",
+    "They are all in one network. Make two, with `docker network create`, and put each end into another one.",
+    "Nobody reaches both others yet. `docker network connect` puts a running container into one more network.",
+)
+def between(on: Context) -> Outcome:
+    rows = running(on)
+    if len(rows) < 3:
+        return not_yet(f"{len(rows)} containers of this session run: three are needed.", 0)
+    reached = set()
+    with explained(on.session.engine.endpoint):
+        for row in rows:
+            others = {other["Id"]: addresses(other) for other in rows if other is not row}
+            done = on.docker.containers.get(row["Id"]).exec_run(["sh", "-c", yard.pings(others)])
+            reached |= {(row["Id"], other) for other in done.output.decode().split()}
+    for middle, one, other in permutations([row["Id"] for row in rows], 3):
+        if {(middle, one), (middle, other)} <= reached and not {(one, other), (other, one)} & reached:
+            return passed("one reaches both others, and those two can't reach each other.")
+    pairs = len(rows) * (len(rows) - 1)
+    return (
+        not_yet("each ping was answered.", 1)
+        if len(reached) == pairs
+        else not_yet("some can't reach each other, but there is nobody who reaches both of them.", 2)
+    )
+
+
+@CONTENT.exercise(
+    "alias",
+    "One name, two containers",
+    "Names are answered in networks that somebody made: `docker network create`, and `--network` for each container.",
+    "Nobody bears the name yet. `--network-alias db` gives a container one more name in its network.",
+    "One container bears the name. Start another one with the same alias.",
+)
+def alias(on: Context) -> Outcome:
+    rows = running(on)
+    there = {address for row in rows for address in addresses(row)}
+    asking = [row for row in rows if set(row["NetworkSettings"]["Networks"]) - {"bridge", "host", "none"}]
+    if not asking:
+        return not_yet("no container of this session runs in a network that somebody made.", 0)
+    with explained(on.session.engine.endpoint):
+        found = [there & set(wires.lookup(on, on.docker.containers.get(row["Id"]), "db")) for row in asking]
+    most = max(map(len, found))
+    if most > 1:
+        return passed(f"`db` leads to {most} containers, by the network's own name server.")
+    return not_yet(f"`db` leads to {most} of this session's containers.", 2 if most else 1)
+
+
+@CONTENT.exercise(
+    "here",
+    "For this machine only",
+    "Publish a port of a container that serves HTTP, with `-p`. busybox: `httpd -f -p 80 -h /etc`.",
+    "Without an address, a port is published at all of the machine's. Name one: `-p 127.0.0.1::80`.",
+    "Nobody answers. The number after the last colon is the port in the container, and its program must listen on all "
+    "of the container's addresses.",
+)
+def here(on: Context) -> Outcome:
+    found = []
+    for row in running(on):
+        rows = [one for some in (row["NetworkSettings"]["Ports"] or {}).values() for one in some or ()]
+        found += [rows] if rows else []
+    if not found:
+        return not_yet("no running container of this session publishes a port.", 0)
+    only = [rows for rows in found if all(one["HostIp"].startswith("127.") for one in rows)]
+    if not only:
+        return not_yet("a port is published, also at addresses that others can reach.", 1)
+    with on.container(images.BUSYBOX, ["sleep", "600"], network_mode="host") as client:
+        for one in (one for rows in only for one in rows):
+            url = f"http://{one['HostIp']}:{one['HostPort']}/"
+            done = client.exec_run(["wget", "-T", "5", "-O", "-", url])
+            # A page that is not there is an answer, too.
+            if done.exit_code == 0 or b"server returned error" in done.output:
+                return passed("it answers at an address of the machine that nobody else can reach.")
+    return not_yet("a port is published for this machine only, and nobody answers there.", 2)
+
+
+@CONTENT.exercise(
+    "outlives",
+    "Older than its container",
+    f"Leave a container running that has a file `{LETTER}`.",
+    "The file lies in the container's own layer, or in memory. Mount a volume at `/kept`.",
+    "The file is younger than its container. Remove the container, and start another one with the same volume.",
+)
+def outlives(on: Context) -> Outcome:
+    found = []
+    for row in running(on):
+        with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
+            stat = on.docker.containers.get(row["Id"]).get_archive(LETTER)[1]
+            mounted = any(LETTER.startswith(mount["Destination"].rstrip("/") + "/") for mount in row["Mounts"])
+            found.append((mounted, moment(stat["mtime"]) < moment(row["Created"])))
+    if not found:
+        return not_yet(f"no running container of this session has a file {LETTER}.", 0)
+    if not any(mounted for mounted, _ in found):
+        return not_yet("the file is there, and goes with its container.", 1)
+    if (True, True) not in found:
+        return not_yet("the file is on a volume; the container that wrote it is still there.", 2)
+    return passed("the file was there before its container.")
