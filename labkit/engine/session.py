@@ -12,17 +12,20 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import socket
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from docker import DockerClient
 from docker.errors import APIError, DockerException, NotFound
+from requests import RequestException
 
 from ..errors import LabError
-from ..files import kept_from_forks
+from ..waiting import wait_until
+from .attached import AttachedStream
 from .base import Engine
 from .client import BUILD, LabelledClient, engine_time
 from .faults import explained
@@ -34,6 +37,8 @@ _PROJECT = "com.docker.compose.project"
 
 #: A keeper that is created but not yet started counts as alive for this many seconds.
 STARTING = 60.0
+#: Seconds in which a daemon that went away has to be back, or a keeper is started no sooner than something is created.
+BACK = 300.0
 
 
 @dataclass
@@ -74,8 +79,9 @@ class Session:
         self.id = secrets.token_hex(4)
         self._keeper_image = keeper_image
         self._keeper = ""
-        self._keeper_socket: socket.SocketIO | None = None
+        self._keeper_line: AttachedStream | None = None
         self._starting = False
+        self._one_at_a_time = threading.RLock()
         self._closed = False
         with explained(engine.endpoint):
             self.docker = LabelledClient(
@@ -95,13 +101,14 @@ class Session:
         if self._closed:
             raise LabError("This lab is closed.", next_step="Run its first cell again.")
         self.engine.tell_time()
-        if self._keeper_image is None or self._starting or self._keeper_lives():
-            return
-        self._starting = True
-        try:
-            self._start_keeper(self._keeper_image())
-        finally:
-            self._starting = False
+        with self._one_at_a_time:
+            if self._keeper_image is None or self._starting or self._keeper_lives():
+                return
+            self._starting = True
+            try:
+                self._start_keeper(self._keeper_image())
+            finally:
+                self._starting = False
 
     def _keeper_lives(self) -> bool:
         # Asked anew each time (1 ms): a restarted daemon has ended it.
@@ -124,9 +131,27 @@ class Session:
             host_config=api.create_host_config(network_mode="none", mem_limit="16m"),
         )
         self._keeper = made["Id"]
-        params = {"stdin": 1, "stdout": 1, "stream": 1}
-        self._keeper_socket = kept_from_forks(api.attach_socket(self._keeper, params=params))
+        self._keeper_line = line = AttachedStream(api, self._keeper)
         api.start(self._keeper)
+        threading.Thread(target=self._watch, args=(line,), daemon=True, name="labkit-keeper").start()
+
+    def _watch(self, line: AttachedStream) -> None:
+        """Start another keeper as soon as can be when this one has ended, as with a daemon that is restarted: until
+        then, a lab that is opened beside this one takes it for dead."""
+        deque(line.frames(), maxlen=0)
+
+        def shown() -> bool:
+            try:
+                if not self._closed and line is self._keeper_line:
+                    self.docker.api.inspect_container(self._keeper)
+                    self.show_life()
+                return True
+            except NotFound:
+                return True  # somebody has cleaned up here: nothing is left that a keeper could be for
+            except (LabError, DockerException, RequestException):
+                return self._closed
+
+        wait_until(shown, BACK, every=0.2)
 
     def close(self) -> Removed:
         """Remove all that this session made and let go of the engine; nothing can be created after that.
@@ -139,9 +164,9 @@ class Session:
             with explained(self.engine.endpoint):
                 return remove(self.docker, self.id)
         finally:
-            if self._keeper_socket is not None:
-                self._keeper_socket.close()
-                self._keeper_socket = None
+            if self._keeper_line is not None:
+                self._keeper_line.close()
+                self._keeper_line = None
             self.docker.close()
 
     def sweep(self) -> Removed:

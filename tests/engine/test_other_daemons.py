@@ -10,10 +10,12 @@ import time
 import pytest
 
 from labkit import engine as engines
+from labkit.engine.session import dead_sessions
 from labkit.errors import EngineGone, NoEngine
 from labkit.labs.out_of_memory import oom
 
 from ..conftest import open_context
+from ..helpers import wait_until
 from .daemons import second_daemon
 
 
@@ -77,6 +79,18 @@ def test_helpers_go_on_where_the_daemon_was_restarted(live, daemon, stop):
         daemon.start()
         assert on.observer.machine()["boot_id"] == observed["boot_id"]
         assert visitor.get("http://127.0.0.1:1/").error == visited.error != ""
+
+
+def test_a_learner_who_is_reading_is_not_taken_for_dead_after_a_restart(live, daemon):
+    with open_context(live) as on:
+        kept = on.docker.volumes.create(on.session.name("kept"))
+        daemon.process.terminate()
+        daemon.process.wait(60)
+        daemon.start()
+        with open_context(live) as beside:
+            wait_until(lambda: on.session.id not in dead_sessions(beside.docker), 20)
+            beside.session.sweep()
+        kept.reload()
 
 
 def test_gone_between_two_cells(live, daemon):
