@@ -199,7 +199,8 @@ class Helper:
             name=self._session.name(f"labkit-{self.role}"),
             stdin_open=True,
             labels={ROLE: self.role},
-            host_config=self._host_config(api),
+            # With userns-remap, only who is not remapped may share the machine's namespaces; elsewhere it changes nothing.
+            host_config={**self._host_config(api), "UsernsMode": "host"},
         )
         self.container_id = made["Id"]
         program = {f"opt/agent/{path.name}": path.read_bytes() for path in AGENT.glob("*.py")}
