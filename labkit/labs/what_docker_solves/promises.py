@@ -53,7 +53,7 @@ class Environments(Result):
     def facts(self) -> str:
         said = {**self.answers, "packed into an image": self.packed}
         rows = "".join(f"{name}:\n{textwrap.indent(text, '    ')}\n" for name, text in said.items())
-        return f"{rows}the same answer in both: {yes_no(len(set(self.answers.values())) == 1)}"
+        return f"{rows}the same answer on both machines: {yes_no(len(set(self.answers.values())) == 1)}"
 
 
 def environments(on: Context) -> Environments:
