@@ -75,6 +75,8 @@ def test_delivery_waits_for_a_person_and_promotes_the_digest(on):
     assert not checks.release(on).passed
     approved = pipeline.approve(on, release)
     assert approved.digest == approved.staging == approved.production != ""
+    gate, last = approved.stage("gate"), approved.stage("production")
+    assert last.began >= gate.began + gate.seconds > gate.began, "the wait is part of the lead time"
     assert checks.release(on).passed
     with pytest.raises(BadInput, match="Nothing waits"):
         pipeline.approve(on, approved)

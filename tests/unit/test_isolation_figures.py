@@ -17,6 +17,8 @@ from labkit.labs.container_history.history import Escape, GroupRun, Jail, Namesp
 from labkit.labs.container_history.lxc import DOCKER_STEPS, STEPS, Comparison, InnerProcess, lxc_steps
 from labkit.labs.container_history.own_container import PARTS, ROWS, Built, runtime
 from labkit.labs.container_history.timeline import EVENTS, Timeline
+from labkit.labs.devops_and_delivery import figures as delivered
+from labkit.labs.devops_and_delivery.pipeline import STAGES, Release, StageRun
 from labkit.labs.isolation_models import figures
 from labkit.labs.isolation_models.figures import others_chart
 from labkit.labs.isolation_models.gvisor import Sandbox
@@ -218,3 +220,16 @@ def test_a_long_text_in_a_table_stays_within_its_cell(monkeypatch):
     drawn[0].draw_without_rendering()
     widths = {text.get_text(): text.get_window_extent().width for text in axes.texts}
     assert widths[rows["kernel"][1][0]] < 0.3 * axes.get_window_extent().width
+
+
+def test_a_persons_wait_is_part_of_the_lead_time(monkeypatch):
+    found = []
+    monkeypatch.setattr(delivered, "picture", lambda figure, alt, caption: found.append((figure, caption)))
+    stages = [StageRun(name, "passed", 1.0 * at, 1.0) for at, name in enumerate(STAGES[:-2])]
+    stages += [StageRun("gate", "passed", 6.0, 60.0, "a person approved"), StageRun("production", "passed", 66.0, 1.0)]
+    Release(FACTS, "delivery", "sha256:1", stages).plot()
+    [(figure, caption)] = found
+    assert "from commit to production 67.0 s, 60.0 s of it a person's wait" in caption
+    axes = figure.axes[0]
+    assert axes.get_xlim()[1] < 10, "the machine's stages can still be seen"
+    assert axes.xaxis.get_major_formatter()(axes.get_xlim()[1], 0).startswith("6"), "the axis tells the true time"

@@ -144,7 +144,7 @@ def test_the_legend_has_a_network_only_where_there_was_one(monkeypatch, hook):
     legends = []
 
     def keep(drawn, alt, *, caption):
-        legends.extend(text.get_text() for text in drawn.legends[0].get_texts())
+        legends.extend(text.get_text() for text in drawn.axes[0].get_legend().get_texts())
         return style.picture(drawn, alt, caption=caption)
 
     monkeypatch.setattr(figure, "picture", keep)

@@ -170,8 +170,10 @@ def plot_restarts(run: Restarts) -> Picture:
              linewidth=0.8, label="measured: from die to start, the start included", zorder=3)  # fmt: skip
     axes.plot(numbers, run.rule, marker="D", markersize=9, color=COLOURS["vermilion"], linestyle="--",
               markeredgecolor=COLOURS["ink"], label="the rule: 100 ms, doubled each time", zorder=5)  # fmt: skip
-    for number, pause in zip(numbers, run.pauses):
-        aside(axes, f"{pause * 1000:.0f} ms", (number, pause), 0, 10, va="baseline", ha="center")
+    for number, pause, meant in zip(numbers, run.pauses, run.rule):  # above both, so that no line crosses the words
+        patch = {"boxstyle": "square,pad=0.1", "fc": COLOURS["paper"], "ec": "none"}
+        aside(axes, f"{pause * 1000:.0f} ms", (number, max(pause, meant)), 0, 12, va="baseline", ha="center", bbox=patch,
+              zorder=6)  # fmt: skip
     axes.set(xticks=numbers, ylim=(0, max([*run.pauses, *run.rule, 0.1]) * 1.2), xlabel="restart", ylabel="seconds")
     axes.grid(axis="x", visible=False)
     axes.set_title(f"Restart back-off, policy {run.policy}", pad=30)

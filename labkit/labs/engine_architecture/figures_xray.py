@@ -43,7 +43,8 @@ def plot(run: Xray, *, zoom: str | tuple[float, float] | None = None) -> Picture
 
     Args:
         run: the run.
-        zoom: the name of a span, such as ``"runc init"``, or (from, to) in milliseconds; all by default.
+        zoom: the name of a span, such as ``"runc init"``, or of a lane (all its spans), or (from, to) in
+            milliseconds; all by default, and where a lane has no span.
 
     Raises:
         BadInput: this run has no span of that name.
@@ -69,7 +70,8 @@ def plot(run: Xray, *, zoom: str | tuple[float, float] | None = None) -> Picture
     axes.set_xlim(start, end)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("milliseconds since the client was started")
-    axes.set_title(run.command + ("" if run.traced else "  (kernel not traced)"), fontsize=12.5, pad=32)
+    part = f"  ({_time(end - start)} of {_time(run.total * 1000)})" if zoom else ""
+    axes.set_title(run.command + part + ("" if run.traced else "  (kernel not traced)"), fontsize=12.5, pad=32)
     legend(axes, handles=_legend(run), ncols=4, height=0.995)
     where = f", zoomed to {zoom}" if isinstance(zoom, str) else ""
     alt = (
@@ -84,12 +86,15 @@ def _window(run: Xray, zoom: str | tuple[float, float] | None) -> tuple[float, f
     if zoom is None:
         return 0.0, whole * 1.14  # room for the last words
     if isinstance(zoom, str):
-        span = next((one for one in run.spans if one.name == zoom), None)
-        if span is None:
+        found = [one for one in run.spans if zoom == one.name][:1] or [one for one in run.spans if zoom == one.lane]
+        if not found and zoom not in LANES:
             names = ", ".join(sorted({one.name for one in run.spans}))
             raise BadInput(f"This run has no span {zoom!r}.", next_step=f"It has: {names}.")
-        margin = (span.end - span.start) * 60
-        return span.start * 1000 - margin, span.end * 1000 + margin
+        if not found:
+            return _window(run, None)  # a kernel that may not be traced leaves its lane empty
+        start, end = min(one.start for one in found), max(one.end for one in found)
+        margin = (end - start) * 60
+        return start * 1000 - margin, end * 1000 + margin
     return zoom
 
 
@@ -209,7 +214,7 @@ def plot_series(series: Series) -> Picture:
     medians = series.medians()
     # What took no time in any run is not there, such as the network of --network host.
     drawn = {name for segments in medians.values() for name, seconds in segments.items() if seconds}
-    figure, axes = new_figure(2.55 + 0.62 * len(medians))
+    figure, axes = new_figure(2.75 + 0.62 * len(medians))
     for row, segments in enumerate(medians.values()):
         left = 0.0
         for name, seconds in segments.items():
@@ -231,8 +236,8 @@ def plot_series(series: Series) -> Picture:
     named_rows(axes, names)
     axes.set_xlim(0, longest * 1.12)
     axes.set_xlabel("milliseconds, medians of each segment")
-    axes.set_title("Where the time of docker run goes", pad=12)
-    figure.legend(loc="outside upper left", ncols=5, columnspacing=1.2, fontsize=10.5)
+    axes.set_title("Where the time of docker run goes", pad=50)
+    legend(axes, ncols=4, columnspacing=1.2, fontsize=10.5)
     counted = [sum(bool(one.segments) for one in runs) for runs in series.runs.values()]
     parts = [name for name in SEGMENT_LOOK if name in next(iter(medians.values()), {})]
     alt = f"Stacked bars of one docker run by flags: {', '.join(names)}. Segments: {', '.join(parts)}."

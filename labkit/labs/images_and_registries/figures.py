@@ -67,7 +67,8 @@ def plot_shelf(shelf: Shelf) -> Picture:
     shared = shelf.shared()
     looks: dict[str, Look] = {}
     tallest, count = max(len(image.layers) for image in shelf.images), len(shelf.images)
-    figure, axes = canvas(0.72 * tallest + 1.85, (0, count), (-0.1, tallest + 0.6))
+    largest = max(layer.size for image in shelf.images for layer in image.layers)
+    figure, axes = canvas(0.76 * tallest + 2.0, (0, count), (-0.1, tallest + 0.6))
     for column, image in enumerate(shelf.images):
         axes.text(column + 0.5, len(image.layers) + 0.28, tidy_name(image.image), ha="center", fontweight="bold")
         for height, layer in enumerate(image.layers):
@@ -76,16 +77,20 @@ def plot_shelf(shelf: Shelf) -> Picture:
                 look = looks.setdefault(layer.diff_id, LAYER_LOOKS[len(looks) % len(LAYER_LOOKS)])
             box(axes, column + 0.06, height + 0.05, 0.88, 0.88, *look, **BOX)
             words = textwrap.shorten(layer.created_by, max(16, 102 // count), placeholder=" …")
-            label(axes, column + 0.1, height + 0.67, words, fontsize=9.5)
-            label(axes, column + 0.1, height + 0.28, f"{short(layer.diff_id)}  {show_size(layer.size)}",
+            label(axes, column + 0.1, height + 0.71, words, fontsize=9.5)
+            label(axes, column + 0.1, height + 0.38, f"{short(layer.diff_id)}  {show_size(layer.size)}",
                   fontsize=9, family="DejaVu Sans Mono")  # fmt: skip
-    axes.set_title("Shared layers have the same colour and pattern; white ones are an image's own", pad=8)
+            # Boxes alike would say sizes alike: the bar at the foot is to scale, and never quite nothing.
+            box(axes, column + 0.08, height + 0.08, 0.84, 0.1, "paper", alpha=1, edge=0, outline=0.8)
+            box(axes, column + 0.08, height + 0.08, max(0.84 * layer.size / largest, 0.004), 0.1, "ink", alpha=1)
+    axes.set_title("Same colour and pattern: a shared layer. White: an image's own.", pad=8)
     names = ", ".join(tidy_name(image.image) for image in shelf.images)
     alt = (
         f"Layers of {names} as stacks side by side. {len(shared)} layers are in more than one image "
-        "and drawn in the same colour and pattern; the rest are white."
+        "and drawn in the same colour and pattern; the rest are white. A bar in each box shows its size, to scale."
     )
-    return picture(figure, alt, caption=f"Sizes are those of the layers' tars\n{machine_line(shelf.engine)}")
+    caption = f"Bars: sizes to scale, a whole one is {show_size(largest)} · sizes are those of the layers' tars\n"
+    return picture(figure, alt, caption=caption + machine_line(shelf.engine))
 
 
 def tidy_name(reference: str) -> str:
@@ -209,7 +214,7 @@ def plot_pushes(run: TwoPushes) -> Picture:
             words += f"; {len(push.already)} blobs, {show_size(push.bytes_already)} were there"
         aside(axes, words, (0, row - 0.31), 2, 1, va="bottom", fontsize=10.5)
     named_rows(axes, [f"push {push.tag}" for push in pushes], below=0.5)
-    axes.set(ylim=(1.5, -0.75), xlabel="KiB, compressed")
+    axes.set(ylim=(1.5, -0.75), xlim=(0, axes.get_xlim()[1] * 1.02), xlabel="KiB, compressed")
     axes.set_title("The second push sends only what is new")
     legend(axes, handles=[_mark(AGAIN, "uploaded"), _mark(REUSED, "in the registry already")])
     alt = (

@@ -86,7 +86,7 @@ def plot_shares(run: Quarrel) -> Picture:
         since, until = (next(x for x, row in zip(both, run.rows) if row[0] == time) for time in times)
         label(axes, (since + until) / 2, top * 0.92, f"{name}\nlight: {100 * run.share(number):.0f} %", ha="center")
         axes.axvline(since if number else 0, color=COLOURS["grey"], linestyle=":", linewidth=1.4)
-    axes.set(xlim=(0, both[-1]), ylim=(0, top), ylabel="seconds of each")
+    axes.set(xlim=(0, both[-1]), ylim=(0, top), ylabel="seconds that each had")
     axes.set_xlabel("seconds of processor 0 that both had, together")
     axes.set_title("Two containers and one processor: --cpu-shares light : heavy")
     legend(axes)
@@ -105,7 +105,7 @@ def plot_bomb(run: Bomb) -> Picture:
     clock = [row[0] for row in run.rows]
     top.plot(clock, [row[1] for row in run.rows], color=COLOURS["blue"], drawstyle="steps-post", label="processes")
     top.axhline(run.limit, color=COLOURS["vermilion"], linestyle="--", label=f"--pids-limit {run.limit}")
-    top.set(ylim=(0, run.limit * 1.2), ylabel="in the group (pids.current)")
+    top.set(ylim=(0, run.limit * 1.2), ylabel="pids.current")
     top.set_title("A fork bomb inside a limit")
     legend(top)
     low.fill_between(
@@ -114,7 +114,7 @@ def plot_bomb(run: Bomb) -> Picture:
     low.set(
         xlim=(0, clock[-1]),
         ylim=(0, max(run.rows[-1][2] * 1.15, 1)),
-        ylabel="so far",
+        ylabel="refused",
         xlabel="seconds since it went off",
     )
     low.set_title("forks refused (pids.events)", pad=6, fontsize=12)

@@ -23,7 +23,7 @@ def plot_capabilities(run: OneByOne) -> Picture:
     )
     never = [ATTEMPTS[key] for key in ATTEMPTS if key not in felt]
     caption = f"with none of these: {', '.join(never)}\n{machine_line(run.engine)}"
-    return table("What root may do with one capability alone", heads, rows, alt, caption, first=0.25)
+    return table("What root may do with one capability alone", heads, rows, alt, caption, first=0.27)
 
 
 @draws(Tried)

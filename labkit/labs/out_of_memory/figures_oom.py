@@ -58,7 +58,9 @@ def plot(run: OomRun, *, stats: bool = True) -> Picture:
     """
     ending = how_it_ended(run)
     figure, axes = new_figure(4.6)
-    seen = run.stats if stats else []
+    # What stats saw after the kill would stand right below its mark, as if it were the kill's own.
+    ends = float("inf") if run.kill_time is None else run.kill_time
+    seen = [one for one in run.stats if one.time <= ends] if stats else []
     draw_curve(axes, run.samples, run.limit, stats=seen, highest=run.sampled_peak)
     if run.kill_time is not None:
         _mark(axes, run.kill_time, run.limit / MIB, "the kernel kills", "X")
@@ -86,7 +88,7 @@ def _mark(axes: Axes, x: float, y: float, text: str, marker: str, above: float =
 def _caption(run: OomRun) -> str:
     gaps = sorted(run.intervals)
     rhythm = f"{len(run.samples)} samples, one every {gaps[len(gaps) // 2] * 1000:.1f} ms (median)" if gaps else ""
-    kill = f" · time of the kill: {run.kill_seen_by}" if run.kill_time is not None else ""
+    kill = f" · time of the kill: {run.kill_seen_by}; docker stats until then" if run.kill_time is not None else ""
     return f"{rhythm}{kill}\n{machine_line(run.engine)}"
 
 

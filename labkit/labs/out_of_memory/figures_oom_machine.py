@@ -30,7 +30,7 @@ def plot(run: MachineOom) -> Picture:
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds")
-    axes.set_ylabel("memory of the machine in MiB")
+    axes.set_ylabel("machine's memory in MiB")
     axes.set_title("One container without a limit takes the machine's memory")
     legend(axes, ncols=3)
     alt = (

@@ -49,14 +49,14 @@ def plot_roll_out(run: RollOut) -> Picture:
 def plot_machines(run: Machines) -> Picture:
     """Seconds to the first answer, containers against virtual machines, on a log axis."""
     return _versus(run, run.container_seconds, run.vm_seconds, show_time, "seconds to the first answer (log scale)",
-                   "From nothing to a first answer", 1.0)  # fmt: skip
+                   "Time to a first answer", 1.0)  # fmt: skip
 
 
 @draws(Machines, "memory")
 def plot_memory(run: Machines) -> Picture:
     """Memory of one instance, containers against virtual machines, on a log axis."""
     return _versus(run, run.container_memory, run.vm_memory, lambda median: show_size(round(median)),
-                   "MiB for one instance (log scale)", "Memory: container or virtual machine", 1 / MIB)  # fmt: skip
+                   "MiB for one instance (log scale)", "Memory of one instance", 1 / MIB)  # fmt: skip
 
 
 def _versus(
@@ -65,6 +65,8 @@ def _versus(
 ) -> Picture:  # fmt: skip
     figure, axes = new_figure(3.4)
     models = {"container": containers, "virtual machine": vms}
+    # They do unlike work: each row says which.
+    runs = ("container:\na small web server", "virtual machine, resumed:\nDebian, Docker Engine")
     for row, (name, values) in enumerate(models.items()):
         words = f"median {show(statistics.median(values))}"
         strip(axes, row, [value * scale for value in values], MODELS[name], words)
@@ -73,13 +75,13 @@ def _versus(
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    named_rows(axes, list(models))
+    named_rows(axes, runs)
     axes.set_title(title, pad=12)
     alt = f"{title}: dot plot on a log scale, containers above, virtual machines below, medians marked."
     how = "emulated in software" if run.vm_emulated else "hardware-assisted"
     caption = (
-        f"n = {len(containers)} and {len(vms)} · container: a small web server, without its shim · virtual machine ({how}): "
-        f"Debian with Docker Engine, mitigations=off,\nresumed from a snapshot to its engine's first answer; a cold boot takes longer\n"
+        f"n = {len(containers)} and {len(vms)} · not the same work: the server answers in a new container, without its shim; the machine\n"
+        f"({how}, mitigations=off) comes from a snapshot to its engine's answer, serves nothing yet; a cold boot takes longer\n"
         f"{machine_line(run.engine)}"
     )
     return picture(figure, alt, caption=caption)
@@ -87,13 +89,22 @@ def _versus(
 
 @draws(Replicas)
 def plot_replicas(run: Replicas) -> Picture:
-    """Answers a second by replicas; how long each replica took to start, below its number."""
-    figure, axes = new_figure(4.2)
+    """Answers a second by replicas; below, how long each replica took to start."""
+    figure, (axes, below) = new_figure(5.6, nrows=2, sharex=True, height_ratios=(3, 1))
     numbers = per_second(axes, run.per_second, run.work, "measured, median of the batches", "replicas", " of work")
-    axes.set_xticks(numbers, [f"{n}\n(started in {show_time(s)})" for n, s in zip(numbers, run.starts)])
-    axes.set(xlim=(0.7, numbers[-1] + 0.4), ylim=(0, numbers[-1] / run.work * 1.12), xlabel="replicas behind one name")
+    axes.set(xlim=(0.7, numbers[-1] + 0.4), ylim=(0, numbers[-1] / run.work * 1.12))
+    below.bar(numbers, run.starts, width=0.4, color=COLOURS["orange"], hatch="//", edgecolor=COLOURS["paper"])
+    for number, seconds in zip(numbers, run.starts):
+        aside(below, show_time(seconds), (number, seconds), 0, 3, va="baseline", ha="center", fontsize=10.5)
+    below.set_xticks(numbers)
+    below.set(ylim=(0, max(run.starts) * 1.4), ylabel="seconds", xlabel="replicas behind one name")
+    below.grid(axis="x", visible=False)
+    below.set_title("The start of each: from create to its own first answer", fontsize=12, pad=8)
     axes.set_title("From one to many")
-    alt = "Line chart of answers a second against the number of replicas behind one name, beside what they could give."
+    alt = (
+        "Line chart of answers a second against the number of replicas behind one name, beside what they could give. "
+        "Below it a bar for each replica: how long its start took."
+    )
     n = len(run.per_second[numbers[0]])
     caption = f"n = {n} batches at each number, {LOADED}\n{machine_line(run.engine)}"
     return picture(figure, alt, caption=caption)
@@ -101,8 +112,8 @@ def plot_replicas(run: Replicas) -> Picture:
 
 @draws(SetUp)
 def plot_set_up(run: SetUp) -> Picture:
-    """The handbook's steps with their times and whether forgetting one breaks the app; below, the one run."""
-    figure, axes = new_figure(5.0)
+    """The handbook's steps and whether forgetting one breaks the app; below, all of them and the one run."""
+    figure, axes = new_figure(5.4)
     names = [name for name, _ in SETUP]
     for row, (name, seconds) in enumerate(zip(names, run.steps)):
         breaks = run.broken.get(name)
@@ -110,17 +121,26 @@ def plot_set_up(run: SetUp) -> Picture:
         axes.barh(row, seconds, height=0.7, color=COLOURS[colour], hatch=hatch, edgecolor=COLOURS["ink"], linewidth=0.8)
         if breaks:
             aside(axes, "forget it, and the app breaks", (seconds, row), fontsize=10)
-    place, middle = len(names) + 0.5, statistics.median(run.run)
-    axes.barh(place, middle, height=0.8, color=COLOURS["green"], edgecolor=COLOURS["ink"])
-    aside(axes, f"everything, in {show_time(middle)}", (middle, place), fontsize=11, fontweight="bold")
+    wholes = (
+        ("all steps, one by one", sum(run.steps), "grey", ".."),
+        ("docker run", statistics.median(run.run), "green", ""),
+    )
+    places = [len(names) + 0.5, len(names) + 1.5]
+    axes.axhline(len(names) - 0.25, color=COLOURS["grey"], linewidth=1)
+    for place, (_, seconds, colour, hatch) in zip(places, wholes):
+        axes.barh(place, seconds, height=0.8, color=COLOURS[colour], hatch=hatch, edgecolor=COLOURS["ink"])
+        aside(axes, show_time(seconds), (seconds, place), fontsize=11, fontweight="bold")
     numbered = [f"{number}. {name}" for number, name in enumerate(names, 1)]
-    named_rows(axes, [*numbered, "docker run"], [*range(len(names)), place])
+    named_rows(axes, [*numbered, *(name for name, *_ in wholes)], [*range(len(names)), *places])
     axes.tick_params(axis="y", labelsize=10.5)
-    axes.set(xlim=(0, max([*run.steps, middle]) * 1.5), xlabel="seconds of machine time (a person needs longer)")
+    axes.set(
+        xlim=(0, max(seconds for _, seconds, *_ in wholes) * 1.15),
+        xlabel="seconds of machine time (a person needs longer)",
+    )
     axes.set_title("A handbook against one run", pad=12)
     alt = (
         f"Bars for {len(names)} set-up steps by hand, {sum(run.broken.values())} of them marked as fatal when "
-        "forgotten, and one bar for running the packed app."
+        "forgotten; below them a bar for all steps together and one for running the packed app, which does them all."
     )
     caption = f"steps: n = 1 · packed run: median of n = {len(run.run)}\n{machine_line(run.engine)}"
     return picture(figure, alt, caption=caption)
