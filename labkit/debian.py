@@ -15,12 +15,13 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import LabError, NotPossibleHere
 from .files import full, locked, telling
-from .paths import cache_dir
+from .paths import cache_dir, text_beside
 
 #: Package lists older than this many seconds are refreshed before a fetch.
 LISTS_MAX_AGE = 24 * 3600
@@ -119,43 +120,14 @@ def _apt(folder: Path, arch: str, *arguments: str, where: Path | None = None) ->
     return output
 
 
-#: What apt-get says, and what that means: (pattern, sentence, likely cause, next step).
-_REFUSALS = (
-    (
-        r"NO_PUBKEY|BADSIG|EXPKEYSIG|invalid signature|not signed|Missing key|verification failed",
-        "The package lists' signature is not Debian's",
-        "The mirror, or something on the way to it, changed them; or Debian has new keys and this labkit is old.",
-        "Set LABKIT_MIRROR to another Debian mirror, or update the course.",
-    ),
-    (
-        r"does not have a Release file",
-        "The mirror does not have this suite of Debian",
-        "The suite is gone, or the mirror holds others only.",
-        "Set LABKIT_MIRROR to another Debian mirror, or choose a suite: labkit engine build --suite trixie",
-    ),
-    (
-        r"is not valid yet|is expired",
-        "The package lists are not valid at this machine's time",
-        "This machine's clock is wrong, or the mirror has not been updated for a week.",
-        "Look at the time (date), or set LABKIT_MIRROR to another Debian mirror.",
-    ),
-    (
-        r"Temporary failure resolving|Could not resolve|Could not connect|Failed to fetch|timed out|Unable to connect",
-        "No package mirror can be reached",
-        "The network is down, or only a mirror of its own may be used here.",
-        "Set LABKIT_MIRROR to a Debian mirror that can be reached, or bring an archive: labkit engine import FILE",
-    ),
-)
-
-
 def _refused(message: str, folder: Path) -> LabError:
     if "No space left" in message or "enough free space" in message:
         return full(folder)
     last = message.splitlines()[-1] if message else "no reason given"
-    for pattern, sentence, cause, next_step in _REFUSALS:
-        told = next((line for line in message.splitlines() if re.search(pattern, line)), None)
+    for row in tomllib.loads(text_beside(__file__, "debian.toml"))["refusals"]:
+        told = next((line for line in message.splitlines() if re.search(row["pattern"], line)), None)
         if told:
-            return LabError(f"{sentence}: {told.strip()}", cause=cause, next_step=next_step)
+            return LabError(f"{row['what']}: {told.strip()}", cause=row["cause"], next_step=row["next_step"])
     return LabError(
         f"apt-get could not finish: {last}.",
         cause="Most often the network is down or the package lists are out of reach.",

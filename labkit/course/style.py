@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -45,33 +46,7 @@ DPI = 100
 #: Inches left free above a figure's title.
 ABOVE = 0.12
 
-STYLE: dict[Any, Any] = {
-    "figure.facecolor": COLOURS["paper"],
-    "axes.facecolor": COLOURS["paper"],
-    "savefig.facecolor": COLOURS["paper"],
-    "font.family": ["DejaVu Sans"],
-    "font.size": 12,
-    "axes.titlesize": 14,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 30,
-    "axes.labelsize": 12,
-    "axes.labelcolor": COLOURS["ink"],
-    "axes.edgecolor": COLOURS["grey"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": COLOURS["faint"],
-    "grid.linewidth": 1.0,
-    "xtick.color": COLOURS["ink"],
-    "ytick.color": COLOURS["ink"],
-    "text.color": COLOURS["ink"],
-    "legend.frameon": False,
-    "legend.fontsize": 11,
-    "lines.linewidth": 2.2,
-    "hatch.linewidth": 0.8,
-}
+STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("labkit.mplstyle"), use_default_template=False)
 
 
 class Picture:

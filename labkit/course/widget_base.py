@@ -15,28 +15,12 @@ from traitlets import Unicode
 
 from ..engine.faults import explain
 from ..errors import LabError
+from ..paths import text_beside
 from .notebook import NO_WIDGETS
 from .style import Picture
 
 #: Set once per displayed widget; JupyterLab's own variables follow the light and dark theme.
-CSS = """
-<style>
-.labkit-widget { border: 1px solid var(--jp-border-color2, #d0d7de); border-left: 4px solid #0072B2;
-  border-radius: 6px; padding: 10px 14px; margin: 6px 0; max-width: 960px; overflow: visible; }
-.labkit-widget .labkit-title { font-weight: 600; }
-.labkit-widget .labkit-good { color: var(--jp-success-color0, #1b5e20); font-weight: 600; }
-.labkit-widget .labkit-bad { color: var(--jp-error-color1, #b3261e); font-weight: 600; }
-.labkit-widget .labkit-question { margin-top: 8px; }
-.labkit-widget :focus-visible { outline: 2px solid var(--jp-brand-color1, #0072B2); outline-offset: 1px; }
-.labkit-widget .labkit-note { color: var(--jp-ui-font-color2, #616161); }
-.labkit-widget .widget-html-content { line-height: 1.45; white-space: normal; }
-.labkit-widget .widget-radio { width: auto; max-width: 900px; }
-.labkit-widget .widget-radio-box { width: auto; max-width: 900px; height: auto; }
-.labkit-widget .widget-radio-box label { display: flex; align-items: center; white-space: normal;
-  line-height: 1.4; margin: 3px 0; height: auto; }
-.labkit-widget .widget-radio-box label input { order: -1; flex: none; margin: 0 8px 0 0; float: none; }
-</style>
-"""
+CSS = f"\n<style>\n{text_beside(__file__, 'widget.css')}</style>\n"
 
 
 class LabWidget(w.VBox):  # type: ignore[misc]  # ipywidgets has no types

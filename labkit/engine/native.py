@@ -22,7 +22,7 @@ from pathlib import Path
 
 from .. import debian
 from ..errors import LabError, NotPossibleHere
-from ..paths import cache_dir
+from ..paths import cache_dir, text_beside
 from ..waiting import wait_until
 from .embedded import packages, store
 from .facts import read_facts
@@ -70,14 +70,7 @@ DOCKER = Program(
 
 # It would raise the limit on open files, which a machine may not let even root do; and its usual runtime, crun,
 # refuses machines that have both cgroup versions mounted. Docker's runc doesn't.
-_PODMAN_SETTINGS = """
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-"""
+_PODMAN_SETTINGS = text_beside(__file__, "podman.conf")
 
 PODMAN = Program(
     "Podman",
@@ -118,17 +111,7 @@ _TEXTS = {
 # nobody else. A new sysfs shows its own network's interfaces, and leaves out securityfs: without it dockerd
 # loads no AppArmor profile of its own into the machine's kernel. Podman keeps its locks in /dev/shm, by number:
 # shared with the machine's own, each would free what the other one holds.
-_SCRIPT = """
-set -e
-mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"; cd "$2/root"
-for store in run $4; do mount --bind "$2/$store" "$store"; done
-mount --rbind /proc proc; mount --rbind /dev dev; mount -t tmpfs -o mode=1777 tmp tmp
-mount -t tmpfs -o mode=1777 shm dev/shm
-mount -t sysfs sys sys; mount --rbind /sys/fs/cgroup sys/fs/cgroup
-ip link set lo up
-pivot_root . mnt; cd /; umount -l /mnt; mount --make-rshared /
-ulimit -c 0
-"""
+_SCRIPT = text_beside(__file__, "native.sh")
 
 
 class Native(HostEngine):

@@ -13,7 +13,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from labkit.engine import faults
-from labkit.engine.faults import GROUP_SENTENCE, explain, explained
+from labkit.engine.faults import explain, explained
 from labkit.errors import BadInput, EngineGone, EngineRefused, LabError, NoEngine, NotPossibleHere
 
 
@@ -110,8 +110,10 @@ def test_what_docker_py_requests_and_the_system_raise(fault, kind, words):
 
 def test_a_refused_socket_gets_the_notes_sentence():
     fault = explain(PermissionError(13, "Permission denied"))
-    assert fault.next_step == GROUP_SENTENCE
-    assert 'sudo usermod -aG docker "$USER"' in GROUP_SENTENCE and "root" in GROUP_SENTENCE
+    assert fault.next_step == (
+        'Add yourself to the docker group: sudo usermod -aG docker "$USER", then log in again. '
+        "Know what that means: whoever is in that group is root on the engine's machine."
+    )
 
 
 def test_a_fault_hidden_in_the_chain_is_found():

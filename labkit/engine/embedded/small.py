@@ -24,7 +24,7 @@ from ... import debian
 from ...debian import Progress
 from ...errors import EngineGone, LabError
 from ...files import kept_from_forks, write_whole
-from ...paths import cache_dir
+from ...paths import cache_dir, text_beside
 from . import accel, packages, rootfs
 from .host import MIB, find_qemu, machine_type
 from .initramfs import cpio
@@ -47,25 +47,7 @@ _WATCH = 'read -r _; kill -KILL "$0"'
 _MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
             "failover", "net_failover", "virtio_net", "virtio_blk")  # fmt: skip
 
-_INIT = """#!/bin/busybox sh
-/bin/busybox echo "labkit: initramfs"
-/bin/busybox --install -s /bin
-mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys; mkdir -p /tmp
-exec < /dev/CONSOLE > /dev/CONSOLE 2>&1
-grep -q labkit.probe /proc/cmdline && reboot -f
-stty -echo -onlcr
-hostname small-vm
-ip link set lo up
-if grep -q labkit.devices /proc/cmdline; then
-  while read -r module; do insmod /modules/$module; done < /modules/order
-  ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0
-fi
-echo labkit-ready
-while read -r line; do
-  sh -c "$line" < /dev/null
-  echo "labkit-end $?"
-done
-"""
+_INIT = text_beside(__file__, "small-init.sh")
 
 
 def mitigations(cmdline: Path = Path("/proc/cmdline")) -> list[str]:

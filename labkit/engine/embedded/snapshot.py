@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...errors import EngineGone, LabError
 from ...files import Temporary
+from ...paths import text_beside
 from ...waiting import wait_until
 from . import host, machine, monitor, qemu, store
 from .builder import cold_boot, scratch
@@ -28,21 +29,7 @@ _DISK = "disk.qcow2,format=qcow2"
 
 #: Run in the machine before it is saved, so that what every lab does first is in its memory already:
 #: programs, container layers, the kernel's caches. IMAGE is any image that is there.
-_WARM_UP = """
-cd /; d="docker -H unix:///run/docker.sock"
-image=$($d images -q labkit/busybox | head -n 1); image=${image:-$($d images -q | head -n 1)}
-[ -n "$image" ] || exit 0
-$d run --rm "$image" true
-$d run -d --name warm --memory 32m -p 127.0.0.1:0:80 "$image" sleep 60
-$d exec warm true
-$d inspect warm; $d logs warm; $d stats --no-stream warm; $d top warm; $d pause warm; $d unpause warm
-$d network create warm && $d network connect warm warm && $d network disconnect warm warm
-$d kill warm; $d rm -f warm; $d network rm warm
-for image in $($d images -q); do $d run --rm "$image" true; done
-$d system df; $d info; $d events --since 1m --until 0s
-strace -V; lxc-info --version; nsenter --version; unshare --version; ps ax; ip address
-sync
-"""
+_WARM_UP = text_beside(__file__, "warm-up.sh")
 
 #: Last: give back what only the boot needed, so that the snapshot stays lean.
 _SETTLE = "sync; rm -f /var/log/*.log.*; echo 1 >/proc/sys/vm/compact_memory; sync"
@@ -58,11 +45,7 @@ rm -f /var/lib/docker/engine-id /var/log/dockerd.log
 """
 
 #: In a machine that was imported warm: dockerd is a new process, and its first container teaches it the way.
-_WAKE_UP = """
-d="docker -H unix:///run/docker.sock"; image=$($d images -q | head -n 1)
-[ -z "$image" ] || $d run --rm "$image" true
-sync
-"""
+_WAKE_UP = text_beside(__file__, "wake-up.sh")
 
 #: The machine's memory is in a file of its own already: the saved state is the processors' and devices'.
 _MEMORY_STAYS = (
