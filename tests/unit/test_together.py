@@ -98,15 +98,18 @@ def test_the_instructors_plan_fits_the_lab(entry):
         rf"^### {entry.number} · {re.escape(entry.title)}\n(.*?)(?=^##)", INSTRUCTOR.read_text(), re.M | re.S
     )
     rows = re.findall(r"^\| (\d+)–(\d+) \| ([\d–]+) \| \S", part, re.M)
+    beyond = re.findall(r"^\| – \| (\d+) \| \S", part, re.M)  # "One step further": not for class
     starts, ends = [int(row[0]) for row in rows], [int(row[1]) for row in rows]
     assert starts == [0, *ends[:-1]] and all(a < b for a, b in zip(starts, ends))
     assert ends[-1] == entry.minutes
     planned = []
-    for _, _, span in rows:
+    for span in [row[2] for row in rows] + beyond:
         first, _, last = span.partition("–")
         planned += range(int(first), int(last or first) + 1)
-    numbered = [re.match(r"(\d+) ·", heading) for heading in headings(COURSE / "notebooks" / f"{entry.lab}.ipynb")]
+    titles = headings(COURSE / "notebooks" / f"{entry.lab}.ipynb")
+    numbered = [re.match(r"(\d+) ·", heading) for heading in titles]
     assert planned == [int(found[1]) for found in numbered if found]
+    assert all(any(title.startswith(f"{number} · One step further") for title in titles) for number in beyond)
 
 
 @pytest.mark.parametrize("entry", course.labs(), ids=lambda entry: entry.lab)
