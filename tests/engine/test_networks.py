@@ -164,3 +164,15 @@ def test_the_flag_beside_the_call(lab_context, flag):
         on.docker.api.remove_container(name, v=True)
     kinds = [mount["Type"] for mount in row["Mounts"]]
     assert (kinds, row["HostConfig"]["Tmpfs"]) == (([], {folder: ""}) if "tmpfs" in flag else (["volume"], None))
+
+
+def test_a_learners_own_things_of_the_same_name_stay(lab_context):
+    """Names that the lab takes back are its own: a volume ``data`` that a learner made is not emptied."""
+    on = lab_context
+    volume = on.docker.volumes.create(on.session.name("data"))
+    net = on.docker.networks.create(on.session.name("front"))
+    places.carry(on)
+    with yard.Yard(on):
+        pass
+    volume.reload()
+    net.reload()

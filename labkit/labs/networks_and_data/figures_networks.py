@@ -105,7 +105,7 @@ def plot_looks(engine: EngineFacts, looks: dict[str, Look]) -> Picture:
             f"Map of containers and networks{', before and after' if len(looks) > 1 else ''}, beside a matrix of who reaches whom; at the end: "
             f"{', '.join(nets)}."
         )
-        return picture(figure, alt, caption=f"one ping for each address, from inside\n{machine_line(engine)}")
+        return picture(figure, alt, caption=f"two pings to each address, from inside\n{machine_line(engine)}")
 
 
 @draws(Reach)

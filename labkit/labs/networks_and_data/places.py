@@ -30,7 +30,7 @@ PLACES = {
 @contextlib.contextmanager
 def volumes(on: Context, *words: str) -> Iterator[list[str]]:
     """New, empty volumes for the length of a ``with`` block; yields their names."""
-    names = [on.session.name(word) for word in words]
+    names = [on.session.name(f"lab-{word}") for word in words]
 
     def drop() -> None:
         for name in names:

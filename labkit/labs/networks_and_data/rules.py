@@ -137,7 +137,7 @@ def published(on: Context, requests: int = 5) -> Published:
     """
     if not 1 <= requests <= 50:
         raise BadInput(f"{requests} requests can't be counted here.", next_step="Ask for 1 to 50.")
-    net = on.network(on.session.name("shown"))
+    net = on.network(on.session.name("lab-shown"))
     try:
         with explained(on.session.engine.endpoint):
             attrs = on.docker.networks.get(net).attrs

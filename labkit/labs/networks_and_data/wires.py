@@ -118,11 +118,12 @@ def modes(on: Context) -> Modes:
     """Start a container in each mode, and look at its interfaces and its network namespace."""
     spaces: dict[str, str] = {}
     rows: dict[str, tuple[list[str], str]] = {}
-    on.free(on.session.name("first"))
+    first = on.session.name("lab-first")
+    on.free(first)
     with contextlib.ExitStack() as stack:
         for mode in ("bridge", "none", "host", "container:first"):
-            where = f"container:{on.session.name('first')}" if mode.startswith("container:") else mode
-            options: dict[str, Any] = {"name": on.session.name("first")} if mode == "bridge" else {}
+            where = f"container:{first}" if mode.startswith("container:") else mode
+            options: dict[str, Any] = {"name": first} if mode == "bridge" else {}
             one = stack.enter_context(on.container(images.BUSYBOX, ["sleep", "600"], network_mode=where, **options))
             found = one.exec_run(["sh", "-c", _UP]).output.decode().split()
             one.reload()
@@ -173,7 +174,7 @@ def names(on: Context) -> Names:
 
     The alias is ``db`` (``--network-alias db``). Whose the socket of the name server is, the engine's machine says.
     """
-    net = on.network(on.session.name("named"))
+    net = on.network(on.session.name("lab-named"))
     sleep = ["sleep", "600"]
     servers, found = {}, {}
     try:

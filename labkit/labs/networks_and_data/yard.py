@@ -65,7 +65,7 @@ class Yard:
 
     def name(self, word: str) -> str:
         """The name on the engine of what is called ``word`` here."""
-        return self._on.session.name(word)
+        return self._on.session.name(f"lab-{word}")
 
     def open(self) -> None:
         """Make what is not there, in place of what an interrupted cell may have left."""
