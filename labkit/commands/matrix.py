@@ -168,7 +168,7 @@ def _prepare() -> None:
 
     arch = debian.architecture()
     programs: dict[str, dict[str, tuple[str, ...]] | None] = {"tools": None, "ioping": IOPING}
-    programs |= {name: {name: files} for name, files in workshop.EXTRA.items()}
+    programs |= workshop.EXTRA
     try:
         for name, wanted in programs.items():
             workshop.tools(arch, wanted, name=name, progress=say)

@@ -37,8 +37,23 @@ _TOOLS = {
     "util-linux": ("usr/bin/unshare", "usr/bin/nsenter"),
 }
 
-#: Programs that only some experiments need, and that some distributions lack.
-EXTRA = {"runsc": ("usr/bin/runsc",)}
+#: What only some experiments need, and some distributions lack: files by package, by name.
+EXTRA: dict[str, dict[str, tuple[str, ...]]] = {
+    "runsc": {"runsc": ("usr/bin/runsc",)},
+    # LXC's Python binding, its library, and what that is linked with.
+    "lxc": {
+        "python3-lxc": ("usr/lib/python3/dist-packages/_lxc.*.so", "usr/lib/python3/dist-packages/lxc/__init__.py"),
+        "liblxc1t64": ("usr/lib/*/liblxc.so.1",),
+        "libdbus-1-3": ("usr/lib/*/libdbus-1.so.3",),
+        "libsystemd0": ("usr/lib/*/libsystemd.so.0",),
+        "libseccomp2": ("usr/lib/*/libseccomp.so.2",),
+        "libselinux1": ("usr/lib/*/libselinux.so.1",),
+        "libpcre2-8-0": ("usr/lib/*/libpcre2-8.so.0",),
+        "libapparmor1": ("usr/lib/*/libapparmor.so.1",),
+        "libcap2": ("usr/lib/*/libcap.so.2",),
+        "libgcc-s1": ("usr/lib/*/libgcc_s.so.1",),
+    },
+}
 
 
 def tools(
@@ -105,13 +120,13 @@ class Workshop(Helper):
         )
         return host_cgroups(config)  # it must find its own
 
-    def add(self, package: str) -> None:
-        """Put a program of :data:`EXTRA` into the workshop.
+    def add(self, extra: str) -> None:
+        """Put something of :data:`EXTRA` into the workshop.
 
         Raises:
             NotPossibleHere, LabError: as for :func:`tools`.
         """
-        data = tools(self._arch, {package: EXTRA[package]}, name=package, progress=self._progress)
+        data = tools(self._arch, EXTRA[extra], name=extra, progress=self._progress)
         self.start()
         with explained(self._session.engine.endpoint):
             self._session.docker.api.put_archive(self.container_id, "/", data)

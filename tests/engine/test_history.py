@@ -8,7 +8,7 @@ import pytest
 
 from labkit.course.context import Context
 from labkit.errors import BadInput, LabError, NotPossibleHere
-from labkit.labs.container_history import history, lxc, own_container, runtimes
+from labkit.labs.container_history import history, lxc, lxc_api, own_container, runtimes
 
 
 def groups_left(on: Context) -> str:
@@ -112,3 +112,8 @@ def test_what_needs_root_on_the_machine_refuses_a_host_engine(module_context):
     for experiment in (lxc.lxc_against_docker, runtimes.ctr_without_dockerd):
         with pytest.raises(NotPossibleHere, match="not the lab's own"):
             experiment(module_context, module_context)
+
+
+def test_lxc_answers_to_python_and_to_c(module_context):
+    found = lxc_api.by_api(module_context)
+    assert found.names == ["by-python"] and "lxc.uts.name = named-by-python" in found.lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -14,7 +15,8 @@ from labkit.engine.embedded import qemu
 from labkit.errors import BadInput, LabError
 from labkit.labs.container_history.figures import layers, side_by_side
 from labkit.labs.container_history.history import Escape, GroupRun, Jail, NamespaceStep, NamespaceSteps, group_script
-from labkit.labs.container_history.lxc import DOCKER_STEPS, STEPS, Comparison, InnerProcess, lxc_steps
+from labkit.labs.container_history.lxc import DOCKER_STEPS, NAME, STEPS, Comparison, InnerProcess, lxc_steps
+from labkit.labs.container_history.lxc_api import ByApi
 from labkit.labs.container_history.own_container import PARTS, ROWS, Built, runtime
 from labkit.labs.container_history.timeline import EVENTS, Timeline
 from labkit.labs.devops_and_delivery import figures as delivered
@@ -233,3 +235,16 @@ def test_a_persons_wait_is_part_of_the_lead_time(monkeypatch):
     axes = figure.axes[0]
     assert axes.get_xlim()[1] < 10, "the machine's stages can still be seen"
     assert axes.xaxis.get_major_formatter()(axes.get_xlim()[1], 0).startswith("6"), "the axis tells the true time"
+
+
+def test_lxc_says_what_its_container_is_made_of():
+    bare, made = LXC.facts(), dataclasses.replace(LXC, inside=(("ipc", "mnt"), f"0::/lxc.payload.{NAME}", "67108864"))
+    assert "namespaces of its own: none · a control group of its own: no" in bare and "not set" in bare
+    assert "namespaces of its own: ipc, mnt · a control group of its own: yes" in made.facts()
+    assert "memory.high, for which docker run has no flag: 67108864" in made.facts()
+
+
+def test_the_c_library_lists_what_the_binding_defined():
+    found = ByApi(FACTS, "6", "6", "/c", "lxc.uts.name = named-by-python\n", ["by-python"])
+    assert "by-python" in found.facts().splitlines()[1]
+    assert dataclasses.replace(found, names=[]).facts().endswith("none")

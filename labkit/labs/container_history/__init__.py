@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...course.topic import Topic, experiment
-from . import history, lxc, own_container, runtimes, timeline
+from . import history, lxc, lxc_api, own_container, runtimes, timeline
 
 if TYPE_CHECKING:
     from ...course.style import Picture
@@ -33,6 +33,8 @@ class History(Topic):
     ctr_without_dockerd = experiment(runtimes.ctr_without_dockerd)
     lxc_steps = staticmethod(lxc.lxc_steps)
     lxc_against_docker = experiment(lxc.lxc_against_docker)
+    lxc_program = staticmethod(lxc_api.program)
+    lxc_by_api = experiment(lxc_api.by_api)
 
     @staticmethod
     def layers() -> Picture:

@@ -73,7 +73,11 @@ class InnerProcess:
 
 @dataclass(frozen=True)
 class Comparison(Result):
-    """Both containers as they ran: process trees, set-up, network, answers and what a restart keeps."""
+    """Both containers as they ran: process trees, set-up, network, answers and how each stops.
+
+    ``inside`` is what LXC's is made of: the namespaces that are its own, its control group, and ``memory.high``
+    of that group after it was set, in bytes.
+    """
 
     lxc: list[InnerProcess]
     docker: list[InnerProcess]
@@ -81,6 +85,7 @@ class Comparison(Result):
     docker_answers: bool
     lxc_stop: str
     docker_stop: str
+    inside: tuple[tuple[str, ...], str, str] = ((), "", "")
 
     def services(self) -> list[str]:
         """What init of the system container started, without terminals."""
@@ -100,9 +105,12 @@ class Comparison(Result):
         ]
 
     def facts(self) -> str:
+        spaces, group, high = self.inside
         return (
             f"LXC: process 1 is init: {yes_no('init' in self.lxc[0].command)} · under it: {', '.join(self.services())}"
             f" · web answers: {yes_no(self.lxc_answers)} · commands: {len(STEPS)}\n"
+            f"  namespaces of its own: {', '.join(spaces) or 'none'} · a control group of its own: {yes_no(NAME in group)}\n"
+            f"  memory.high, for which docker run has no flag: {high or 'not set'}\n"
             f"Docker: process 1 is the application: {yes_no('httpd' in self.docker[0].command)} · processes: {len(self.docker)}"
             f" · web answers: {yes_no(self.docker_answers)} · commands: {len(DOCKER_STEPS)}"
         )
@@ -168,6 +176,17 @@ def _answers(engine: OwnedEngine, address: str) -> bool:
     return text.strip() == "yes"
 
 
+# The namespaces of LXC's process 1 that are not the machine's, its control group, and one of the many settings that
+# LXC hands on as they are: memory.high slows down instead of killing (Linux, admin-guide/cgroup-v2.rst).
+_INSIDE = f"""\
+pid=$(lxc-info -n {NAME} -p -H)
+for kind in ipc mnt net pid uts; do
+  [ "$(readlink /proc/$pid/ns/$kind)" = "$(readlink /proc/1/ns/$kind)" ] || printf '%s ' $kind
+done
+echo; grep -m1 {NAME} /proc/$pid/cgroup; echo
+lxc-cgroup -n {NAME} memory.high 64M && lxc-cgroup -n {NAME} memory.high
+"""
+
 # ps without a header; the reading itself is left out.
 _PS = "ps -o pid,ppid,args | grep -vE 'PID|ps -o|grep'"
 
@@ -191,6 +210,8 @@ def lxc_against_docker(on: Context, other: Context) -> Comparison:
     with system_container(engine):
         lxc_answers = _answers(engine, "10.0.3.10")
         lxc = _tree(engine.shell(f"lxc-attach -n {NAME} -- /bin/sh -c {shlex.quote(_PS)}", timeout=60))
+        spaces, group, *high = engine.shell(_INSIDE, check=False, timeout=60).split("\n")
+        inside = tuple(spaces.split()), group, "".join(high).strip()
         on.say("LXC: its init shuts down")
         engine.shell(f"lxc-stop -n {NAME} --nokill -t 20", check=False, timeout=60)
         stopped = engine.shell(f"lxc-info -n {NAME} -s", check=False)
@@ -212,5 +233,5 @@ def lxc_against_docker(on: Context, other: Context) -> Comparison:
         raise LabError("The system container showed no processes.", next_step="Run the cell again.")
     return Comparison(
         on.facts, lxc, docker, lxc_answers, docker_answers,
-        "init shuts its services down" if "STOPPED" in stopped else "killed", "the application gets a signal",
+        "init shuts its services down" if "STOPPED" in stopped else "killed", "the application gets a signal", inside,
     )  # fmt: skip
