@@ -168,6 +168,7 @@ def run(
         BadInput: it did not end in time.
         NotPossibleHere: this machine has no ``docker`` command line.
     """
+    session.typed.append((time.monotonic(), shlex.join(words)))
     with explained(session.engine.endpoint):
         full = command_line(session, words)
     try:
