@@ -7,6 +7,7 @@ import pytest
 from labkit.course.state import containers
 from labkit.errors import BadInput
 from labkit.labs.it_does_not_work import incidents, rules, system
+from labkit.waiting import wait_until
 
 #: What a customer feels of each, as the rule that says so.
 FELT = {
@@ -113,6 +114,15 @@ def test_a_shortcut_does_not_do_and_hears_why(module_context, key, lines, rule):
 def test_each_incident_has_two_shortcuts():
     assert all(sum(row[0] == key for row in SHORTCUTS) >= 2 for key in incidents.catalogue())
     assert {row[2] for row in SHORTCUTS} | {*FELT.values()} >= {*rules.RULES} - {"there", "returns", "locked"}
+
+
+def test_what_is_mended_in_place_is_healthy_with_its_next_look(module_context):
+    on = module_context
+    api = on.docker.containers.get(begun(on, "name").words["api"])
+    wait_until(lambda: api.reload() or api.attrs["State"]["Health"]["Status"] == "unhealthy", 120, "never unhealthy")
+    incidents.mend(on)
+    report = incidents.check(on)
+    assert report.mended, report.says
 
 
 def test_each_health_check_that_lies_says_healthy(module_context):

@@ -331,8 +331,14 @@ def watched(look: Look) -> str:
     test = (look.rows["api"]["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
     if test[0] == "NONE":
         return f"{look.name('api')} has no health check any more: nobody would notice."
-    state = look.rows["api"]["State"].get("Health", {}).get("Status")
-    return f"the health check of {look.name('api')} says: unhealthy." if state == "unhealthy" else ""
+
+    def well() -> bool:
+        return bool(look._inspect("api").get("State", {}).get("Health", {}).get("Status") != "unhealthy")
+
+    # What was mended a moment ago is unhealthy until its next look.
+    if wait_until(well, 40 if look.on.facts.emulated else 12, every=0.5):
+        return ""
+    return f"the health check of {look.name('api')} says: unhealthy."
 
 
 @rule
