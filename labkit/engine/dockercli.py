@@ -140,6 +140,7 @@ def command_line(session: Session, words: Sequence[str]) -> list[str]:
         NotPossibleHere: this machine has no ``docker`` command line.
     """
     docker = program(session.engine)
+    session.typed.append((time.monotonic(), shlex.join(words)))
     labelled = with_labels(words, session.docker.lab_labels)
     if labelled != list(words):
         session.show_life()

@@ -83,6 +83,8 @@ class Session:
         self._starting = False
         self._one_at_a_time = threading.RLock()
         self._closed = False
+        #: Each ``docker …`` command that was typed through labkit, and when (``time.monotonic``).
+        self.typed: list[tuple[float, str]] = []
         with explained(engine.endpoint):
             self.docker = LabelledClient(
                 labels={LAB: lab, SESSION: self.id}, before_create=self.show_life, **engine.client_options()

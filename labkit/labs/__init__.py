@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         engine_architecture,
         images_and_registries,
         isolation_models,
+        it_does_not_work,
         limits_and_security,
         networks_and_data,
         out_of_memory,

@@ -241,6 +241,19 @@ def networks(page) -> None:
     draws(box)
 
 
+def incidents(page) -> None:
+    """11: an incident begins with a user's report, a hint says where to look, the check says what still is wrong."""
+    box = widget(page, "It does not work")
+    box.locator("input[type=text]").fill("browser")
+    press(box, "Start")
+    says(box, "A user reports:")
+    press(box, "Hint")
+    says(box, "Hint 1 of 3")
+    press(box, "Check")
+    says(box, "Not yet:")
+    draws(box)
+
+
 PRESS = {
     "00-start-here": start,
     "01-devops-and-delivery": delivery,
@@ -253,4 +266,5 @@ PRESS = {
     "08-out-of-memory": oom,
     "09-limits-and-security": limits,
     "10-networks-and-data": networks,
+    "11-it-does-not-work": incidents,
 }

@@ -46,7 +46,7 @@ def fake(tmp_path, monkeypatch):
     engine = HostEngine(Candidate("unix:///nowhere.sock", "test"))
     made = []
     session = SimpleNamespace(
-        engine=engine, made=made, show_life=lambda: made.append("life"),
+        engine=engine, made=made, typed=[], show_life=lambda: made.append("life"),
         docker=SimpleNamespace(lab_labels=LABELS, api=SimpleNamespace(create_volume=made.append)),
     )  # fmt: skip
 
@@ -71,6 +71,7 @@ def test_runs_against_this_engine_whatever_the_shell_says(fake, monkeypatch):
 def test_errors_are_part_of_the_output_or_raised(fake):
     session = fake("echo out; echo wrong >&2; exit 3")
     assert run_cli(session, "docker ps", check=False) == "out\nwrong"
+    assert [line for _, line in session.typed] == ["docker ps"], "lab 11 counts what was typed"
     with pytest.raises(BadInput, match="docker ps ended with status 3: out\nwrong"):
         run_cli(session, "docker ps")
 
