@@ -39,6 +39,8 @@ def readable(notebook: dict[str, Any], lab: LabEntry, figures: Path) -> dict[str
     """
     content = LabContent.beside(str(COURSE / "labkit" / "labs" / lab.folder / "checks.py"))
     page, cells = copy.deepcopy(notebook), []
+    # `%%docker` is no Python: IPython's own lexer knows cells of another language.
+    page["metadata"]["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     evidence = {one.cell for one in notes()}
     for cell in page["cells"]:
         if cell["id"] in evidence:
