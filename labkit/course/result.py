@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import html
 import importlib
 import json
 import pkgutil
@@ -47,6 +48,30 @@ def _sign_up(package: str) -> None:
     for found in pkgutil.iter_modules(importlib.import_module(package).__path__) if package else ():
         if found.name.startswith("figures"):
             importlib.import_module(f"{package}.{found.name}")
+
+
+class Evidence:
+    """Raw values as a table. Its plain text only names them, so it is the same on every run and every engine."""
+
+    def __init__(self, values: dict[str, Any]):
+        self.values = values
+
+    def __repr__(self) -> str:
+        return f"Evidence: {', '.join(self.values)}"
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        left = "text-align:left;vertical-align:top"
+        rows = "".join(
+            f'<tr><th scope="row" style="{left}">{html.escape(name)}</th><td style="{left}">'
+            f'<pre style="white-space:pre-wrap;overflow-wrap:anywhere;margin:0">{html.escape(_plain(value))}</pre></td></tr>'
+            for name, value in self.values.items()
+        )
+        return {"text/plain": repr(self), "text/html": f"<table>{rows}</table>"}
+
+
+def _plain(value: object) -> str:
+    """A value as one reads it: text as it is, the rest with one item on a line."""
+    return value if isinstance(value, str) else json.dumps(value, indent=1, default=str)
 
 
 @dataclass(frozen=True)
@@ -91,6 +116,17 @@ class Result:
             f"There is no figure {figure!r} for {type(self).__name__}.",
             next_step=f"Known figures: {', '.join(known) or 'none'}.",
         )
+
+    def evidence(self, *names: str) -> Evidence:
+        """What the facts were worked out from, to be read beside them: these fields of the result, or all.
+
+        Raises:
+            LabError: it has no such field.
+        """
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "engine"}
+        if unknown := [name for name in names if name not in fields]:
+            raise LabError(f"This result has no {unknown[0]!r}.", next_step=f"It has: {', '.join(fields)}.")
+        return Evidence({name: fields[name] for name in names or fields})
 
     def to_json(self) -> str:
         """The whole result as JSON (for ``data/`` and for ``--json``)."""

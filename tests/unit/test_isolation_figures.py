@@ -10,6 +10,7 @@ import pytest
 from labkit.course import figures_benchmark, style
 from labkit.course.benchmark import Benchmark, Series
 from labkit.course.figures_benchmark import value_text
+from labkit.course.result import Evidence
 from labkit.engine import EngineFacts
 from labkit.engine.embedded import qemu
 from labkit.errors import BadInput, LabError
@@ -248,3 +249,16 @@ def test_the_c_library_lists_what_the_binding_defined():
     found = ByApi(FACTS, "6", "6", "/c", "lxc.uts.name = named-by-python\n", ["by-python"])
     assert "by-python" in found.facts().splitlines()[1]
     assert dataclasses.replace(found, names=[]).facts().endswith("none")
+
+
+def test_evidence_is_raw_in_html_and_without_a_measured_value_in_text():
+    found = MATRIX.evidence("columns")
+    assert repr(found) == "Evidence: columns"
+    shown = found._repr_mimebundle_()
+    assert shown["text/plain"] == repr(found) and "plain process" in shown["text/html"]
+    assert (
+        "engine" not in BENCH.evidence().values
+        and "&lt;b&gt;" in Evidence({"a": "<b>"})._repr_mimebundle_()["text/html"]
+    )
+    with pytest.raises(LabError, match="no 'nosuch'"):
+        MATRIX.evidence("nosuch")

@@ -214,7 +214,8 @@ def plot_series(series: Series) -> Picture:
     medians = series.medians()
     # What took no time in any run is not there, such as the network of --network host.
     drawn = {name for segments in medians.values() for name, seconds in segments.items() if seconds}
-    figure, axes = new_figure(2.75 + 0.62 * len(medians))
+    legend_rows = -(-len(drawn) // 4)
+    figure, axes = new_figure(2.25 + 0.25 * legend_rows + 0.62 * len(medians))
     for row, segments in enumerate(medians.values()):
         left = 0.0
         for name, seconds in segments.items():
@@ -236,7 +237,7 @@ def plot_series(series: Series) -> Picture:
     named_rows(axes, names)
     axes.set_xlim(0, longest * 1.12)
     axes.set_xlabel("milliseconds, medians of each segment")
-    axes.set_title("Where the time of docker run goes", pad=50)
+    axes.set_title("Where the time of docker run goes", pad=14 + 18 * legend_rows)
     legend(axes, ncols=4, columnspacing=1.2, fontsize=10.5)
     counted = [sum(bool(one.segments) for one in runs) for runs in series.runs.values()]
     parts = [name for name in SEGMENT_LOOK if name in next(iter(medians.values()), {})]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ... import images
 from ...course.context import Context
@@ -85,13 +85,15 @@ class Matched(Result):
     """An image's blobs fetched from the registry, hashed, and compared with engine and manifest.
 
     ``identity``: the engine's image ID is a digest of the registry's, too. It is the configuration's in
-    the classic image store, the manifest's in containerd's.
+    the classic image store, the manifest's in containerd's. ``hashes``: for each digest in the manifest, in its order,
+    the SHA-256 of the blob and of what it holds when unpacked.
     """
 
     digests: bool
     diff_ids: bool
     identity: bool
     layers: int
+    hashes: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def facts(self) -> str:
         return (
@@ -125,6 +127,7 @@ def _matched(
         [opened for _, opened in layers] == diff_ids,
         image_id in (config[0], registry.digest(repository, tag)),
         len(layers),
+        dict(zip(named, hashed)),
     )
 
 
