@@ -51,7 +51,7 @@ def caption_of(result: Benchmark, *more: Series) -> str:
     return "\n".join([*lines, f"Again: {result.again}", machine_line(result.engine)])
 
 
-def _wrap(text: str, width: int = 140) -> str:
+def _wrap(text: str, width: int = 136) -> str:
     return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
 
 
