@@ -109,8 +109,8 @@ class Restartable:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.pid = self.process.pid
-        wait_until(lambda: self.process.poll() is not None or answers(self.engine.endpoint))
-        assert self.process.poll() is None, f"dockerd did not come back: see {log.name}"
+        wait_until(lambda: self.process.poll() is not None or answers(self.engine.endpoint), 180)
+        assert self.process.poll() is None, f"dockerd did not come back: {Path(log.name).read_text()[-1000:]}"
 
     def within(self) -> list[str]:
         """As :meth:`Native.within`, for the dockerd of now."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import fields
 
 import pytest
 
 from labkit import course
+from labkit.engine import EngineFacts
 from labkit.errors import BadInput
 
 #: The headings of the text that the course implements.
@@ -80,3 +82,13 @@ def test_no_such_lab(name):
     with pytest.raises(BadInput, match="There is no lab") as caught:
         course.resolve(name)
     assert "08-out-of-memory" in caught.value.next_step
+
+
+def test_what_a_lab_does_not_show_is_said_of_kinds_of_engine_that_there_are():
+    """A kind that no engine calls itself by would never reach a card."""
+    plain = {**dict.fromkeys((one.name for one in fields(EngineFacts)), ""), "rootless": False, "remapped": False}
+    kinds = [{"compatible_api": "Podman"}, {"rootless": True}, {"remapped": True}]
+    known = {EngineFacts(**{**plain, **kind}).limited for kind in kinds}
+    assert EngineFacts(**plain).limited == "" and len(known) == 3
+    assert {kind for entry in course.labs() for kind in entry.limits} == known
+    assert all(text.endswith(".") and text[0].islower() for entry in course.labs() for text in entry.limits.values())
