@@ -7,6 +7,7 @@ there takes a cell out of the comparison. This is where that would show.
 from __future__ import annotations
 
 import re
+import shlex
 import statistics
 from functools import cache
 from pathlib import Path
@@ -18,9 +19,9 @@ from labkit import course
 from labkit.course.exercises import load
 from labkit.course.progress import Progress
 from labkit.course.widget_questions import PredictionWidget, QuizWidget
-from labkit.paths import COURSE
 
-NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9][0-9]-*.ipynb"))
+from ..beside import NOTEBOOKS, bare_actions, commands_of
+
 LOOSE_TAGS = {"nbval-ignore-output", "nbval-skip", "raises-exception", "nbval-test-listed"}
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -95,6 +96,20 @@ def test_strict_cells_have_something_to_compare(path):
 
 def test_first_cell_opens_its_own_lab(path):
     assert f'lab = labkit.open("{path.stem}")' in code_cells(path)[0].source
+
+
+def test_every_action_has_its_command_beside_it(path):
+    assert [f"{cell.id}: {call}" for cell in code_cells(path) for call in bare_actions(cell.source)] == []
+
+
+def test_docker_is_typed(path):
+    assert any(cell.source.startswith("%%docker") for cell in code_cells(path))
+
+
+def test_commands_are_copyable(path):
+    for command in [line for cell in code_cells(path) for line in commands_of(cell.source)]:
+        assert len(command) <= 160 and not command.endswith("\\"), command
+        shlex.split(command)
 
 
 def test_solutions_are_folded_and_tagged(path):

@@ -1,0 +1,88 @@
+"""The commands that stand beside the calls in the notebooks, and which cells need one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import cache
+
+import nbformat
+
+from labkit.paths import COURSE
+
+NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9][0-9]-*.ipynb"))
+
+#: Calls that do nothing to an engine: they print, draw, ask, or wait for somebody to press something.
+LOOKS = """
+labkit.open lab.predict lab.quiz lab.check lab.map lab.glossary lab.notes lab.name_for lab.terminal
+lab.delivery.tea lab.delivery.board lab.delivery.call lab.docker.df
+lab.history.builder lab.history.group_script lab.history.layers lab.history.lxc_steps lab.history.runtime
+lab.history.side_by_side lab.history.timeline lab.history.walk_program
+lab.images.compare lab.images.explorer lab.images.puzzle lab.images.source
+lab.isolation.namespace_board lab.isolation.others_chart lab.isolation.probe_script lab.isolation.stopwatch
+lab.life.machine lab.limits.live lab.limits.program lab.oom.live lab.oom.program lab.parts.then_and_now
+lab.security.live lab.shop.ARCHITECTURES.items lab.solves.scale lab.xray.live
+registry.manifest release.digest.startswith run.verdict.evidence one_name.document tapped.body tried.apparmor
+tried.status zombies.table carried.machines pieces.items
+""".split()
+
+#: Calls for which ``docker`` has no command: they work below it, on the machine, or are given a command as text.
+BELOW = """
+lab.own lab.isolation.neighbours lab.history.jail lab.history.walk_out lab.history.behind_pivot
+lab.history.each_namespace lab.history.group_by_hand lab.history.build lab.history.runc_alone
+lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
+""".split()
+
+#: Python's own, whatever it is called on.
+_PYTHON = re.compile(
+    r"print|enumerate|pathlib\.|tempfile\.|json\.dumps|hashlib\.|.*\.(plot|join|encode|decode|strip|json)$"
+)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A cell with commands beside its calls; ``commands`` as one would type them, ``code`` is the cell's Python."""
+
+    lab: str
+    cell: str
+    commands: tuple[str, ...]
+    code: str
+
+    def __str__(self) -> str:
+        return self.cell
+
+
+@cache
+def cells(lab: str) -> list[tuple[str, str]]:
+    """A lab's code cells as (id, source)."""
+    notebook = nbformat.read(COURSE / "notebooks" / f"{lab}.ipynb", as_version=4)
+    return [(cell.id, cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def python_of(source: str) -> str:
+    """What Python runs in a cell: a solution without its first line; nothing of one that is typed."""
+    if source.startswith("%%docker"):
+        return ""
+    return source.partition("\n")[2] if source.startswith("%%solution") else source
+
+
+def commands_of(source: str) -> tuple[str, ...]:
+    """The commands beside a cell's calls: comments above them."""
+    lines = re.findall(r"^# (docker .*|[A-Z]+=\$\(docker .*)$", python_of(source), re.M)
+    return tuple(lines)
+
+
+def all_beside() -> list[Beside]:
+    """Every cell with commands, in the order of the course."""
+    labs = [path.stem for path in NOTEBOOKS]
+    found = [(lab, cell, commands_of(source), python_of(source)) for lab in labs for cell, source in cells(lab)]
+    return [Beside(*row) for row in found if row[2]]
+
+
+def bare_actions(source: str) -> list[str]:
+    """The calls of a cell that act on an engine, where no command stands beside them."""
+    if commands_of(source):
+        return []
+    calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(python_of(source))) if isinstance(node, ast.Call)]
+    return [call for call in calls if call not in (*LOOKS, *BELOW) and not _PYTHON.match(call)]
