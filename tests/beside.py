@@ -23,7 +23,7 @@ lab.images.compare lab.images.explorer lab.images.puzzle lab.images.source
 lab.isolation.namespace_board lab.isolation.others_chart lab.isolation.probe_script lab.isolation.stopwatch
 lab.life.machine lab.limits.live lab.limits.program lab.oom.live lab.oom.program lab.parts.then_and_now
 lab.security.live lab.shop.ARCHITECTURES.items lab.solves.scale lab.xray.live
-registry.manifest release.digest.startswith run.verdict.evidence one_name.document tapped.body tried.apparmor
+lab.network.live lab.data.program cables.listing published.rules reach.rules registry.manifest release.digest.startswith run.verdict.evidence one_name.document tapped.body tried.apparmor
 tried.status zombies.table carried.machines pieces.items
 """.split()
 
@@ -31,7 +31,7 @@ tried.status zombies.table carried.machines pieces.items
 BELOW = """
 lab.own lab.isolation.neighbours lab.history.jail lab.history.walk_out lab.history.behind_pivot
 lab.history.each_namespace lab.history.group_by_hand lab.history.build lab.history.runc_alone
-lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
+lab.history.lxc_by_api lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
 """.split()
 
 #: Python's own, whatever it is called on.
