@@ -15,16 +15,16 @@ NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9][0-9]-*.ipynb"))
 
 #: Calls that do nothing to an engine: they print, draw, ask, or wait for somebody to press something.
 LOOKS = """
-labkit.open lab.predict lab.quiz lab.check lab.map lab.glossary lab.notes lab.name_for lab.terminal
-lab.delivery.tea lab.delivery.board lab.delivery.call lab.docker.df
-lab.history.builder lab.history.group_script lab.history.layers lab.history.lxc_program lab.history.lxc_steps lab.history.runtime
-lab.history.side_by_side lab.history.timeline lab.history.walk_program
-lab.images.compare lab.images.explorer lab.images.puzzle lab.images.source
+labkit.open lab.predict lab.quiz lab.check lab.map lab.glossary lab.notes lab.name_for lab.terminal lab.delivery.tea
+lab.delivery.board lab.delivery.call lab.docker.df lab.history.builder lab.history.group_script lab.history.layers
+lab.history.lxc_program lab.history.lxc_steps lab.history.runtime lab.history.side_by_side lab.history.timeline
+lab.history.walk_program lab.images.compare lab.images.explorer lab.images.puzzle lab.images.source
 lab.isolation.namespace_board lab.isolation.others_chart lab.isolation.probe_script lab.isolation.stopwatch
 lab.life.machine lab.limits.live lab.limits.program lab.oom.live lab.oom.program lab.parts.then_and_now
-lab.security.live lab.shop.ARCHITECTURES.items lab.solves.scale lab.xray.live
-registry.manifest release.digest.startswith one_name.document tapped.body tried.apparmor
-tried.status zombies.table carried.machines pieces.items
+lab.security.live lab.shop.ARCHITECTURES.items lab.solves.scale lab.xray.live registry.manifest
+release.digest.startswith one_name.document tapped.body tried.apparmor lab.network.live lab.data.program
+cables.listing published.rules reach.rules run.verdict.evidence tried.status zombies.table carried.machines
+pieces.items
 """.split()
 
 #: Calls for which ``docker`` has no command: they work below it, on the machine, or are given a command as text.

@@ -136,7 +136,11 @@ class Witness:
         about = event["Actor"].get("Attributes") or {}
         kind, action, name = event.get("Type", ""), event["Action"], about.get("name", "")
         session = self.session.id
-        if ROLE in about or not any(session in value for value in about.values()) and "127.0.0.1:" not in name:
+        if (
+            about.get(ROLE, "yard") != "yard"
+            or not any(session in value for value in about.values())
+            and "127.0.0.1:" not in name
+        ):
             return
         if kind == "container" and action == "create":
             with contextlib.suppress(docker.errors.NotFound):

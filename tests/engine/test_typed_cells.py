@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
+import requests
 from nbclient import NotebookClient
 
 from labkit.course.terminal import Terminal
@@ -15,7 +18,7 @@ from labkit.engine import dockercli
 from labkit.engine.session import Session, remove
 from labkit.paths import COURSE
 
-from ..helpers import left_behind
+from ..helpers import left_behind, wait_until
 
 OPEN = 'import labkit\nlab = labkit.open("00-start-here")\nprint("session", lab.context.session.id)'
 
@@ -135,3 +138,32 @@ def test_others_things_stay(lab_context, engine):
         assert other.docker.volumes.get(name) and other.docker.networks.list(names=[name])
     finally:
         other.close()
+
+
+def test_a_jupyter_server_gets_the_terminal_and_loses_it_with_the_lab(engine, tmp_path, monkeypatch):
+    """As in JupyterLab: the kernel knows its server by its process, and starts the terminal there."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    line = [sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.port=0", "--allow-root"]
+    server = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    monkeypatch.setenv("JPY_PARENT_PID", str(server.pid))
+    session = Session(engine, "tests")  # without a sign of life: nothing is made
+    try:
+        wait_until(lambda: (tmp_path / f"jpserver-{server.pid}.json").exists(), 120)
+        terminal = Terminal(session, "a lab")
+        wait_until(terminal.open, 60)
+        record = json.loads((tmp_path / f"jpserver-{server.pid}.json").read_text())
+
+        def names() -> list[str]:
+            headers = {"Authorization": f"token {record['token']}"}
+            return [row["name"] for row in requests.get(f"{record['url']}api/terminals", headers=headers).json()]
+
+        assert names() == [terminal.name]
+        assert terminal.open() and names() == [terminal.name], "there is one already"
+        shells = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        assert any(str(terminal.rc) in Path(f"/proc/{pid}/cmdline").read_text() for pid in shells)
+        terminal.close()
+        assert names() == [] and not terminal.folder.exists()
+    finally:
+        session.close()
+        server.terminate()
+        server.wait(30)

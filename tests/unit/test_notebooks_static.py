@@ -108,7 +108,7 @@ def test_docker_is_typed(path):
 
 def test_commands_are_copyable(path):
     for command in [line for cell in code_cells(path) for line in commands_of(cell.source)]:
-        assert len(command) <= 160 and not command.endswith("\\"), command
+        assert len(command) <= 170 and not command.endswith("\\"), command
         shlex.split(command)
 
 
