@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from labkit.course import style
 from labkit.engine import EngineFacts
-from labkit.labs.it_does_not_work import checks, figures, incidents, rules, system
+from labkit.labs.it_does_not_work import checks, figures, incidents, rules, system, widget
 
 ALL = incidents.catalogue()
 FACTS = EngineFacts(
@@ -85,3 +87,11 @@ def test_a_report_is_read_on_the_page_and_compared_without():
     shown = started._repr_mimebundle_()
     assert shown["text/plain"] == "Incident 3 of 15 has begun." and "fails" not in shown["text/plain"]
     assert "&lt;b&gt;fails&lt;/b&gt; &amp; burns." in shown["text/html"]
+
+
+def test_the_widget_offers_every_number_and_no_cause():
+    made = widget.IncidentWidget(SimpleNamespace())
+    assert list(dict(made.number.options).values()) == list(range(1, len(ALL) + 1))
+    assert not {one.title for one in ALL.values()} & {name for name, _ in made.number.options}
+    assert made.check.disabled and made.hint.disabled and not made.start.disabled
+    assert repr(made).startswith("Widget: ")

@@ -28,9 +28,11 @@ class IncidentWidget(LabWidget):
             for place, key in enumerate(keys, 1)
         }
         self.number = w.Dropdown(
-            options=numbers, description="Incident", layout=w.Layout(width="360px", max_width="95%")
+            options=list(numbers.items()), description="Incident", layout=w.Layout(width="360px", max_width="95%")
         )
-        self.seed = w.Text(placeholder="the room's word, if any", layout=w.Layout(width="200px"))
+        self.seed = w.Text(
+            description="Word", placeholder="the room's, if any", layout=w.Layout(width="260px", max_width="95%")
+        )
         self.start = button(
             "Start", "Break the system; what is there of an earlier incident goes", button_style="primary", icon="play"
         )
