@@ -142,7 +142,7 @@ def embedded_engine(on: Context, n: int) -> Rows:
     from .. import images
     from ..engine.embedded.measure import measure
 
-    found = measure(runs=n, images=images.archives, progress=say)
+    found = measure(runs=n, images=images.archives)
     boots, resumes = statistics.median(found["cold_boot"]), statistics.median(found["resume"])
     return {
         "cold boot": _row(found["cold_boot"], unit="s"),

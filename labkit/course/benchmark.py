@@ -21,8 +21,8 @@ from typing import Any, Self
 from ..engine import EngineFacts
 from ..errors import BadInput
 from ..paths import data_file, state_dir
+from ..saying import say
 from ..units import at_least_one, show_time
-from .busy import say
 from .result import Result
 
 #: Rounds at most where the processor is emulated: each takes ten times as long, and tells of the emulator.

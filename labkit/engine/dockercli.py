@@ -115,13 +115,13 @@ def commands(text: str, session: str) -> Iterator[tuple[int, str]]:
         held = ""
 
 
-def program(engine: Engine, progress: Callable[[str], None] | None = None) -> str:
+def program(engine: Engine) -> str:
     """The path of the ``docker`` command line for an engine.
 
     Raises:
         NotPossibleHere: this machine has none, and none can be fetched.
     """
-    found = engine.cli_path(progress)
+    found = engine.cli_path()
     if found is None:
         raise NotPossibleHere(
             "This machine has no docker command line for this engine.",

@@ -14,7 +14,7 @@ import os
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,8 +35,6 @@ _WORKERS = 2
 
 #: Bytes that a table may have at most; thousands of files fit.
 _TABLE_LIMIT = 16 << 20
-
-Progress = Callable[[str], None]
 
 
 class Damaged(LabError):

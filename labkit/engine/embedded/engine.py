@@ -57,9 +57,9 @@ class EmbeddedEngine(OwnedEngine):
 
         return {"base_url": self.endpoint.replace("tcp", "https", 1), "tls": LoopbackTLS(self._machine.keys)}
 
-    def cli_path(self, progress: Callable[[str], None] | None = None) -> str | None:
+    def cli_path(self) -> str | None:
         """As every engine's; where labkit's own can't be had and none is installed, the machine's."""
-        return super().cli_path(progress) or str(self.build / "docker")
+        return super().cli_path() or str(self.build / "docker")
 
     # -- its machine
 
