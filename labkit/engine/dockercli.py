@@ -22,18 +22,7 @@ CREATES = (("run",), ("create",), ("build",), ("container", "run"), ("container"
             ("buildx", "build"), ("network", "create"), ("volume", "create"))  # fmt: skip
 
 # Options of docker itself that take their value as the next word.
-_WITH_VALUE = (
-    "-c",
-    "--context",
-    "--config",
-    "-H",
-    "--host",
-    "-l",
-    "--log-level",
-    "--tlscacert",
-    "--tlscert",
-    "--tlskey",
-)
+_WITH_VALUE = "-c --context --config -H --host -l --log-level --tlscacert --tlscert --tlskey".split()
 
 #: What a shell takes apart or leaves out before it looks at words: quoted texts, escapes, comments.
 _PIECES = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?:(?<=\s)|^)\#[^\n]*|\$SESSION\b|\$\{SESSION\}""", re.S | re.M)

@@ -53,9 +53,11 @@ class EmbeddedEngine(OwnedEngine):
         }
 
     def client_options(self) -> dict[str, Any]:
-        from .client import LoopbackTLS
+        from docker.tls import TLSConfig
 
-        return {"base_url": self.endpoint.replace("tcp", "https", 1), "tls": LoopbackTLS(self._machine.keys)}
+        keys = self._machine.keys
+        trust = TLSConfig(client_cert=(str(keys.cert), str(keys.key)), ca_cert=str(keys.ca), verify=True)
+        return {"base_url": self.endpoint.replace("tcp", "https", 1), "tls": trust}
 
     def cli_path(self) -> str | None:
         """As every engine's; where labkit's own can't be had and none is installed, the machine's."""
@@ -64,7 +66,6 @@ class EmbeddedEngine(OwnedEngine):
     # -- its machine
 
     def alive(self) -> bool:
-        """Whether its machine still runs (dockerd may be stopped all the same)."""
         return self._machine.alive()
 
     def pid(self) -> int:
