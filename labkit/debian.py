@@ -6,8 +6,6 @@ system has installed or which system it is: the same packages arrive on Debian, 
 what descends from them. Of the system's settings only its proxies and a nearer mirror are used.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import re

@@ -1,7 +1,5 @@
 """``labkit bench``: measure, and record with the machine's facts."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import statistics

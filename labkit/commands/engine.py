@@ -1,7 +1,5 @@
 """``labkit engine``: labkit's own engine, for any Docker client."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import shlex

@@ -1,7 +1,5 @@
 """``labkit run --matrix``: the labs over several engines, each in its turn; one table, engine by lab."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

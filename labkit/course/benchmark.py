@@ -6,8 +6,6 @@ subject has its rounds, when the budget is used up, or when somebody interrupts 
 measured until then is kept, and the result says that it is partial.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import json

@@ -1,7 +1,5 @@
 """What an experiment works on: one session on one engine, and eyes on its machine."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """What a lab adds to a notebook's kernel: readable errors, folded solutions, cells of docker commands."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any

@@ -4,8 +4,6 @@
 embedded one that labkit starts. ``owned`` gives one that a lab may break.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What an engine is to the rest of labkit, whichever kind it is."""
 
-from __future__ import annotations
-
 import os
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager

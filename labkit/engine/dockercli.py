@@ -1,7 +1,5 @@
 """The real ``docker`` command line, pointed at a lab's engine."""
 
-from __future__ import annotations
-
 import codecs
 import os
 import re

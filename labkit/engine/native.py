@@ -6,8 +6,6 @@ ports are reached from within only (:meth:`Native.within`). It shares the machin
 numbers and control groups.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

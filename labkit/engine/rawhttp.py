@@ -3,8 +3,6 @@
 Only the standard library, so that a learner can read what a client really does.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import socket

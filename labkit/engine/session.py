@@ -7,8 +7,6 @@ itself therefore tells who lives, also to a kernel on another machine. (Ryuk, in
 Testcontainers, rests on the same idea with a TCP connection.)
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import secrets

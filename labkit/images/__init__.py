@@ -1,7 +1,5 @@
 """Lab images without a registry: made on the spot, or pulled by digest when the learner prefers."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -5,8 +5,6 @@ its own processes and files, and the capabilities that making namespaces, mounts
 takes, by name. Its control groups lie below its own, so they go with it.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

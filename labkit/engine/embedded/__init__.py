@@ -4,8 +4,6 @@
 every later one resumes (about a second).
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which accelerator really works here: tried once against a time limit, then remembered."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

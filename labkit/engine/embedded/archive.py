@@ -5,8 +5,6 @@ The first member is the table, in JSON: facts about the whole, and each file's s
 unpacked). A file's name is its path relative to where it is unpacked to.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

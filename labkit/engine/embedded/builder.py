@@ -1,7 +1,5 @@
 """From packages to a disk image that boots into dockerd. No root, nothing outside the cache."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

@@ -4,8 +4,6 @@ The file holds no private key: a build's disk never has one, its snapshot is of 
 whoever imports it makes keys of their own.
 """
 
-from __future__ import annotations
-
 import contextvars
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """One large file over HTTP, in as many pieces as it takes: what has arrived is kept and continued."""
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import json

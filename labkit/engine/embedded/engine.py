@@ -1,7 +1,5 @@
 """The embedded engine as labkit sees it: an engine that a lab owns and may break."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shlex

@@ -1,7 +1,5 @@
 """What the notebook's machine can give: QEMU, an accelerator that works, memory and processors."""
 
-from __future__ import annotations
-
 import math
 import os
 import platform

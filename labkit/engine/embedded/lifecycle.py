@@ -1,7 +1,5 @@
 """A machine that outlives the command that started it, and what can be said of the embedded engine."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

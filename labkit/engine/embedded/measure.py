@@ -1,7 +1,5 @@
 """What the embedded engine costs, measured in one session so that its figures can be compared."""
 
-from __future__ import annotations
-
 import shutil
 import statistics
 import subprocess

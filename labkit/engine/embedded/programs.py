@@ -4,8 +4,6 @@ A program from a newer system often can't use this one's C library. Then it is s
 with the libraries of its own packages; small scripts hide which of both it is.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import re

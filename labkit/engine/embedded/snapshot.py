@@ -1,7 +1,5 @@
 """Boot once, warm up, save; from then on resume."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time
