@@ -1,7 +1,5 @@
 """Files and folders beside a notebook that have the name of a Python package: ``docker.py``, ``random.py``."""
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings

@@ -1,7 +1,5 @@
 """The ``labkit`` command."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import io
@@ -9,10 +7,11 @@ import os
 import sys
 from types import ModuleType
 
-from .commands.common import interruptible
+from .commands.common import interruptible, say
 from .errors import LabError
 from .files import telling
 from .paths import settle
+from .saying import listening
 
 # Command, module, one line of help. Each module has add_arguments(parser) and main(options) -> exit status.
 COMMANDS = {
@@ -48,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that has no ✓ shows the rest
     options = parser().parse_args(arguments)
     try:
-        with interruptible(), telling():
+        with interruptible(), telling(), listening(say):
             settle()
             return int(_module(COMMANDS[options.command][0]).main(options))
     except LabError as fault:

@@ -6,8 +6,6 @@ system has installed or which system it is: the same packages arrive on Debian, 
 what descends from them. Of the system's settings only its proxies and a nearer mirror are used.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import re
@@ -22,6 +20,7 @@ from pathlib import Path
 from .errors import LabError, NotPossibleHere
 from .files import full, locked, telling
 from .paths import cache_dir, text_beside
+from .saying import say
 
 #: Package lists older than this many seconds are refreshed before a fetch.
 LISTS_MAX_AGE = 24 * 3600
@@ -198,7 +197,7 @@ def fetch(
         packages: package names, each optionally ``name=version``.
         suite: Debian's name of a release, such as ``trixie``.
         arch: Debian architecture; this machine's by default.
-        progress: called with one line of text at each step.
+        progress: called with one line of text at each step; what is said is heard by who listens otherwise.
         optional: more packages, left out silently where the suite hasn't got them.
         skip: dependencies whose names match are neither downloaded nor returned.
 
@@ -210,14 +209,14 @@ def fetch(
     """
     _require_client()
     arch = arch or architecture()
-    say = progress or (lambda line: None)
+    tell = progress or say
     folder = cache_dir("packages", suite, arch)
     # Two kernels may prepare at once; the second waits and then finds the work done.
     with telling("LABKIT_CACHE", folder), locked(folder / "lock") as handle:
         os.set_inheritable(handle.fileno(), True)
         stamp = folder / "updated"
         if not stamp.exists() or time.time() - stamp.stat().st_mtime > LISTS_MAX_AGE:
-            say("Reading package lists")
+            tell("Reading package lists")
             _update(folder, suite, arch)
             stamp.touch()
         # apt leaves out what its archive folder holds: ask with an empty one for the whole closure.
@@ -235,7 +234,7 @@ def fetch(
         ]
         if missing:
             megabytes = sum(size for _, size in missing) / 1e6
-            say(f"Downloading {len(missing)} packages, {megabytes:.0f} MB")
+            tell(f"Downloading {len(missing)} packages, {megabytes:.0f} MB")
             # By exact name and version: "install" would bring what is skipped as well.
             exact = [re.sub(r"^([^_]+)_([^_]+)_.*", r"\1=\2", name).replace("%3a", ":") for name, _ in missing]
             _apt(folder, arch, "download", *exact, where=archives)

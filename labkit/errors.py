@@ -1,7 +1,5 @@
 """Errors that a learner can act on: what failed, where, why, and what to do next."""
 
-from __future__ import annotations
-
 
 class LabError(Exception):
     """A failure told in sentences.

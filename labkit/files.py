@@ -1,7 +1,5 @@
 """Files that several processes write, whole or not at all and one at a time; and what a forked process shall not hold."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

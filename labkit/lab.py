@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from . import course, files, images, labs
 from . import engine as engines
 from .course import card, exercises
-from .course.busy import Busy, listening, say
+from .course.busy import Busy
 from .course.context import Context
 from .course.progress import Progress
 from .engine import Engine, OwnedEngine, Session
@@ -20,6 +20,7 @@ from .engine.dockercli import run_cli
 from .engine.faults import explained
 from .errors import LabError
 from .observe import Observer
+from .saying import listening
 
 if TYPE_CHECKING:
     from .course.style import Picture
@@ -61,7 +62,7 @@ class Lab:
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
         self.engine = engine
-        keeper = None if engine.owned else lambda: images.ensure(self.docker, images.BUSYBOX, progress=say)
+        keeper = None if engine.owned else lambda: images.ensure(self.docker, images.BUSYBOX)
         with ExitStack() as undo:  # a lab that can't be made leaves neither its session nor its engine
             undo.callback(engine.close)
             self._session = Session(engine, name, keeper)
@@ -107,7 +108,7 @@ class Lab:
             check: raise where the command fails, instead of showing its words.
         """
         with Busy():
-            self.engine.cli_path(say)  # here: fetching it, once, takes a while
+            self.engine.cli_path()  # here: fetching it, once, takes a while
         output = run_cli(self._session, command, check=check)
         if not show:
             return output
@@ -123,7 +124,7 @@ class Lab:
         from .course.terminal import Terminal
 
         with Busy():
-            self.engine.cli_path(say)
+            self.engine.cli_path()
         self._terminal = self._terminal or Terminal(self._session, f"lab {self.name[:2]}")
         self._terminal.show()
 
@@ -143,7 +144,7 @@ class Lab:
             self._owned = None
         if self._owned is None:
             status = card.Status()
-            engine = engines.owned(progress=status.say, images=images.archives)
+            engine = engines.owned(images=images.archives)
             with listening(status.say):
                 self._owned = Lab(self.name, engine)
             status.card(f"{self.title()}: an engine of its own", self._owned.facts, engine, [])
@@ -281,7 +282,7 @@ def open_lab(name: str, *, engine: str | None = None) -> Lab:
 
 def _on_its_engine(name: str, choice: str | None) -> tuple[Lab, list[str]]:
     """The lab, and notes for its card. An engine that does not show all of it, and that nobody named, gives way."""
-    lab = Lab(name, engines.find(choice, progress=say, images=images.archives))
+    lab = Lab(name, engines.find(choice, images=images.archives))
     differs = course.resolve(name).limits.get(lab.facts.limited, "")
     if not differs:
         return lab, []
@@ -291,7 +292,7 @@ def _on_its_engine(name: str, choice: str | None) -> tuple[Lab, list[str]]:
         return lab, [shows]
     found = lab.engine.endpoint
     try:
-        engine = engines.owned(progress=say, images=images.archives)
+        engine = engines.owned(images=images.archives)
     except LabError as fault:
         return lab, [shows, f"No other engine: {fault}"]
     lab.close()

@@ -1,7 +1,5 @@
 """Where labkit keeps things: per-user cache and state, and the course's own files."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

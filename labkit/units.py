@@ -1,7 +1,5 @@
 """Sizes and times, in and out."""
 
-from __future__ import annotations
-
 from .errors import BadInput
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3

@@ -1,7 +1,5 @@
 """Waiting for something that takes a moment, with a limit and with a sentence for when it never comes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import TypeVar

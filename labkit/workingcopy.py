@@ -5,8 +5,6 @@ A checkout of the course is used as it is. A labkit that was installed from a wh
 notebooks it gave (their SHA-256), so that it knows which of them are still as given. Only those are ever replaced.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """``labkit bench``: measure, and record with the machine's facts."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import statistics
@@ -142,7 +140,7 @@ def embedded_engine(on: Context, n: int) -> Rows:
     from .. import images
     from ..engine.embedded.measure import measure
 
-    found = measure(runs=n, images=images.archives, progress=say)
+    found = measure(runs=n, images=images.archives)
     boots, resumes = statistics.median(found["cold_boot"]), statistics.median(found["resume"])
     return {
         "cold boot": _row(found["cold_boot"], unit="s"),

@@ -1,7 +1,5 @@
 """``labkit clean``: remove what labs left on an engine, and only that."""
 
-from __future__ import annotations
-
 import argparse
 from contextlib import closing
 

@@ -86,8 +86,7 @@ def opened(name: str, engine: str | None) -> Iterator[Lab]:
     """A lab's session without a notebook: closed, and its things removed, at the end."""
     from .. import engine as engines
     from .. import images
-    from ..course.busy import listening
     from ..lab import Lab
 
-    with listening(say), Lab(name, engines.find(engine, progress=say, images=images.archives)) as lab:
+    with Lab(name, engines.find(engine, images=images.archives)) as lab:
         yield lab

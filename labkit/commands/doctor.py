@@ -1,7 +1,5 @@
 """``labkit doctor``: every precondition, checked by doing it."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import importlib.metadata

@@ -1,7 +1,5 @@
 """``labkit engine``: labkit's own engine, for any Docker client."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import shlex
@@ -45,14 +43,14 @@ def main(options: argparse.Namespace) -> int:
     if options.action in ("build", "export"):
         chosen = embedded.variant(options.suite, options.store) if options.suite or options.store else None
     if options.action == "build":
-        place = embedded.build(progress=say, force=options.force, variant=chosen, images=images.archives)
-        clients.typing(say)  # what is built where there is a network is often used where there is none
+        place = embedded.build(force=options.force, variant=chosen, images=images.archives)
+        clients.typing()  # what is built where there is a network is often used where there is none
         tell(options, {"path": str(place)}, f"Built: {place}")
     elif options.action == "up":
-        engine = embedded.up(progress=say, images=images.archives, port=options.port)
+        engine = embedded.up(images=images.archives, port=options.port)
         if options.port and not engine.endpoint.endswith(f":{options.port}"):
             say(f"It runs already, at {engine.endpoint}. For another port: labkit engine down first.")
-        environment = {**engine.environment(), **clients.typing(say), **clients.past_proxies(say)}
+        environment = {**engine.environment(), **clients.typing(), **clients.past_proxies()}
         tell(
             options, environment, "\n".join(f"export {key}={shlex.quote(value)}" for key, value in environment.items())
         )
@@ -60,12 +58,12 @@ def main(options: argparse.Namespace) -> int:
         stopped = bool(embedded.down())
         tell(options, {"stopped": stopped}, "Stopped." if stopped else "Nothing was up.")
     elif options.action == "export":
-        clients.typing(say)  # so that they travel along
-        table = embedded.export(options.file, progress=say, variant=chosen, images=images.archives)
+        clients.typing()  # so that they travel along
+        table = embedded.export(options.file, variant=chosen, images=images.archives)
         facts = {"path": str(options.file.resolve()), "bytes": options.file.stat().st_size, **table}
         tell(options, facts, f"Exported: {facts['path']}, {show_size(facts['bytes'])}")
     elif options.action == "import":
-        place = embedded.import_and_prepare(options.source, progress=say)
+        place = embedded.import_and_prepare(options.source)
         tell(options, {"path": str(place)}, f"Imported: {place}")
     else:
         status = embedded.status()

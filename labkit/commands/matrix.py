@@ -1,7 +1,5 @@
 """``labkit run --matrix``: the labs over several engines, each in its turn; one table, engine by lab."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json
@@ -131,30 +129,30 @@ def _ready(row: Row, labs: Sequence[str]) -> Iterator[Ready]:
     from ..engine.embedded import packages
 
     # Everything that is fetched is fetched here: a native engine's network leads nowhere.
-    images.archives(progress=say)
+    images.archives()
     variant = packages.Variant(row.suite, row.store)
     address = "" if row.kind in ("native", "embedded") else _podman() if row.kind == "podman" else row.name
     if address:
         with engines.find(address) as engine:
-            engine.cli_path(say)
+            engine.cli_path()
         yield Ready(address, "found here")
         return
     with contextlib.ExitStack() as stack:
         if row.kind != "embedded":
             program = native.PODMAN if row.kind == "podman" else native.DOCKER
             try:
-                engine = stack.enter_context(native.start(variant, program, progress=say))
+                engine = stack.enter_context(native.start(variant, program))
             except NotPossibleHere as reason:
                 if row.kind == "podman":
                     raise
                 say(f"  {reason.what} {reason.cause} Taking the embedded one.")
             else:
-                engine.cli_path(say)
+                engine.cli_path()
                 if any(lab[:2] not in CONTENT for lab in labs):
                     _prepare()
                 yield Ready(engine.endpoint, "native", engine.within())
                 return
-    embedded.build(images=images.archives, progress=say, variant=variant)
+    embedded.build(images=images.archives, variant=variant)
     yield Ready("embedded", "embedded", environment={"LABKIT_SUITE": row.suite, "LABKIT_STORE": row.store})
 
 
@@ -171,8 +169,8 @@ def _prepare() -> None:
     programs |= workshop.EXTRA
     try:
         for name, wanted in programs.items():
-            workshop.tools(arch, wanted, name=name, progress=say)
-        embedded.build(images=images.archives, progress=say)
+            workshop.tools(arch, wanted, name=name)
+        embedded.build(images=images.archives)
     except LabError as reason:
         say(f"  {reason}")  # the labs that need it will say so in their cells
 

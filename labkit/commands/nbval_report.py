@@ -1,7 +1,5 @@
 """A pytest plugin that writes one JSON line per notebook cell, for ``labkit run``."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Generator
 

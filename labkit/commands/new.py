@@ -1,7 +1,5 @@
 """``labkit new``: the skeleton of what a contributor adds, in the places where it belongs."""
 
-from __future__ import annotations
-
 import argparse
 import ast
 import keyword

@@ -1,7 +1,5 @@
 """A cell's outputs as words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """``labkit progress``: what a learner has done, and how a class stands."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """The report of ``labkit run``: as plain data, as lines for a terminal, as one HTML file."""
 
-from __future__ import annotations
-
 import difflib
 import html
 import time

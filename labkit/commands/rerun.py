@@ -1,7 +1,5 @@
 """One lab, executed again under nbval and compared with its committed outputs."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

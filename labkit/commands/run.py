@@ -1,7 +1,5 @@
 """``labkit run``: re-execute labs and compare them with their committed outputs."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import threading

@@ -1,7 +1,5 @@
 """``labkit lab``: an engine first, then JupyterLab with a lab in front."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """What ``labkit run --matrix`` found, as lines for a terminal and as a page of Markdown."""
 
-from __future__ import annotations
-
 import os
 import platform
 import time

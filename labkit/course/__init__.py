@@ -1,7 +1,5 @@
 """The course itself: its labs in order, its glossary, and what becomes of the notes, from ``data/``."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ subject has its rounds, when the budget is used up, or when somebody interrupts 
 measured until then is kept, and the result says that it is partial.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import json
@@ -21,8 +19,8 @@ from typing import Any, Self
 from ..engine import EngineFacts
 from ..errors import BadInput
 from ..paths import data_file, state_dir
+from ..saying import say
 from ..units import at_least_one, show_time
-from .busy import say
 from .result import Result
 
 #: Rounds at most where the processor is emulated: each takes ten times as long, and tells of the emulator.

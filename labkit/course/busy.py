@@ -1,4 +1,4 @@
-"""What is being done just now: one channel for it, and the line below a cell that shows what takes long."""
+"""The line below a cell that shows what takes long."""
 
 from __future__ import annotations
 
@@ -6,48 +6,15 @@ import contextvars
 import html
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Protocol
+from contextlib import ExitStack
 
+from ..saying import listening
 from .card import in_notebook
 
 #: Seconds of work without a word; what takes longer shows the line.
 PATIENCE = 2.0
 #: Seconds between two looks of the line: seldom enough for what is being measured meanwhile.
 EVERY = 1.0
-
-
-class Listener(Protocol):
-    """Hears what is being done, and which part of the whole is done (0 to 1) where that is known."""
-
-    def __call__(self, line: str, done: float | None = None, /) -> None: ...
-
-
-# Each thread has its own: a widget's work and a cell that runs at the same time don't hear each other.
-_listener: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("listener", default=None)
-
-
-def listener() -> Listener | None:
-    """Who listens now; None while nobody looks."""
-    return _listener.get()
-
-
-def say(line: str, done: float | None = None) -> None:
-    """Tell whoever listens what is being done now, such as ``layered: building logic``, and its share (0 to 1)."""
-    hears = _listener.get()
-    if hears is not None:
-        hears(line, done)
-
-
-@contextmanager
-def listening(hears: Listener) -> Iterator[None]:
-    """For the length of the block, what is said in this thread is heard by this one alone."""
-    before = _listener.set(hears)
-    try:
-        yield
-    finally:
-        _listener.reset(before)
 
 
 class Busy:
@@ -63,7 +30,7 @@ class Busy:
         self._stack = ExitStack()
 
     def hear(self, line: str, done: float | None = None) -> None:
-        """As a :class:`Listener`."""
+        """As a :class:`labkit.saying.Listener`."""
         self._line = line if done is None else f"{done * 100:.0f} % · {line}"
 
     def __enter__(self) -> Busy:

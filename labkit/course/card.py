@@ -62,7 +62,7 @@ class Status:
         self._handle: DisplayHandle | None = None
 
     def say(self, line: str, done: float | None = None) -> None:
-        """Show a line of progress in place of the one before, as a listener of :mod:`labkit.course.busy`."""
+        """Show a line of progress in place of the one before, as a listener of :mod:`labkit.saying`."""
         if not in_notebook():
             print(line, file=sys.stderr)
             return

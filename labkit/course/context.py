@@ -1,7 +1,5 @@
 """What an experiment works on: one session on one engine, and eyes on its machine."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
@@ -20,7 +18,7 @@ from ..observe import Observer
 from ..observe.porter import Porter
 from ..observe.visitor import Visitor
 from ..observe.workshop import Workshop
-from .busy import Listener, listener, say
+from ..saying import say
 
 
 class Ran(NamedTuple):
@@ -44,18 +42,13 @@ class Context:
         return self.session.docker
 
     def say(self, line: str, done: float | None = None) -> None:
-        """As :func:`labkit.course.busy.say`: the one way in which an experiment tells where it is."""
+        """As :func:`labkit.saying.say`: the one way in which an experiment tells where it is."""
         say(line, done)
-
-    @property
-    def progress(self) -> Listener | None:
-        """Who hears what is said now: for what takes a ``progress`` of its own."""
-        return listener()
 
     @functools.cached_property
     def workshop(self) -> Workshop:
         """A helper with root's rights in a container of its own; started when first used, ends with the session."""
-        return Workshop(self.session, self.facts.architecture, progress=self.say)
+        return Workshop(self.session, self.facts.architecture)
 
     @functools.cached_property
     def porter(self) -> Porter:
@@ -64,7 +57,7 @@ class Context:
 
     def image(self, name: str = images.BUSYBOX) -> str:
         """A lab image's reference; made and loaded first where the engine lacks it."""
-        return images.ensure(self.docker, name, progress=self.progress)
+        return images.ensure(self.docker, name)
 
     def visitor(self, network: str) -> Visitor:
         """What makes HTTP requests inside the lab's networks; it joins this one, too."""

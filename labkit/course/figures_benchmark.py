@@ -1,7 +1,5 @@
 """Figures of measured comparisons: a row of marks or a curve for each subject, with method, rounds and machine."""
 
-from __future__ import annotations
-
 import textwrap
 
 from matplotlib.axes import Axes

@@ -1,7 +1,5 @@
 """The map of the course: its labs as a path, with what this learner has done."""
 
-from __future__ import annotations
-
 import textwrap
 
 from matplotlib.axes import Axes

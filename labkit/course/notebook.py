@@ -1,7 +1,5 @@
 """What a lab adds to a notebook's kernel: readable errors, folded solutions, cells of docker commands."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any
@@ -10,7 +8,7 @@ from ..engine import Session
 from ..engine.dockercli import commands, stream
 from ..engine.faults import explain
 from ..errors import BadInput, LabError
-from .busy import Busy, say
+from .busy import Busy
 
 #: Stands below a widget's text, which is shown only where the widget itself can't be. Never saved, nor compared.
 NO_WIDGETS = (
@@ -68,7 +66,7 @@ def typed(session: Session, line: str, cell: str) -> None:
                 raise BadInput(f"{name!r} is no lab that is open.", next_step="Such as own, after own = lab.own().")
             session = lab.context.session
     with Busy():
-        session.engine.cli_path(say)  # here: fetching it, once, takes a while
+        session.engine.cli_path()  # here: fetching it, once, takes a while
     for number, command in commands(cell, session.id):
         try:
             status = stream(session, command, lambda text: (sys.stdout.write(text), sys.stdout.flush()))

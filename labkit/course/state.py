@@ -1,7 +1,5 @@
 """What checks look at: this session's containers as the engine has them, and what happened to them."""
 
-from __future__ import annotations
-
 import contextlib
 from datetime import datetime
 from typing import Any

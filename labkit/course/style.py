@@ -1,7 +1,5 @@
 """One look for all figures: colours, sizes, and the picture that a cell shows."""
 
-from __future__ import annotations
-
 import base64
 import io
 import os

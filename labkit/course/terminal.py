@@ -1,7 +1,5 @@
 """``lab.terminal()``: a shell on a lab's engine, in which what ``docker`` makes is the lab's and goes with it."""
 
-from __future__ import annotations
-
 import html
 import json
 import os

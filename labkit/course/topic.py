@@ -1,7 +1,5 @@
 """Topics: what a lab offers by name, such as ``lab.oom.grow(limit="32m")``."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar

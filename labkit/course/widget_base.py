@@ -1,7 +1,5 @@
 """One look for all widgets, and a plain text in place of their ever-changing repr."""
 
-from __future__ import annotations
-
 import html
 import threading
 from collections.abc import Callable, Iterator, Sequence

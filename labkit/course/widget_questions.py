@@ -1,7 +1,5 @@
 """Widgets for predictions, exercise hints and the quiz."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import ipywidgets as w

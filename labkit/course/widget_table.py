@@ -1,7 +1,5 @@
 """A table that one searches: the glossary, and the map from the notes to the evidence."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
 from typing import Any

@@ -4,13 +4,10 @@
 embedded one that labkit starts. ``owned`` gives one that a lab may break.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..debian import Progress
 from ..errors import LabError, NoEngine
 from .base import Engine, EngineFacts, OwnedEngine, require_owned
 from .facts import read_facts
@@ -24,15 +21,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def find(
-    choice: str | None = None, *, progress: Progress | None = None, images: Callable[..., Sequence[Path]] | None = None
-) -> Engine:
+def find(choice: str | None = None, *, images: Callable[..., Sequence[Path]] | None = None) -> Engine:
     """The engine to run on.
 
     Args:
         choice: ``"host"``, ``"embedded"`` or an endpoint URL; ``$LABKIT_ENGINE`` when not given,
             and the first that works when that isn't set either.
-        progress: called with a line of text while an embedded engine is made ready.
         images: a function that makes the image archives an embedded engine is built with.
 
     Raises:
@@ -40,14 +34,14 @@ def find(
     """
     choice, url = _chosen(choice)
     if choice == "embedded":
-        return owned(progress=progress, images=images)
+        return owned(images=images)
     engine, tried = find_host(url)
     if engine is not None:
         return engine
     if choice == "host":
         raise NoEngine("No host engine answers.", cause=" ".join(tried), next_step="Run: labkit doctor")
     try:
-        return owned(progress=progress, images=images)
+        return owned(images=images)
     except LabError as fault:
         raise NoEngine(
             "No container engine answers, and labkit could not start its own.",
@@ -88,7 +82,7 @@ def present(choice: str | None = None) -> list[Engine]:
     return [engine for engine in (host, held) if engine is not None]
 
 
-def owned(*, progress: Progress | None = None, images: Callable[..., Sequence[Path]] | None = None) -> OwnedEngine:
+def owned(*, images: Callable[..., Sequence[Path]] | None = None) -> OwnedEngine:
     """An engine that labkit starts and a lab may stop, starve and break; arguments as for :func:`find`.
 
     Raises:
@@ -96,4 +90,4 @@ def owned(*, progress: Progress | None = None, images: Callable[..., Sequence[Pa
     """
     from .embedded import start  # here: a host engine needs none of it
 
-    return start(progress=progress, images=images)
+    return start(images=images)

@@ -1,7 +1,5 @@
 """A container's standard input and output as a duplex line stream, over any connection to its engine."""
 
-from __future__ import annotations
-
 import select
 import socket
 import ssl

@@ -1,10 +1,7 @@
 """What an engine is to the rest of labkit, whichever kind it is."""
 
-from __future__ import annotations
-
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -82,17 +79,17 @@ class Engine(ABC):
     def client_options(self) -> dict[str, Any]:
         """Keyword arguments for ``docker.DockerClient`` (``base_url``, ``tls``)."""
 
-    def cli_path(self, progress: Callable[[str], None] | None = None) -> str | None:
+    def cli_path(self) -> str | None:
         """A ``docker`` command-line client on this machine that talks to this engine, or None.
 
         labkit's own, with buildx and Compose, so that every lab types to the same version; fetched at the first
-        call (38 MB, ``progress`` is told). Where it can't be had, or is too new for the engine: see
+        call (38 MB). Where it can't be had, or is too new for the engine: see
         :func:`labkit.engine.clients.proven`.
         """
         from . import clients
 
         try:
-            return clients.proven(self, progress)
+            return clients.proven(self)
         except NotPossibleHere:
             return None
 

@@ -1,7 +1,5 @@
 """Docker clients without this user's settings, and the one whose every creation carries the lab's labels."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

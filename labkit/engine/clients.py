@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from requests.utils import get_environ_proxies
 
-from ..debian import Progress
 from ..errors import LabError, NotPossibleHere
 from ..files import write_whole
 from ..paths import home, runtime_dir, state_dir
+from ..saying import say
 from .embedded import packages, programs
 from .faults import explained
 
@@ -59,7 +59,7 @@ _failed: tuple[float, LabError] | None = None
 _proven: set[tuple[str, str]] = set()
 
 
-def ensure(progress: Progress | None = None, kit: programs.Kit = KIT) -> Path:
+def ensure(kit: programs.Kit = KIT) -> Path:
     """The ``docker`` program of labkit's own; fetched first where it is missing (38 MB, once).
 
     Raises:
@@ -71,7 +71,7 @@ def ensure(progress: Progress | None = None, kit: programs.Kit = KIT) -> Path:
         if _failed and time.monotonic() - _failed[0] < _RETRY:
             raise _failed[1]
         try:
-            there = programs.ensure(kit, progress=progress)
+            there = programs.ensure(kit)
         except LabError as reason:
             _failed = (time.monotonic(), reason)
             raise
@@ -85,7 +85,7 @@ def installed() -> str | None:
     return found if found and programs.version_of(found).startswith("Docker version") else None
 
 
-def proven(engine: Engine, progress: Progress | None = None) -> str:
+def proven(engine: Engine) -> str:
     """The path of a ``docker`` program that talks to just this engine: labkit's own, else the one installed here, else
     labkit's of the released suite.
 
@@ -96,7 +96,7 @@ def proven(engine: Engine, progress: Progress | None = None) -> str:
         NotPossibleHere: there is none, or none that this engine understands; the sentence says why.
     """
     refusals: list[str] = []
-    for candidate in (lambda: str(ensure(progress)), installed, lambda: str(ensure(progress, EARLIER))):
+    for candidate in (lambda: str(ensure()), installed, lambda: str(ensure(EARLIER))):
         try:
             path = candidate()
         except LabError as reason:
@@ -173,30 +173,27 @@ def without_settings(environment: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if not key.startswith(_SETTINGS)}
 
 
-def past_proxies(progress: Progress) -> dict[str, str]:
+def past_proxies() -> dict[str, str]:
     """What a shell's other clients need so that they reach this machine's own addresses: ``NO_PROXY`` with them, where
-    a proxy is set. ``progress`` is told of what no variable can put right.
+    a proxy is set. What no variable can put right is said.
     """
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if os.environ.get(name):
-            progress(
-                f"{name} is set: docker-py, outside of labs, then takes no engine's own certificate. Unset it there."
-            )
+            say(f"{name} is set: docker-py, outside of labs, then takes no engine's own certificate. Unset it there.")
     if not get_environ_proxies("https://127.0.0.1"):
         return {}
     others = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
     return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(filter(None, [others, "127.0.0.1"])))
 
 
-def typing(progress: Progress | None = None) -> dict[str, str]:
+def typing() -> dict[str, str]:
     """What a shell needs beside the engine's address so that ``docker``, typed there, is labkit's: ``PATH`` and
     ``DOCKER_CONFIG``. Empty where labkit's own can't be had, so that the shell's stays as it is.
     """
     try:
-        program = ensure(progress)
+        program = ensure()
     except LabError as reason:
-        if progress:
-            progress(f"This shell's own docker command line stays: {reason}")
+        say(f"This shell's own docker command line stays: {reason}")
         return {}
     first = str(program.parent)
     others = [part for part in os.environ.get("PATH", "").split(os.pathsep) if part != first]

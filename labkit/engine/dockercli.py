@@ -1,7 +1,5 @@
 """The real ``docker`` command line, pointed at a lab's engine."""
 
-from __future__ import annotations
-
 import codecs
 import os
 import re
@@ -22,18 +20,7 @@ CREATES = (("run",), ("create",), ("build",), ("container", "run"), ("container"
             ("buildx", "build"), ("network", "create"), ("volume", "create"))  # fmt: skip
 
 # Options of docker itself that take their value as the next word.
-_WITH_VALUE = (
-    "-c",
-    "--context",
-    "--config",
-    "-H",
-    "--host",
-    "-l",
-    "--log-level",
-    "--tlscacert",
-    "--tlscert",
-    "--tlskey",
-)
+_WITH_VALUE = "-c --context --config -H --host -l --log-level --tlscacert --tlscert --tlskey".split()
 
 #: What a shell takes apart or leaves out before it looks at words: quoted texts, escapes, comments.
 _PIECES = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?:(?<=\s)|^)\#[^\n]*|\$SESSION\b|\$\{SESSION\}""", re.S | re.M)
@@ -115,13 +102,13 @@ def commands(text: str, session: str) -> Iterator[tuple[int, str]]:
         held = ""
 
 
-def program(engine: Engine, progress: Callable[[str], None] | None = None) -> str:
+def program(engine: Engine) -> str:
     """The path of the ``docker`` command line for an engine.
 
     Raises:
         NotPossibleHere: this machine has none, and none can be fetched.
     """
-    found = engine.cli_path(progress)
+    found = engine.cli_path()
     if found is None:
         raise NotPossibleHere(
             "This machine has no docker command line for this engine.",

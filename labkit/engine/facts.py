@@ -1,7 +1,5 @@
 """What an engine says of itself, in one typed value."""
 
-from __future__ import annotations
-
 from docker import DockerClient
 
 from .base import Engine, EngineFacts

@@ -1,7 +1,5 @@
 """The engine that the learner already has: where to look for it, and what it answers."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -6,8 +6,6 @@ ports are reached from within only (:meth:`Native.within`). It shares the machin
 numbers and control groups.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -16,13 +14,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import debian
 from ..errors import LabError, NotPossibleHere
 from ..paths import cache_dir, text_beside
+from ..saying import say
 from ..waiting import wait_until
 from .embedded import packages, store
 from .facts import read_facts
@@ -126,14 +125,13 @@ class Native(HostEngine):
         return ["nsenter", f"--net=/proc/{self.pid}/ns/net"]
 
 
-def root(suite: str, program: Program = DOCKER, *, progress: Callable[[str], None] | None = None) -> Path:
+def root(suite: str, program: Program = DOCKER) -> Path:
     """The root of a suite's Docker Engine (or Podman), unpacked in the cache; made where it is missing.
 
     Raises:
         NotPossibleHere: no ``apt-get`` here.
         LabError: packages out of reach, no space.
     """
-    say = progress or (lambda line: None)
     home = cache_dir("native")
     recipe = store.key(program.packages, program.stores, _FOLDERS, _TEXTS, debian.architecture())
     target = home / f"{program.main}-{suite}-{recipe}"
@@ -142,7 +140,7 @@ def root(suite: str, program: Program = DOCKER, *, progress: Callable[[str], Non
             _clear_old(home, target)
             must = [name for name in program.packages if not name.endswith("?")]
             optional = [name[:-1] for name in program.packages if name.endswith("?")]
-            debs = debian.fetch(must, suite=suite, optional=optional, skip=_UNUSED, progress=say)
+            debs = debian.fetch(must, suite=suite, optional=optional, skip=_UNUSED)
             say(f"Unpacking {len(debs)} packages (Debian {suite})")
             with store.made_aside(target) as aside:
                 _unpack(debs, aside / "root", program.stores)
@@ -172,19 +170,12 @@ def _unpack(debs: list[Path], into: Path, stores: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def start(
-    variant: packages.Variant,
-    program: Program = DOCKER,
-    *,
-    progress: Callable[[str], None] | None = None,
-    folder: Path | None = None,
-) -> Iterator[Native]:
+def start(variant: packages.Variant, program: Program = DOCKER, *, folder: Path | None = None) -> Iterator[Native]:
     """An engine for the length of a ``with`` block; nothing of it is left afterwards, its images included.
 
     Args:
         variant: the suite that it comes from, and its image store (Docker Engine's).
         program: Docker Engine or Podman.
-        progress: called with a line of text at each step.
         folder: an empty or missing folder for what it writes; a temporary one by default. It is removed.
 
     Raises:
@@ -201,7 +192,7 @@ def start(
             next_step="Use the embedded engine, which needs no rights: LABKIT_ENGINE=embedded",
         )
     _clear_leftovers()
-    unpacked = root(variant.suite, program, progress=progress)
+    unpacked = root(variant.suite, program)
     place = Path(folder or tempfile.mkdtemp(prefix=f"{_OURS}{os.getpid()}-")).resolve()
     for name in ("upper", "work", "root", "run", *program.stores):
         (place / name).mkdir(parents=True, exist_ok=True)

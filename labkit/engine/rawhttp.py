@@ -3,8 +3,6 @@
 Only the standard library, so that a learner can read what a client really does.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import socket
@@ -71,13 +69,21 @@ def connect(engine: Engine, *, timeout: float = 60.0, certificate: bool = True) 
             next_step="Use lab.docker, which also speaks ssh and named pipes.",
             engine=engine.endpoint,
         )
+    context = tls(engine, certificate=certificate)
+    if context is None:
+        return http.client.HTTPConnection(url.hostname or "", url.port or 2375, timeout=timeout)
+    return http.client.HTTPSConnection(url.hostname or "", url.port or 2376, timeout=timeout, context=context)
+
+
+def tls(engine: Engine, *, certificate: bool = True) -> ssl.SSLContext | None:
+    """How this client and an engine know each other; None where they don't ask. ``certificate``: show the client's."""
     folder = engine.environment().get("DOCKER_CERT_PATH")
     if not folder:
-        return http.client.HTTPConnection(url.hostname or "", url.port or 2375, timeout=timeout)
+        return None
     context = ssl.create_default_context(cafile=str(Path(folder, "ca.pem")))
     if certificate and Path(folder, "cert.pem").exists():
         context.load_cert_chain(Path(folder, "cert.pem"), Path(folder, "key.pem"))
-    return http.client.HTTPSConnection(url.hostname or "", url.port or 2376, timeout=timeout, context=context)
+    return context
 
 
 def request(engine: Engine, method: str, path: str, body: Mapping[str, Any] | None = None, **options: Any) -> Exchange:

@@ -7,8 +7,6 @@ itself therefore tells who lives, also to a kernel on another machine. (Ryuk, in
 Testcontainers, rests on the same idea with a TCP connection.)
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import secrets
@@ -17,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from docker import DockerClient
 from docker.errors import APIError, DockerException, NotFound
@@ -52,12 +50,16 @@ class Removed:
     #: What could not be removed, as sentences.
     kept: list[str] = field(default_factory=list)
 
+    def __iadd__(self, part: Self) -> Self:
+        for kind, count in vars(part).items():
+            setattr(self, kind, getattr(self, kind) + count)
+        return self
+
     def __bool__(self) -> bool:
         return bool(self.containers or self.networks or self.volumes or self.images)
 
     def __str__(self) -> str:
-        kinds = ("containers", "networks", "volumes", "images")
-        counts = [(getattr(self, kind), kind) for kind in kinds]
+        counts = [(count, kind) for kind, count in vars(self).items() if kind != "kept"]
         parts = [f"{count} {kind if count > 1 else kind[:-1]}" for count, kind in counts if count]
         return ", ".join(parts) or "nothing"
 
@@ -176,7 +178,7 @@ class Session:
         total = Removed()
         with explained(self.engine.endpoint):
             for session in dead_sessions(self.docker, but=self.id):
-                _add(total, remove(self.docker, session))
+                total += remove(self.docker, session)
         return total
 
 
@@ -200,11 +202,8 @@ def sessions(client: DockerClient) -> dict[str, str]:
     found: dict[str, str] = {}
     filters = _labelled(None)
     with explained():
-        for row in client.api.containers(all=True, filters=filters):
-            found[row["Labels"][SESSION]] = row["Labels"].get(LAB, "?")
-        for row in client.api.networks(filters=filters):
-            found[row["Labels"][SESSION]] = row["Labels"].get(LAB, "?")
-        for row in client.api.volumes(filters=filters)["Volumes"] or []:
+        rows = [*client.api.containers(all=True, filters=filters), *client.api.networks(filters=filters)]
+        for row in rows + (client.api.volumes(filters=filters)["Volumes"] or []):
             found[row["Labels"][SESSION]] = row["Labels"].get(LAB, "?")
         for label in (SESSION, BUILD):
             for row in client.api.images(filters={"label": label}, all=True):
@@ -303,14 +302,6 @@ def _try(done: Removed, removal: Callable[..., object], what: str, *, attempts: 
     return 0
 
 
-def _add(total: Removed, part: Removed) -> None:
-    total.containers += part.containers
-    total.networks += part.networks
-    total.volumes += part.volumes
-    total.images += part.images
-    total.kept += part.kept
-
-
 def clean(client: DockerClient, *, everything: bool = False) -> Removed:
     """Remove what labs left on an engine, and only that.
 
@@ -321,7 +312,7 @@ def clean(client: DockerClient, *, everything: bool = False) -> Removed:
     total = Removed()
     which: Iterable[str] = sessions(client) if everything else dead_sessions(client)
     for session in sorted(which):
-        _add(total, remove(client, session))
+        total += remove(client, session)
     if everything:
         for row in client.api.images(filters={"label": "labkit.base=1"}):
             total.images += _try(total, client.api.remove_image, row["Id"], force=True)

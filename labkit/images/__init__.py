@@ -1,7 +1,5 @@
 """Lab images without a registry: made on the spot, or pulled by digest when the learner prefers."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
@@ -14,6 +12,7 @@ from docker.models.images import Image
 from .. import debian
 from ..engine.faults import explained
 from ..errors import BadInput
+from ..saying import say
 from .recipes import BUSYBOX, PYTHON, RECIPE, RECIPES, REGISTRY, make, variable
 
 __all__ = ["BUSYBOX", "DEBIAN_ARCH", "PYTHON", "RECIPES", "REGISTRY", "archives", "ensure", "make"]
@@ -22,18 +21,17 @@ __all__ = ["BUSYBOX", "DEBIAN_ARCH", "PYTHON", "RECIPES", "REGISTRY", "archives"
 DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386", "riscv64": "riscv64"}
 
 
-def archives(arch: str | None = None, *, progress: debian.Progress | None = None) -> list[Path]:
+def archives(arch: str | None = None) -> list[Path]:
     """The archives of all lab images (for an engine that is built with them).
 
     Args:
         arch: Debian's name of the architecture; this machine's by default.
-        progress: called with a line of text at each step.
     """
     arch = arch or debian.architecture()
-    return [make(name, arch, progress=progress) for name in RECIPES]
+    return [make(name, arch, progress=say) for name in RECIPES]
 
 
-def ensure(client: DockerClient, name: str, *, progress: debian.Progress | None = None) -> str:
+def ensure(client: DockerClient, name: str) -> str:
     """Make sure that the engine has a lab image; returns its reference.
 
     An image already there is used as it is, unless an older labkit made it. ``$LABKIT_BUSYBOX`` and ``$LABKIT_PYTHON`` name
@@ -56,7 +54,7 @@ def ensure(client: DockerClient, name: str, *, progress: debian.Progress | None 
         if source:
             return _pull(client, name, source)
         arch = client.info()["Architecture"]
-        archive = make(name, DEBIAN_ARCH.get(arch, arch), progress=progress)
+        archive = make(name, DEBIAN_ARCH.get(arch, arch), progress=say)
         with open(archive, "rb") as stream:
             client.images.load(stream)
         if have:

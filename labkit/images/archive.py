@@ -8,8 +8,6 @@ are fixed, so digest, diffID and image ID are the same on every machine.
 Sources: OCI image-spec ``image-layout.md``, ``config.md``, ``layer.md``.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

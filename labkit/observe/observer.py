@@ -4,8 +4,6 @@ The observer asks for the capabilities that it needs by name, never for ``--priv
 what it only reads it can't write.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any

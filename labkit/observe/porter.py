@@ -1,7 +1,5 @@
 """Sees the network of the engine's machine: interfaces, rules and their counters, and whose a socket is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

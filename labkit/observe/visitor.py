@@ -5,8 +5,6 @@ published port would time the port's forwarding too. So requests start in a cont
 joins the lab's networks, and their times are taken there.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 import h11
 
+from ..engine import rawhttp
 from ..engine.base import Engine
 from ..errors import NotPossibleHere
 from ..files import Temporary
@@ -178,7 +179,7 @@ class Wiretap:
                 next_step="Use an engine on a Unix socket or TCP: LABKIT_ENGINE=embedded.",
                 engine=engine.endpoint,
             )
-        self._tls = _tls(engine)
+        self._tls = rawhttp.tls(engine)
         self._folder = Temporary()
         self.path = str(Path(self._folder.name, "tap"))  # short: see paths._RUNTIME_BYTES
         self.endpoint = f"unix://{self.path}"
@@ -281,12 +282,3 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hear
             writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
     except OSError:
         pass
-
-
-def _tls(engine: Engine) -> ssl.SSLContext | None:
-    folder = engine.environment().get("DOCKER_CERT_PATH")
-    if not folder:
-        return None
-    context = ssl.create_default_context(cafile=str(Path(folder, "ca.pem")))
-    context.load_cert_chain(Path(folder, "cert.pem"), Path(folder, "key.pem"))
-    return context

@@ -5,8 +5,6 @@ its own processes and files, and the capabilities that making namespaces, mounts
 takes, by name. Its control groups lie below its own, so they go with it.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any
@@ -56,20 +54,13 @@ EXTRA: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def tools(
-    arch: str,
-    wanted: dict[str, tuple[str, ...]] | None = None,
-    *,
-    name: str = "tools",
-    progress: debian.Progress | None = None,
-) -> bytes:
+def tools(arch: str, wanted: dict[str, tuple[str, ...]] | None = None, *, name: str = "tools") -> bytes:
     """A tar of programs, made from Debian packages once and kept in the cache.
 
     Args:
         arch: the engine's architecture, by its own name or Debian's.
         wanted: files (as patterns) by package; what every workshop has when None.
         name: of the tar in the cache.
-        progress: called with a line of text at each step.
 
     Raises:
         NotPossibleHere: no package client here, and nothing in the cache.
@@ -79,7 +70,7 @@ def tools(
     target = cache_dir("workshop") / f"{name}-{arch}-2.tar"
     if target.exists():
         return target.read_bytes()
-    debs = [deb for deb in debian.fetch(list(wanted), arch=arch, progress=progress)
+    debs = [deb for deb in debian.fetch(list(wanted), arch=arch)
             if debian.package_name(deb) in wanted]  # fmt: skip
     with Temporary(target.parent) as folder:
         root, chosen = Path(folder, "root"), Path(folder, "chosen")
@@ -102,10 +93,10 @@ class Workshop(Helper):
     role = "workshop"
     modules = ("cgroups", "commands")
 
-    def __init__(self, session: Session, arch: str, *, progress: debian.Progress | None = None):
+    def __init__(self, session: Session, arch: str):
         super().__init__(session)
-        self._arch, self._progress = arch, progress
-        self._tools = tools(arch, progress=progress)
+        self._arch = arch
+        self._tools = tools(arch)
 
     def _prepare(self, api: APIClient) -> None:
         api.put_archive(self.container_id, "/", self._tools)
@@ -126,7 +117,7 @@ class Workshop(Helper):
         Raises:
             NotPossibleHere, LabError: as for :func:`tools`.
         """
-        data = tools(self._arch, EXTRA[extra], name=extra, progress=self._progress)
+        data = tools(self._arch, EXTRA[extra], name=extra)
         self.start()
         with explained(self._session.engine.endpoint):
             self._session.docker.api.put_archive(self.container_id, "/", data)

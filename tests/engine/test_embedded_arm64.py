@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 def arm64():
     """Built, booted from its disk, saved and resumed; the build is kept in the cache."""
     made = packages.Variant(arch="arm64")
-    with embedded.start(images=lambda progress: images.archives("arm64", progress=progress), variant=made) as found:
+    with embedded.start(images=lambda: images.archives("arm64"), variant=made) as found:
         yield found
 
 

@@ -22,6 +22,7 @@ from labkit.engine import embedded
 from labkit.engine.embedded import machine, qemu
 from labkit.engine.faults import explained
 from labkit.errors import EngineGone, LabError, NoEngine
+from labkit.saying import listening
 
 from ..helpers import running, wait_until
 
@@ -230,7 +231,7 @@ def test_damaged_snapshot_is_noticed_and_made_anew():
         stream.write(b"\0" * 4096)
     os.utime(saved / "state", ns=(known.st_atime_ns, known.st_mtime_ns))
     told = []
-    with embedded.start(progress=told.append) as found:
+    with listening(told.append), embedded.start() as found:
         assert found.shell("echo whole") == "whole\n"
     assert [line for line in told if "damaged" in line]
 

@@ -7,9 +7,9 @@ import functools
 import pytest
 
 from labkit.course.benchmark import published
-from labkit.course.busy import listening
 from labkit.errors import BadInput
 from labkit.labs.isolation_models import gvisor, isolation, isolation_disk, isolation_work, visibility
+from labkit.saying import listening
 from labkit.waiting import wait_until
 
 

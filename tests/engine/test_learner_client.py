@@ -140,7 +140,7 @@ def test_client_settings_a_docker_that_is_another_program(engine, tmp_path, monk
     path = wrapper(tmp_path / "bin", text.replace("{real}", real or "docker"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
-    def refuse(progress=None, kit=clients.KIT):
+    def refuse(kit=clients.KIT):
         raise LabError("No package mirror can be reached.")
 
     monkeypatch.setattr(clients, "ensure", refuse)

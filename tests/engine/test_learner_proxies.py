@@ -18,6 +18,7 @@ from labkit.engine.client import PlainAPIClient
 from labkit.engine.embedded import keys, machine
 from labkit.engine.host import Candidate, HostEngine, find_host
 from labkit.errors import LabError
+from labkit.saying import listening
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -108,11 +109,13 @@ def test_proxies_what_other_clients_in_this_shell_need(monkeypatch):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     said: list[str] = []
-    assert clients.past_proxies(said.append) == {} and said == []
+    with listening(said.append):
+        assert clients.past_proxies() == {} and said == []
     monkeypatch.setenv("HTTPS_PROXY", NOWHERE)
     monkeypatch.setenv("no_proxy", "intranet.invalid")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/company.pem")
-    told = clients.past_proxies(said.append)
+    with listening(said.append):
+        told = clients.past_proxies()
     assert told == dict.fromkeys(("NO_PROXY", "no_proxy"), "intranet.invalid,127.0.0.1")
     assert "REQUESTS_CA_BUNDLE" in said[0]
 

@@ -17,8 +17,10 @@ from labkit.paths import COURSE
 FETCH = """
 from labkit.engine.embedded import host, programs
 from labkit.errors import LabError
+from labkit.saying import listening
 try:
-    print(programs.ensure(host.MKE2FS, progress=print) / "bin/mke2fs", flush=True)
+    with listening(print):
+        print(programs.ensure(host.MKE2FS) / "bin/mke2fs", flush=True)
 except LabError as reason:
     print(f"LabError: {reason}")
 """

@@ -12,7 +12,6 @@ import pytest
 from labkit.commands import bench
 from labkit.commands.bench import COMPARISONS
 from labkit.course.benchmark import Benchmark, Series, Subject, measure, published, record
-from labkit.course.busy import listening
 from labkit.course.figures_benchmark import caption_of
 from labkit.errors import BadInput
 from labkit.labs.container_lifetime import endings
@@ -22,6 +21,7 @@ from labkit.labs.isolation_models import gvisor, isolation, two_engines
 from labkit.labs.isolation_models.isolation_disk import BENCHMARKS
 from labkit.labs.what_docker_solves import machines, promises
 from labkit.paths import data_file
+from labkit.saying import listening
 
 from .test_isolation_figures import FACTS
 

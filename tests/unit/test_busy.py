@@ -9,13 +9,15 @@ import threading
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from labkit.course.busy import Busy, listening, say
+from labkit.course.busy import Busy
 from labkit.course.context import Context
 from labkit.course.topic import Topic, experiment
+from labkit.saying import listening, say
 
 CELL = """
 import time
-from labkit.course.busy import Busy, say
+from labkit.course.busy import Busy
+from labkit.saying import say
 with Busy():
     say("docker run: 4 of 10 & more", 0.4)
     time.sleep(SECONDS)

@@ -13,6 +13,7 @@ import pytest
 
 from labkit.engine.embedded import archive, builder, carry, host, keys, packages, snapshot, store
 from labkit.errors import BadInput, LabError, NotPossibleHere
+from labkit.saying import listening
 
 from .conftest import FACTS
 
@@ -44,7 +45,9 @@ def test_the_same_file_again_is_here_already_and_is_the_one_used(cache, make):
     newer = carry.bring(str(second))
     os.utime(place / store.MANIFEST, (1, 1))
     assert builder.current() == newer
-    assert carry.bring(str(first), progress=told.append) == place and "here already" in told[-1]
+    with listening(told.append):
+        assert carry.bring(str(first)) == place
+    assert "here already" in told[-1]
     assert builder.current() == place
 
 
@@ -215,7 +218,8 @@ def test_two_at_once_unpack_once(cache, make, monkeypatch):
     first = threading.Thread(target=lambda: places.append(carry.bring(str(path))))
     first.start()
     started.wait(10)
-    places.append(carry.bring(str(path), progress=told.append))
+    with listening(told.append):
+        places.append(carry.bring(str(path)))
     first.join()
     assert len(unpacked) == 1 and places[0] == places[1]
     assert "Waiting" in told[0] and "here already" in told[-1]
@@ -248,10 +252,12 @@ def test_a_snapshot_of_another_qemu_is_not_resumed(cache, make):
     place = carry.bring(str(make()))
     found = host.Qemu("qemu-system-x86_64", "QEMU of another day", "qemu-img")
     shape = snapshot.imported_shape(place)
-    assert snapshot._from_imported(place, place, found, shape, told.append) is None
+    with listening(told.append):
+        assert snapshot._from_imported(place, place, found, shape) is None
     assert "another machine" in told[0] and "booting from its disk" in told[0]
     fast = type(shape)(1, 1, "kvm")
-    assert snapshot._from_imported(place, place, found, fast, told.append) is None and "kvm works here" in told[1]
+    with listening(told.append):
+        assert snapshot._from_imported(place, place, found, fast) is None and "kvm works here" in told[1]
 
 
 def test_the_scratch_of_a_read_only_cache_is_elsewhere(cache, tmp_path, monkeypatch):

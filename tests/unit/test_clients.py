@@ -11,6 +11,7 @@ from labkit.engine import clients
 from labkit.engine.embedded import programs
 from labkit.engine.host import Candidate, HostEngine
 from labkit.errors import LabError
+from labkit.saying import listening
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def unreachable(tmp_path, monkeypatch):
     """No packages to be had; returns how often that was tried."""
     tries: list[str] = []
 
-    def ensure(kit, progress=None):
+    def ensure(kit):
         tries.append(kit.name)
         raise LabError("No package mirror can be reached.")
 
@@ -102,7 +103,8 @@ def test_what_a_learner_sets_there_stays(monkeypatch):
 
 def test_a_shell_keeps_its_own_where_nothing_can_be_fetched(unreachable):
     said: list[str] = []
-    assert clients.typing(said.append) == {}
+    with listening(said.append):
+        assert clients.typing() == {}
     assert "No package mirror can be reached." in said[0]
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from labkit import debian
 from labkit.errors import LabError, NotPossibleHere
+from labkit.saying import listening
 
 # Writes down each call; "prints" the closure and "downloads" what is not yet there.
 APT = """#!/bin/sh
@@ -51,7 +52,8 @@ def tools(tmp_path, monkeypatch):
 def test_fetch_asks_for_the_closure_and_downloads_once(tools):
     record = tools(**{"apt-get": APT, "dpkg-deb": "#!/bin/sh\n"})
     said: list[str] = []
-    first = debian.fetch(["a"], arch="amd64", progress=said.append)
+    with listening(said.append):
+        first = debian.fetch(["a"], arch="amd64")
     assert [path.name for path in first] == ["a_1_all.deb", "b_2_all.deb"]
     assert all(path.exists() for path in first)
     assert said == ["Reading package lists", "Downloading 2 packages, 0 MB"]

@@ -55,7 +55,7 @@ def fake(tmp_path, monkeypatch):
         if text is not None:
             program.write_text("#!/bin/sh\n" + text)
             program.chmod(0o755)
-        monkeypatch.setattr(engine, "cli_path", lambda progress: str(program) if text is not None else None)
+        monkeypatch.setattr(engine, "cli_path", lambda: str(program) if text is not None else None)
         return session
 
     return write

@@ -4,6 +4,7 @@ import pytest
 
 from labkit.engine.embedded import builder, keys, machine, packages, store
 from labkit.errors import LabError
+from labkit.saying import listening
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setattr(builder.host, "find_qemu", lambda *_: None)
     tried, broken = [], set()
 
-    def make(folder, earlier, images, say, variant, facts):
+    def make(folder, earlier, images, variant, facts):
         tried.append(variant.suite)
         if variant.suite in broken:
             raise LabError(f"{variant.suite} does not boot.")
@@ -36,7 +37,8 @@ def test_a_current_suite_that_fails_gives_way_to_the_last_good_one_with_a_senten
     tried, broken = made
     broken.add(packages.CURRENT)
     said = []
-    folder = builder.build(progress=said.append)
+    with listening(said.append):
+        folder = builder.build()
     assert tried == [packages.CURRENT, packages.LAST_GOOD]
     assert any(packages.LAST_GOOD in line and "does not boot" in line for line in said)
     assert store.manifest(folder)["suite"] == packages.LAST_GOOD

@@ -7,6 +7,7 @@ import pytest
 from labkit.engine import embedded
 from labkit.engine.embedded import accel, builder, host, qemu, snapshot, store
 from labkit.errors import EngineGone
+from labkit.saying import listening
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def build(tmp_path, monkeypatch):
     monkeypatch.setattr(accel, "choose", lambda *_, **__: "tcg")
     asked = []
 
-    def again(*, images=None, progress=None, **_):
+    def again(*, images=None, **_):
         asked.append(images)
         return folder
 
@@ -45,7 +46,8 @@ def test_a_damaged_build_is_made_anew_with_the_same_images(build, tmp_path):
     os.utime(build / "base.qcow2", ns=(known.st_atime_ns, known.st_mtime_ns))
     assert store.intact(build) and not store.intact(build, thorough=True)
     told = []
-    assert embedded.prepare(progress=told.append)[2] == build / "snapshot"
+    with listening(told.append):
+        assert embedded.prepare()[2] == build / "snapshot"
     assert "damaged" in told[0]
     assert asked == [None, [tmp_path / "images" / "a.tar"]]
     assert not store.intact(build)

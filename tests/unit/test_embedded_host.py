@@ -122,7 +122,7 @@ def kit(bare, monkeypatch, tmp_path):
     """labkit's own QEMU and mke2fs, fetched at the first call; returns what was fetched."""
     fetched = []
 
-    def ensure(kit, progress=None):
+    def ensure(kit):
         fetched.append(kit.name)
         return bare(tmp_path / kit.name / "bin", "qemu-system-x86_64", "qemu-img", "mke2fs", says="QEMU own").parent
 

@@ -28,7 +28,7 @@ LABS = PACKAGE / "labs"
 
 #: From the ground up; a module may import from its own layer and from those before it.
 LAYERS = [
-    {"errors", "units", "paths", "files", "waiting", "debian", "workingcopy", "beside"},
+    {"errors", "units", "paths", "files", "waiting", "saying", "debian", "workingcopy", "beside"},
     {"engine"},
     {"images"},
     {"observe"},

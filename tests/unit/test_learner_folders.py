@@ -268,5 +268,5 @@ def test_folders_a_program_that_may_not_be_started_there(tmp_path, monkeypatch):
     monkeypatch.setattr(programs.debian, "merge_usr", lambda root: None)
     monkeypatch.setattr(programs, "_launcher", lambda *_: "")
     with pytest.raises(LabError, match="No program may be started under") as caught:
-        programs._make(clients.KIT, tmp_path / "kit", lambda line: None)
+        programs._make(clients.KIT, tmp_path / "kit")
     assert "noexec" in caught.value.cause and "LABKIT_CACHE" in caught.value.next_step

@@ -196,14 +196,14 @@ def nothing_starts(monkeypatch):
     noted = []
 
     @contextlib.contextmanager
-    def start(variant, program, *, progress):
+    def start(variant, program):
         noted.append(program.name)
         raise NotPossibleHere("A second engine can't be started here.", cause="Only root may.")
         yield
 
     monkeypatch.setattr(images, "archives", lambda **_: noted.append("images"))
     monkeypatch.setattr(native, "start", start)
-    monkeypatch.setattr(embedded, "build", lambda *, images, progress, variant: noted.append(str(variant)))
+    monkeypatch.setattr(embedded, "build", lambda *, images, variant: noted.append(str(variant)))
     monkeypatch.setattr(host, "candidates", lambda url=None: iter([host.Candidate(url, "", True)] if url else []))
     return noted
 

@@ -13,6 +13,7 @@ import pytest
 from labkit import debian
 from labkit.engine.embedded import programs, store
 from labkit.errors import LabError, NotPossibleHere
+from labkit.saying import listening
 
 KIT = programs.Kit(
     "tool", "the tool", ("tool",), (("bin/tool", programs.Program("usr/bin/tool", options=("-L", "{root}/data"))),)
@@ -49,7 +50,7 @@ def fetched(package, monkeypatch):
     """Which suites were asked, in order; one named in ``refused`` has nothing."""
     asked: list[str] = []
 
-    def fetch(packages, *, suite, skip, progress):
+    def fetch(packages, *, suite, skip):
         asked.append(suite)
         if suite in refused:
             raise LabError(f"No package mirror can be reached: {suite}")
@@ -68,7 +69,8 @@ def run(place, *words):
 def test_fetched_once_and_started_as_it_is_where_that_works(fetched):
     assert programs.existing(KIT) is None and not fetched.asked, "asking fetches nothing"
     said: list[str] = []
-    place = programs.ensure(KIT, progress=said.append)
+    with listening(said.append):
+        place = programs.ensure(KIT)
     assert said == ["Fetching the tool (once)"]
     assert programs.ensure(KIT) == place == programs.existing(KIT) and fetched.asked == [debian.STABLE]
     assert run(place, "a b", "c") == f"native -L {place}/bin/../root/data a b c"

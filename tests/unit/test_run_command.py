@@ -180,7 +180,8 @@ def test_what_is_said_where_no_widget_is_shown_is_neither_compared_nor_saved(cou
 
 BUSY = """
 import time
-from labkit.course.busy import Busy, say
+from labkit.course.busy import Busy
+from labkit.saying import say
 print("before")
 with Busy():
     say("counting")

@@ -4,13 +4,11 @@
 every later one resumes (about a second).
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
-from ...debian import Progress
 from ...errors import EngineGone
+from ...saying import say
 from . import accel, builder, host, machine, packages, qemu, snapshot, store
 from .builder import Images
 from .carry import bring, export, import_and_prepare
@@ -37,10 +35,8 @@ __all__ = [
 ]
 
 
-def _shape(
-    folder: Path, found: host.Qemu, arch: str, memory: int | None, cpus: int | None, progress: Progress | None
-) -> qemu.Shape:
-    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", arch=arch, progress=progress)
+def _shape(folder: Path, found: host.Qemu, arch: str, memory: int | None, cpus: int | None) -> qemu.Shape:
+    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", arch=arch)
     limit = host.memory_limit()
     if memory is None and cpus is None:
         have = snapshot.existing(folder, found, accelerator, limit)
@@ -59,7 +55,6 @@ def _shape(
 def prepare(
     *,
     images: Images = None,
-    progress: Progress | None = None,
     force: bool = False,
     variant: packages.Variant | None = None,
     memory: int | None = None,
@@ -71,23 +66,22 @@ def prepare(
     as for :func:`build`.
     """
     arch = variant.arch if variant else ""
-    found = host.find_qemu(progress, arch)
-    folder = builder.build(images=images, progress=progress, force=force, variant=variant)
-    shape = _shape(folder, found, arch, memory, cpus, progress)
+    found = host.find_qemu(arch)
+    folder = builder.build(images=images, force=force, variant=variant)
+    shape = _shape(folder, found, arch, memory, cpus)
     try:
-        return folder, shape, snapshot.ensure(folder, found, shape, progress=progress)
+        return folder, shape, snapshot.ensure(folder, found, shape)
     except EngineGone:
         if store.intact(folder, thorough=True):
             raise
-        images = _discard(folder, images, progress)
-    folder = builder.build(images=images, progress=progress, variant=variant)
-    return folder, shape, snapshot.ensure(folder, found, shape, progress=progress)
+        images = _discard(folder, images)
+    folder = builder.build(images=images, variant=variant)
+    return folder, shape, snapshot.ensure(folder, found, shape)
 
 
-def _discard(folder: Path, images: Images, progress: Progress | None) -> Images:
+def _discard(folder: Path, images: Images) -> Images:
     """Have a damaged build made anew at the next chance; returns the images that it shall hold."""
-    if progress:
-        progress("The engine's files are damaged: making them anew")
+    say("The engine's files are damaged: making them anew")
     images = images or builder.archives(folder)
     store.unseal(folder)
     return images
@@ -96,7 +90,6 @@ def _discard(folder: Path, images: Images, progress: Progress | None) -> Images:
 def build(
     *,
     images: Images = None,
-    progress: Progress | None = None,
     force: bool = False,
     variant: packages.Variant | None = None,
     memory: int | None = None,
@@ -106,9 +99,8 @@ def build(
 
     Args:
         images: image archives (``docker save`` format) that its engine shall hold from the start, or a
-            function that makes them, called with ``progress`` and only when there is no build. None: any
+            function that makes them, called only when there is no build. None: any
             build will do.
-        progress: called with a line of text at each step.
         force: make everything anew, with the newest packages.
         variant: which suite, image store and processor; by default what the environment asks for, else the current ones.
         memory: the machine's memory in bytes; chosen to fit this container's limit by default.
@@ -118,13 +110,12 @@ def build(
         NotPossibleHere: no QEMU, no package client, too little memory.
         LabError: no space, packages out of reach, a machine that does not boot.
     """
-    return prepare(images=images, progress=progress, force=force, variant=variant, memory=memory, cpus=cpus)[0]
+    return prepare(images=images, force=force, variant=variant, memory=memory, cpus=cpus)[0]
 
 
 def start(
     *,
     images: Images = None,
-    progress: Progress | None = None,
     variant: packages.Variant | None = None,
     memory: int | None = None,
     cpus: int | None = None,
@@ -144,8 +135,8 @@ def start(
         EngineGone: its machine ended or did not answer, although its files are intact.
     """
     machine.clear_leftovers()
-    found = host.find_qemu(progress, variant.arch if variant else "")
-    folder, shape, saved = prepare(images=images, progress=progress, variant=variant, memory=memory, cpus=cpus)
+    found = host.find_qemu(variant.arch if variant else "")
+    folder, shape, saved = prepare(images=images, variant=variant, memory=memory, cpus=cpus)
     try:
         running_machine = snapshot.resume(folder, found, shape, saved, port=port)
     except EngineGone:
@@ -155,9 +146,9 @@ def start(
             raise
         store.unseal(saved)
         if not whole:
-            images = _discard(folder, images, progress)
-        elif progress:
-            progress("The engine's snapshot is damaged: making it anew")
-        folder, shape, saved = prepare(images=images, progress=progress, variant=variant, memory=memory, cpus=cpus)
+            images = _discard(folder, images)
+        else:
+            say("The engine's snapshot is damaged: making it anew")
+        folder, shape, saved = prepare(images=images, variant=variant, memory=memory, cpus=cpus)
         running_machine = snapshot.resume(folder, found, shape, saved, port=port)
     return EmbeddedEngine(running_machine, shape, folder)

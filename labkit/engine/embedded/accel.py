@@ -1,18 +1,16 @@
 """Which accelerator really works here: tried once against a time limit, then remembered."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from ...files import write_whole
 from ...paths import cache_dir
+from ...saying import say
 from . import qemu, store
 from .host import MIB, Qemu, machine_type
 
@@ -38,9 +36,7 @@ def _circumstances(name: str, found: Qemu) -> str:
     return store.key(name, device, platform.release(), platform.version(), found.version)
 
 
-def choose(
-    found: Qemu, kernel: Path, initrd: Path, *, arch: str = "", progress: Callable[[str], None] | None = None
-) -> str:
+def choose(found: Qemu, kernel: Path, initrd: Path, *, arch: str = "") -> str:
     """``kvm`` or ``hvf`` where it works, ``tcg`` (software emulation) otherwise.
 
     ``LABKIT_ACCELERATOR`` decides, when set. The first call for a kernel, a device and a QEMU takes
@@ -55,8 +51,7 @@ def choose(
     for name in candidates():
         remembered = recall(name, found)
         if remembered is None:
-            if progress:
-                progress(f"Trying {name} (at most {PROBE_LIMIT:.0f} s)")
+            say(f"Trying {name} (at most {PROBE_LIMIT:.0f} s)")
             remembered = works(name, found, kernel, initrd)
             _remember(name, found, remembered)
         if remembered:

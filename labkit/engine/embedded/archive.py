@@ -5,8 +5,6 @@ The first member is the table, in JSON: facts about the whole, and each file's s
 unpacked). A file's name is its path relative to where it is unpacked to.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -14,7 +12,7 @@ import os
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,8 +33,6 @@ _WORKERS = 2
 
 #: Bytes that a table may have at most; thousands of files fit.
 _TABLE_LIMIT = 16 << 20
-
-Progress = Callable[[str], None]
 
 
 class Damaged(LabError):

@@ -1,7 +1,5 @@
 """From packages to a disk image that boots into dockerd. No root, nothing outside the cache."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil
@@ -14,9 +12,9 @@ from typing import Any
 import psutil
 
 from ... import debian
-from ...debian import Progress
 from ...errors import LabError, NotPossibleHere
 from ...paths import cache_dir
+from ...saying import say
 from . import accel, host, initramfs, keys, machine, packages, qemu, rootfs, store
 
 Images = Sequence[Path] | Callable[..., Sequence[Path]] | None
@@ -112,20 +110,13 @@ def _target(images: Sequence[Path], variant: packages.Variant) -> Path:
     return home() / f"{recipe(variant)}-{store.key([store.file_digest(path) for path in images])[:8]}"
 
 
-def build(
-    *,
-    images: Images = None,
-    progress: Progress | None = None,
-    force: bool = False,
-    variant: packages.Variant | None = None,
-) -> Path:
+def build(*, images: Images = None, force: bool = False, variant: packages.Variant | None = None) -> Path:
     """Make the machine's files unless they are there; returns their folder.
 
     Args:
         images: archives (``docker save`` format) that the machine's engine shall hold from the start,
-            or a function that makes them when they are needed, called with ``progress``. None: any
+            or a function that makes them when they are needed. None: any
             build will do.
-        progress: called with a line of text at each step.
         force: make it anew, with the newest packages.
         variant: which machine; the environment's choice by default. Only then, when the current suite's
             packages fail to build or to boot, the last good suite takes its place, with a sentence.
@@ -136,19 +127,18 @@ def build(
         NotPossibleHere: no QEMU, no package client.
         LabError: no space, packages out of reach, a machine that does not boot.
     """
-    say = progress or (lambda line: None)
     if not force and (images is None or callable(images)):
         have = current(variant)
         if have:
             return have
-    host.find_qemu(say, variant.arch if variant else "")  # before anything is downloaded
-    host.find_mke2fs(say)
+    host.find_qemu(variant.arch if variant else "")  # before anything is downloaded
+    host.find_mke2fs()
     if callable(images):
         store.require_space(home(), SPACE)
-    wanted = list(images(progress=progress) if callable(images) else images or ())
+    wanted = list(images() if callable(images) else images or ())
     chosen = variant or packages.variant()
     try:
-        return _build(wanted, say, force, chosen)
+        return _build(wanted, force, chosen)
     except NotPossibleHere:
         raise
     except LabError as reason:
@@ -158,12 +148,12 @@ def build(
         instead = packages.Variant(packages.LAST_GOOD, chosen.store)
         say(f"{chosen} failed ({str(reason).splitlines()[0]}): taking {instead}, the last that is known to work")
         try:
-            return _build(wanted, say, force, instead, instead_of=str(chosen))
+            return _build(wanted, force, instead, instead_of=str(chosen))
         except LabError:
             raise reason from None  # neither: what ails the first is what is told
 
 
-def _build(images: Sequence[Path], say: Progress, force: bool, variant: packages.Variant, **facts: object) -> Path:
+def _build(images: Sequence[Path], force: bool, variant: packages.Variant, **facts: object) -> Path:
     target = _target(images, variant)
     started = time.time()
     with store.locked(home(), lambda: say("Waiting for another build to finish")):
@@ -171,23 +161,18 @@ def _build(images: Sequence[Path], say: Progress, force: bool, variant: packages
             return target
         store.require_space(home(), SPACE)
         with store.made_aside(target) as aside:
-            _make(aside, target / "keys", images, say, variant, facts)
+            _make(aside, target / "keys", images, variant, facts)
         _clear_old(target)
     return target
 
 
 def _make(
-    folder: Path,
-    earlier: Path,
-    images: Sequence[Path],
-    say: Progress,
-    variant: packages.Variant,
-    facts: Mapping[str, object],
+    folder: Path, earlier: Path, images: Sequence[Path], variant: packages.Variant, facts: Mapping[str, object]
 ) -> None:
     begun = time.monotonic()
     arch = variant.arch or debian.architecture()
     must, optional = packages.wanted(arch)
-    debs = debian.fetch(must, suite=variant.suite, arch=arch, optional=optional, skip=packages.UNUSED, progress=say)
+    debs = debian.fetch(must, suite=variant.suite, arch=arch, optional=optional, skip=packages.UNUSED)
     say(f"Unpacking {len(debs)} packages ({variant})")
     root = folder / "root"
     keys.make(folder / "keys", earlier)
@@ -203,7 +188,7 @@ def _make(
     rootfs.disk_image(root, folder / "disk.raw")
     _discard(root)
     shutil.rmtree(folder / "tools", ignore_errors=True)
-    _furnish(folder, images, say, variant.arch)
+    _furnish(folder, images, variant.arch)
     # Holes in a raw image would be lost where a cache is copied into a container image.
     found = host.find_qemu(arch=variant.arch)
     host.run_tool([found.img, "convert", "-O", "qcow2", "disk.raw", "base.qcow2"], folder)
@@ -236,15 +221,15 @@ def _discard(root: Path) -> None:
     shutil.rmtree(root)
 
 
-def _furnish(folder: Path, images: Sequence[Path], say: Progress, arch: str) -> None:
+def _furnish(folder: Path, images: Sequence[Path], arch: str) -> None:
     """First boot, on the image itself: owners put right, swap made, images loaded; then a clean end."""
     found = host.find_qemu(arch=arch)
-    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", arch=arch, progress=say)
+    accelerator = accel.choose(found, folder / "kernel", folder / "initrd", arch=arch)
     shape = qemu.Shape(host.fitting_memory(host.memory_limit()), min(2, host.cpu_limit()), accelerator, arch)
     say("First boot" + ("" if accelerator != "tcg" else " (emulated: about 20 s)"))
     running = cold_boot(folder, found, shape, folder, disk="disk.raw,format=raw", private=False, keyless=True)
     try:
-        _load(running, images, say)
+        _load(running, images)
         _finish(running)
     finally:
         running.close()
@@ -276,7 +261,7 @@ def cold_boot(
     return running
 
 
-def _load(running: machine.Machine, images: Sequence[Path], say: Progress) -> None:
+def _load(running: machine.Machine, images: Sequence[Path]) -> None:
     # From the machine's own disk: through the network, an emulated processor would have to decrypt it all.
     for path in images:
         say(f"Loading image {path.name}")

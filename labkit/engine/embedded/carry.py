@@ -4,8 +4,7 @@ The file holds no private key: a build's disk never has one, its snapshot is of 
 whoever imports it makes keys of their own.
 """
 
-from __future__ import annotations
-
+import contextvars
 import hashlib
 import json
 import os
@@ -20,10 +19,10 @@ from typing import Any
 
 import labkit
 
-from ...debian import Progress
 from ...errors import BadInput, LabError, NotPossibleHere
 from ...files import telling
 from ...paths import cache_dir
+from ...saying import say
 from . import accel, archive, builder, download, host, keys, packages, qemu, snapshot, store
 from .archive import Archive, Damaged
 
@@ -34,19 +33,12 @@ ALONG = ("programs",)
 _BUILD = tuple(name for name in builder.FILES if name not in keys.FILES)
 
 
-def export(
-    target: Path,
-    *,
-    images: builder.Images = None,
-    variant: packages.Variant | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
+def export(target: Path, *, images: builder.Images = None, variant: packages.Variant | None = None) -> dict[str, Any]:
     """Write the engine into one file, built first where it isn't yet.
 
     Args:
         target: the file; one that is there is replaced when the new one is whole.
         images, variant: which engine, as for :func:`builder.build`.
-        progress: called with a line of text at each step.
 
     Returns its table of contents: the facts, and a row for each file.
 
@@ -54,17 +46,16 @@ def export(
         BadInput: no such folder.
         NotPossibleHere, LabError: as for a build; no space, a damaged build.
     """
-    say = progress or (lambda line: None)
     if target.is_dir() or not target.parent.is_dir():
         what = f"{target} is a folder" if target.is_dir() else f"There is no folder {target.parent}"
         raise BadInput(f"{what}.", next_step="Name a file in a folder that exists, such as engine.labkit")
-    build = builder.build(images=images, variant=variant, progress=progress)
+    build = builder.build(images=images, variant=variant)
     if not store.intact(build, thorough=True):
         raise LabError(
             "The engine's files are damaged: they are not exported.", next_step="First: labkit engine build --force"
         )
     arch = variant.arch if variant else ""
-    known, found = store.manifest(build) or {}, host.find_qemu(progress, arch)
+    known, found = store.manifest(build) or {}, host.find_qemu(arch)
     # Emulated, wherever it is made: that snapshot resumes on every machine with this QEMU.
     shape = qemu.Shape(host.fitting_memory(host.memory_limit()), min(2, host.cpu_limit()), "tcg", arch)
     facts = {
@@ -82,7 +73,7 @@ def export(
                 links[name] = os.readlink(path)
             elif path.is_file():
                 files[name] = path
-    with snapshot.keyless(build, found, shape, progress=progress) as saved:
+    with snapshot.keyless(build, found, shape) as saved:
         if saved is not None:
             row = store.manifest(saved) or {}
             facts["snapshot"] = {name: row[name] for name in ("shape", "qemu", "command")}
@@ -99,7 +90,7 @@ def _along() -> Iterator[Path]:
                 yield folder
 
 
-def bring(source: str, *, progress: Progress | None = None) -> Path:
+def bring(source: str) -> Path:
     """Import an engine from a file or an ``http(s)`` address; returns its build's folder.
 
     Its private keys are made now. Two imports at once: the second waits, and finds it done.
@@ -109,18 +100,17 @@ def bring(source: str, *, progress: Progress | None = None) -> Path:
         NotPossibleHere: it is for another processor, or from a newer labkit.
         LabError: damaged, no connection, no space, a cache that can't be written.
     """
-    say = progress or (lambda line: None)
     began = time.time()
     if not re.match(r"https?://", source):
-        return _import(Archive(Path(source).expanduser()), source, say)
+        return _import(Archive(Path(source).expanduser()), source)
     folder = cache_dir("downloads")
     with store.locked(folder, lambda: say("Waiting for another import to finish")):
         done = _newest_from(source, began)
         if done:
             return done
-        path = download.fetch(source, folder, progress=progress)
+        path = download.fetch(source, folder)
         try:
-            done = _import(Archive(path), source, say)
+            done = _import(Archive(path), source)
         except (BadInput, Damaged, NotPossibleHere):
             download.discard(source, folder)  # to go on with it would change nothing
             raise
@@ -201,7 +191,7 @@ def _links(found: Archive) -> dict[str, str]:
     return links
 
 
-def _import(found: Archive, source: str, say: Progress) -> Path:
+def _import(found: Archive, source: str) -> Path:
     variant, places, links = _variant(found), _sort(found), _links(found)
     table = hashlib.sha256(json.dumps(found.facts, sort_keys=True).encode()).hexdigest()
     target = builder.home() / f"{builder.imported(variant)}-{table[:8]}"
@@ -213,7 +203,7 @@ def _import(found: Archive, source: str, say: Progress) -> Path:
         store.require_space(builder.home(), found.size())
         with telling("LABKIT_CACHE", builder.home()), store.made_aside(target) as aside:
             say(f"Unpacking {found.size() / 1e6:.0f} MB")
-            _unpack(found, {name: aside / place for name, place in places.items()}, aside, say)
+            _unpack(found, {name: aside / place for name, place in places.items()}, aside)
             for name, goal in links.items():
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 (aside / name).symlink_to(goal)
@@ -224,14 +214,15 @@ def _import(found: Archive, source: str, say: Progress) -> Path:
     return target
 
 
-def _unpack(found: Archive, targets: dict[str, Path], aside: Path, say: Progress) -> None:
+def _unpack(found: Archive, targets: dict[str, Path], aside: Path) -> None:
     # Trying an accelerator takes seconds of waiting, and only kernel and initrd: meanwhile the rest is unpacked.
     early = {name: targets[name] for name in ("build/kernel", "build/initrd")}
     found.unpack(early)
     emulator = host.have_qemu()
     with ThreadPoolExecutor(1) as pool:
         if emulator:
-            tried = pool.submit(accel.choose, emulator, aside / "kernel", aside / "initrd", progress=say)
+            work = contextvars.copy_context().run  # what is said there is heard as here
+            tried = pool.submit(work, accel.choose, emulator, aside / "kernel", aside / "initrd")
         found.unpack({name: target for name, target in targets.items() if name not in early})
         if emulator:
             tried.result()  # remembered in the cache
@@ -275,23 +266,22 @@ def _clear_older(target: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def import_and_prepare(source: str, *, progress: Progress | None = None) -> Path:
+def import_and_prepare(source: str) -> Path:
     """:func:`bring`, then make its snapshot, so that the first start is quick.
 
     Where QEMU is missing and can't be fetched, the engine is imported all the same; a sentence says so.
     """
     from . import prepare
 
-    say = progress or (lambda line: None)
-    place = bring(source, progress=progress)
+    place = bring(source)
     known = store.manifest(place) or {}
     variant = packages.Variant(known["suite"], known["store"])
     try:
-        host.find_qemu(progress)
+        host.find_qemu()
     except LabError as reason:
         say(f"The engine is here, but can't start yet. {reason}")
         return place
-    prepare(variant=variant, progress=progress)
+    prepare(variant=variant)
     if builder.current() != place:
         say(f"This is {variant}; other starts take {packages.variant()}. For this one, set: {variant.settings()}")
     return place

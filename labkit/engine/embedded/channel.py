@@ -1,7 +1,5 @@
 """The way into the machine that needs no dockerd: requests to the agent over virtio-serial."""
 
-from __future__ import annotations
-
 import base64
 import fcntl
 import os

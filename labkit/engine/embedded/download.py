@@ -1,19 +1,17 @@
 """One large file over HTTP, in as many pieces as it takes: what has arrived is kept and continued."""
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...errors import LabError
 from ...files import telling
+from ...saying import say
 
 #: Seconds without a byte after which a connection counts as broken, and how many broken ones in a row are too many.
 STALLED, TRIES = 30.0, 4
@@ -25,7 +23,7 @@ def partial(url: str, folder: Path) -> Path:
     return folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.part"
 
 
-def fetch(url: str, folder: Path, progress: Callable[[str], None] | None = None) -> Path:
+def fetch(url: str, folder: Path) -> Path:
     """Download a file, or what is missing of it; returns :func:`partial`, whole.
 
     A part is continued only where the server says that its file is still the same (``If-Range``, RFC 9110);
@@ -35,13 +33,12 @@ def fetch(url: str, folder: Path, progress: Callable[[str], None] | None = None)
     Raises:
         LabError: no such file, no connection, or one that broke too often; the part stays for the next try.
     """
-    say = progress or (lambda line: None)
     part = partial(url, folder)
     broken = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            _continue(url, part, say)
+            _continue(url, part)
             return part
         except urllib.error.HTTPError as reason:
             if reason.code == 416 and before:  # another file than the part's, and a shorter one
@@ -64,7 +61,7 @@ def fetch(url: str, folder: Path, progress: Callable[[str], None] | None = None)
             time.sleep(broken)
 
 
-def _continue(url: str, part: Path, say: Callable[[str], None]) -> None:
+def _continue(url: str, part: Path) -> None:
     mark = part.with_suffix(".mark")
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "labkit", "Accept-Encoding": "identity"})

@@ -1,7 +1,5 @@
 """The embedded engine as labkit sees it: an engine that a lab owns and may break."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shlex
@@ -53,18 +51,19 @@ class EmbeddedEngine(OwnedEngine):
         }
 
     def client_options(self) -> dict[str, Any]:
-        from .client import LoopbackTLS
+        from docker.tls import TLSConfig
 
-        return {"base_url": self.endpoint.replace("tcp", "https", 1), "tls": LoopbackTLS(self._machine.keys)}
+        keys = self._machine.keys
+        trust = TLSConfig(client_cert=(str(keys.cert), str(keys.key)), ca_cert=str(keys.ca), verify=True)
+        return {"base_url": self.endpoint.replace("tcp", "https", 1), "tls": trust}
 
-    def cli_path(self, progress: Callable[[str], None] | None = None) -> str | None:
+    def cli_path(self) -> str | None:
         """As every engine's; where labkit's own can't be had and none is installed, the machine's."""
-        return super().cli_path(progress) or str(self.build / "docker")
+        return super().cli_path() or str(self.build / "docker")
 
     # -- its machine
 
     def alive(self) -> bool:
-        """Whether its machine still runs (dockerd may be stopped all the same)."""
         return self._machine.alive()
 
     def pid(self) -> int:

@@ -1,7 +1,5 @@
 """``python -m labkit.engine.embedded.holder OPTIONS``: holds the engine that ``labkit engine up`` started."""
 
-from __future__ import annotations
-
 import json
 import signal
 import sys

@@ -1,7 +1,5 @@
 """What the notebook's machine can give: QEMU, an accelerator that works, memory and processors."""
 
-from __future__ import annotations
-
 import math
 import os
 import platform
@@ -11,7 +9,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...debian import Progress
 from ...errors import BadInput, LabError, NotPossibleHere
 from . import packages, programs
 
@@ -99,7 +96,7 @@ def have_qemu(arch: str = "") -> Qemu | None:
     return Qemu(paths[0], version, paths[1]) if version else None
 
 
-def find_qemu(progress: Progress | None = None, arch: str = "") -> Qemu:
+def find_qemu(arch: str = "") -> Qemu:
     """The QEMU for this processor, or for that of Debian's ``arch``; labkit's own is fetched first where there is none.
 
     Raises:
@@ -108,7 +105,7 @@ def find_qemu(progress: Progress | None = None, arch: str = "") -> Qemu:
     """
     found = have_qemu(arch)
     if found is None:
-        _fetch(qemu_kit(arch), qemu_installed_as(arch), progress)
+        _fetch(qemu_kit(arch), qemu_installed_as(arch))
         found = have_qemu(arch)
     if found is None:
         raise LabError(
@@ -118,18 +115,18 @@ def find_qemu(progress: Progress | None = None, arch: str = "") -> Qemu:
     return found
 
 
-def find_mke2fs(progress: Progress | None = None) -> str:
+def find_mke2fs() -> str:
     """The path of ``mke2fs``; labkit's own is fetched first where there is none.
 
     Raises: as :func:`find_qemu`.
     """
     here = shutil.which("mke2fs", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin")))
-    return here or str(_fetch(MKE2FS, "e2fsprogs", progress) / "bin/mke2fs")
+    return here or str(_fetch(MKE2FS, "e2fsprogs") / "bin/mke2fs")
 
 
-def _fetch(kit: programs.Kit, installed_as: str, progress: Progress | None) -> Path:
+def _fetch(kit: programs.Kit, installed_as: str) -> Path:
     try:
-        return programs.ensure(kit, progress=progress)
+        return programs.ensure(kit)
     except NotPossibleHere as reason:
         raise NotPossibleHere(
             f"The embedded engine needs {kit.title}, which can't be found here.",

@@ -1,7 +1,5 @@
 """A machine that outlives the command that started it, and what can be said of the embedded engine."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ... import debian
-from ...debian import Progress
 from ...errors import LabError, NoEngine, NotPossibleHere
 from ...files import write_whole
 from ...paths import cache_dir, runtime_dir, runtime_places
@@ -66,15 +63,7 @@ def running() -> EmbeddedEngine | None:
     return found and found[0]
 
 
-def up(
-    *,
-    images: builder.Images = None,
-    progress: Progress | None = None,
-    memory: int | None = None,
-    cpus: int | None = None,
-    port: int | None = None,
-    idle_limit: int = IDLE_LIMIT,
-) -> EmbeddedEngine:
+def up(*, images: builder.Images = None, port: int | None = None, idle_limit: int = IDLE_LIMIT) -> EmbeddedEngine:
     """One engine for all commands of this user; started when it doesn't run yet.
 
     It stops with :func:`down`, or after ``idle_limit`` seconds in which nobody talked to it.
@@ -93,8 +82,8 @@ def up(
         there = running()
         if there is not None:
             return there
-        prepare(images=images, progress=progress, memory=memory, cpus=cpus)
-        options = {"memory": memory, "cpus": cpus, "port": port, "idle_limit": idle_limit}
+        prepare(images=images)
+        options = {"port": port, "idle_limit": idle_limit}
         log = runtime_dir() / "shared.log"
         holder = None
         try:
@@ -143,11 +132,11 @@ def down() -> bool:
         return True
 
 
-def hold(*, memory: int | None, cpus: int | None, port: int | None, idle_limit: int) -> None:
+def hold(*, port: int | None, idle_limit: int) -> None:
     """What the holder process does: start an engine, record it, wait until nobody needs it."""
     from . import start
 
-    engine = start(memory=memory, cpus=cpus, port=port)
+    engine = start(port=port)
     try:
         known = {
             "folder": str(engine.folder),

@@ -1,7 +1,5 @@
 """What the embedded engine costs, measured in one session so that its figures can be compared."""
 
-from __future__ import annotations
-
 import shutil
 import statistics
 import subprocess
@@ -12,16 +10,14 @@ from typing import Any
 
 import psutil
 
-from ...debian import Progress
 from ...errors import LabError
+from ...saying import say
 from ..dockercli import program
 from . import builder, engine, host, prepare, qemu, snapshot, store
 from .builder import Images
 
 
-def measure(
-    *, runs: int = 10, idle: float = 60.0, images: Images = None, progress: Progress | None = None
-) -> dict[str, Any]:
+def measure(*, runs: int = 10, idle: float = 60.0, images: Images = None) -> dict[str, Any]:
     """Measure cold boot, resume, a container run, memory and idle processor use.
 
     Args:
@@ -35,9 +31,8 @@ def measure(
         (idle after a resume, and after the container runs), ``build_bytes`` and ``snapshot_bytes``;
         ``idle_percent`` of one processor; ``qemu``, ``accelerator``, ``memory`` and ``cpus``.
     """
-    say = progress or (lambda line: None)
-    found = host.find_qemu(progress)
-    folder, shape, saved = prepare(images=images, progress=progress)
+    found = host.find_qemu()
+    folder, shape, saved = prepare(images=images)
     say("Booting from the disk")
     boots = [_cold_boot(folder, found, shape) for _ in range(3)]
     say(f"Resuming {runs} times")

@@ -1,7 +1,5 @@
 """Short conversations with QEMU's monitor (QMP)."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from pathlib import Path

@@ -4,8 +4,6 @@ A program from a newer system often can't use this one's C library. Then it is s
 with the libraries of its own packages; small scripts hide which of both it is.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import re
@@ -18,10 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from ... import debian
-from ...debian import Progress
 from ...errors import LabError
 from ...files import telling
 from ...paths import cache_path
+from ...saying import say
 from . import store
 
 #: Dependencies of maintainer scripts, and what no program here needs to start.
@@ -85,7 +83,7 @@ def existing(kit: Kit) -> Path | None:
     return place if store.intact(place) else None
 
 
-def ensure(kit: Kit, *, progress: Progress | None = None) -> Path:
+def ensure(kit: Kit) -> Path:
     """The kit's folder; fetched and unpacked first unless it is there and whole.
 
     A kit is whole or not there: what an interrupted try left is removed, and a damaged one is made anew.
@@ -94,7 +92,6 @@ def ensure(kit: Kit, *, progress: Progress | None = None) -> Path:
         NotPossibleHere: no package client here.
         LabError: no mirror, a full disk, a cache that can't be written, programs that don't start.
     """
-    say = progress or (lambda line: None)
     place = existing(kit)
     if place is not None:
         return place
@@ -103,19 +100,19 @@ def ensure(kit: Kit, *, progress: Progress | None = None) -> Path:
     with telling("LABKIT_CACHE", place.parent), store.locked(place.parent, lambda: say(waiting)):
         if not store.intact(place):
             with store.made_aside(place) as aside:
-                _make(kit, aside, say)
+                _make(kit, aside)
             _clear_old(kit, place)
     return place
 
 
-def _make(kit: Kit, aside: Path, say: Progress) -> None:
+def _make(kit: Kit, aside: Path) -> None:
     root = aside / "root"
     refusals: list[LabError] = []
     skip = re.compile("|".join(filter(None, (UNUSED.pattern, kit.skip))))
     for suite in kit.suites:
         try:
             say(f"Fetching {kit.title} (once)")
-            debs = debian.fetch(kit.packages, suite=suite, skip=skip, progress=say)
+            debs = debian.fetch(kit.packages, suite=suite, skip=skip)
             debian.unpack(debs, root)
             break
         except LabError as reason:

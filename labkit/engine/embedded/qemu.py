@@ -1,7 +1,5 @@
 """How QEMU is called: one command line for the first boot, the snapshot and each resume."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

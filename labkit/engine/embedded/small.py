@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ... import debian
-from ...debian import Progress
 from ...errors import EngineGone, LabError
 from ...files import kept_from_forks, write_whole
 from ...paths import cache_dir, text_beside
+from ...saying import say
 from . import accel, packages, rootfs
 from .host import MIB, find_qemu, machine_type
 from .initramfs import cpio
@@ -90,7 +90,7 @@ def _initramfs(folder: Path, busybox: bytes) -> bytes:
     return cpio(entries)
 
 
-def files(*, progress: Progress | None = None) -> tuple[Path, Path]:
+def files() -> tuple[Path, Path]:
     """Kernel and initramfs, made from Debian packages once and kept in the cache.
 
     Raises:
@@ -103,10 +103,9 @@ def files(*, progress: Progress | None = None) -> tuple[Path, Path]:
     kernel, initramfs = folder / "vmlinuz", folder / f"initramfs-{mark}"
     if kernel.exists() and initramfs.exists():
         return kernel, initramfs
-    say = progress or (lambda line: None)
     say("Making a small virtual machine from Debian packages")
     kernel_package = packages.KERNEL.format(arch=debian.architecture())
-    debs = debian.fetch([kernel_package, "busybox-static"], skip=packages.UNUSED, progress=progress)
+    debs = debian.fetch([kernel_package, "busybox-static"], skip=packages.UNUSED)
     root = folder / f"root-{os.getpid()}"
     try:
         debian.unpack(debs, root)
@@ -136,7 +135,6 @@ class SmallVM:
         disk: a file of this machine that is the guest's ``/dev/vda``.
         direct: past this machine's page cache (what stands in it can't be what a disk is measured by).
         extra: more files for the guest, as a cpio archive that is unpacked over the first one.
-        progress: called with a line of text while kernel and initramfs are made.
 
     ``boot_seconds`` is the time from starting QEMU to the first line of the guest's first program.
 
@@ -145,17 +143,9 @@ class SmallVM:
         EngineGone: the machine ended or hung before its first program.
     """
 
-    def __init__(
-        self,
-        *,
-        devices: bool = False,
-        disk: Path | None = None,
-        direct: bool = False,
-        extra: bytes = b"",
-        progress: Progress | None = None,
-    ):
-        qemu = find_qemu(progress).path
-        kernel, initramfs = files(progress=progress)
+    def __init__(self, *, devices: bool = False, disk: Path | None = None, direct: bool = False, extra: bytes = b""):
+        qemu = find_qemu().path
+        kernel, initramfs = files()
         initramfs = _with(initramfs, extra)
         self.accelerator = accelerator()
         self.emulated = self.accelerator == "tcg"
@@ -287,7 +277,7 @@ _keeping = threading.Lock()
 
 
 @contextlib.contextmanager
-def borrowed(*, progress: Progress | None = None) -> Iterator[SmallVM]:
+def borrowed() -> Iterator[SmallVM]:
     """A machine with its network card, for the length of a ``with`` block; kept a minute for the next one.
 
     What was done in it before is still there: for whoever asks what it sees or how fast it is, not for
@@ -296,7 +286,7 @@ def borrowed(*, progress: Progress | None = None) -> Iterator[SmallVM]:
     Raises:
         NotPossibleHere, EngineGone: as for :class:`SmallVM`.
     """
-    machine = _waiting() or SmallVM(devices=True, progress=progress)
+    machine = _waiting() or SmallVM(devices=True)
     try:
         yield machine
     except BaseException:

@@ -1,23 +1,20 @@
 """Boot once, warm up, save; from then on resume."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import EngineGone, LabError
 from ...files import Temporary
 from ...paths import text_beside
+from ...saying import say
 from ...waiting import wait_until
 from . import host, machine, monitor, qemu, store
 from .builder import cold_boot, scratch
 from .keys import Keys
-
-Progress = Callable[[str], None]
 
 #: What a snapshot's folder holds and must stay as it is.
 FILES = ("ram", "state", "disk.qcow2")
@@ -126,9 +123,8 @@ def _all(build: Path) -> list[Path]:
     return [path for path in (build / "snapshots").glob("*-*m-*-*") if ".new" not in path.name]
 
 
-def ensure(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progress | None = None) -> Path:
+def ensure(build: Path, found: host.Qemu, shape: qemu.Shape) -> Path:
     """The folder of a whole snapshot; made now when it is missing, stale or damaged."""
-    say = progress or (lambda line: None)
     target = folder_of(build, found, shape)
     if store.intact(target):
         return target
@@ -138,27 +134,24 @@ def ensure(build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progre
         _clear_stale(target)
         store.require_space(target.parent, shape.memory + int(0.2e9))
         with store.made_aside(target) as aside:
-            _make(aside, build, found, shape, say)
+            _make(aside, build, found, shape)
         shutil.rmtree(keyless_folder(build), ignore_errors=True)
     return target
 
 
 @contextmanager
-def keyless(
-    build: Path, found: host.Qemu, shape: qemu.Shape, *, progress: Progress | None = None
-) -> Iterator[Path | None]:
+def keyless(build: Path, found: host.Qemu, shape: qemu.Shape) -> Iterator[Path | None]:
     """A snapshot of a machine that never had a key, for as long as the block runs; made now unless it is there.
 
     Yields its folder, with ``ram``, ``state`` and ``disk.qcow2``; None where this engine keeps a key of its own
     in its memory.
     """
-    say = progress or (lambda line: None)
     target = keyless_folder(build)
     with store.locked(target.parent, lambda: say("Waiting for another snapshot to finish")):
         if not _resumable(build, found, shape):
             store.require_space(target.parent, shape.memory + int(0.2e9))
             with store.made_aside(target) as aside:
-                clean = _make_keyless(aside, build, found, shape, say)
+                clean = _make_keyless(aside, build, found, shape)
             if not clean:
                 shutil.rmtree(target, ignore_errors=True)
         try:
@@ -176,9 +169,7 @@ def _clear_stale(target: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _boot(
-    folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress, *, keyless: bool
-) -> machine.Machine:
+def _boot(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, *, keyless: bool) -> machine.Machine:
     # Named relative to this folder, so that the whole cache may be copied elsewhere.
     base = ["-b", "../../base.qcow2", "-F", "qcow2"]
     host.run_tool([found.img, "create", "-q", "-f", "qcow2", *base, "disk.qcow2"], folder)
@@ -186,10 +177,10 @@ def _boot(
     return cold_boot(build, found, shape, folder, disk=_DISK, private=False, keyless=keyless)
 
 
-def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> None:
+def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape) -> None:
     begun = time.monotonic()
-    warm = _from_imported(folder, build, found, shape, say)
-    running = warm or _boot(folder, build, found, shape, say, keyless=False)
+    warm = _from_imported(folder, build, found, shape)
+    running = warm or _boot(folder, build, found, shape, keyless=False)
     booted = time.monotonic() - begun
     try:
         say("Warming up")
@@ -202,9 +193,7 @@ def _make(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: P
     store.seal(folder, FILES, boot_seconds=round(booted, 1), seconds=round(time.monotonic() - begun, 1))
 
 
-def _from_imported(
-    folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress
-) -> machine.Machine | None:
+def _from_imported(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape) -> machine.Machine | None:
     # The imported machine itself goes on in this folder, with keys of its own from now on.
     known = store.manifest(keyless_folder(build))
     if known is None:
@@ -229,9 +218,9 @@ def _from_imported(
     return running
 
 
-def _make_keyless(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape, say: Progress) -> bool:
+def _make_keyless(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape) -> bool:
     # False when its memory may hold a key all the same.
-    running = _boot(folder, build, found, shape, say, keyless=True)
+    running = _boot(folder, build, found, shape, keyless=True)
     try:
         say("Warming up")
         running.shell(_WARM_UP, 900)

@@ -1,7 +1,5 @@
 """Folders of files that are either whole or not there: made aside, sealed with a manifest, renamed."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

@@ -67,7 +67,7 @@ def exit_codes(on: Context) -> Codes:
     Raises:
         NotPossibleHere: this machine has no ``docker`` command line.
     """
-    program(on.session.engine, on.say)
+    program(on.session.engine)
     on.image()
     with explained(on.session.engine.endpoint), ThreadPoolExecutor(2) as pool:
         return Codes(on.facts, list(pool.map(functools.partial(_ending, on), _ENDINGS)))

@@ -39,7 +39,7 @@ def versions(on: Context) -> str:
 
 
 def _client_version(on: Context) -> str:
-    program = on.session.engine.cli_path(on.say)
+    program = on.session.engine.cli_path()
     if program is None:
         return "none on this machine"
     said = version_of(program)

@@ -120,7 +120,7 @@ def _see(on: Context, tap: Wiretap, flags: str, image: str, command: str) -> See
 def _line(on: Context, flags: str, image: str, command: str) -> tuple[list[str], list[str]]:
     """A ``docker run`` as one types it, and as it is started."""
     words = read_words(f"docker run --rm {flags} {image} {command}")
-    on.session.engine.cli_path(on.say)  # fetched in sight
+    on.session.engine.cli_path()  # fetched in sight
     return words, command_line(on.session, words)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import itertools
 import json
 import time
@@ -65,7 +64,7 @@ def bridge(on: Context) -> Iterator[str]:
 
 
 def _vm_once(on: Context) -> float:
-    with SmallVM(progress=on.progress) as vm:
+    with SmallVM() as vm:
         return vm.boot_seconds
 
 
@@ -135,7 +134,7 @@ def memory(on: Context, budget: float = 60.0, *, n: int = 10) -> Benchmark:
 
     def machine() -> float:
         with contextlib.ExitStack() as stack:
-            start = functools.partial(SmallVM, progress=on.progress)
+            start = SmallVM
             return _taken(VM, here, lambda: stack.enter_context(start()))
 
     def there() -> int:

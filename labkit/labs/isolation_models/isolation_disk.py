@@ -56,8 +56,8 @@ def _places(on: Context, mib: int, **machine: Any) -> Iterator[dict[str, tuple[s
         volumes = {volume.name: {"bind": "/volume", "mode": "rw"}}
         box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], network_mode="none", volumes=volumes))
         if machine:
-            box.put_archive("/", tools(on.facts.architecture, IOPING, name="ioping", progress=on.progress))
-        vm = stack.enter_context(SmallVM(devices=True, disk=image, progress=on.progress, **machine))
+            box.put_archive("/", tools(on.facts.architecture, IOPING, name="ioping"))
+        vm = stack.enter_context(SmallVM(devices=True, disk=image, **machine))
         inside = functools.partial(shell_in, box)
         yield {
             "volume": ("bare metal", inside, "/volume/file", on.facts.emulated),
@@ -103,7 +103,7 @@ def random_read(on: Context, budget: float = 30.0, *, n: int = 10, size_mib: int
         LabError: the distribution has no ioping, or a file system doesn't read past its cache.
     """
     check_budget(budget)
-    own = tools(debian.architecture(), IOPING, name="ioping", progress=on.progress)
+    own = tools(debian.architecture(), IOPING, name="ioping")
     direct = _reads_directly(cache_dir("small-vm"))
     with _places(on, size_mib, extra=_archive(own), direct=direct) as places:
         for _, run, path, _ in places.values():

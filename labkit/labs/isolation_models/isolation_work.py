@@ -61,7 +61,7 @@ def _three_places(
         return Subject(label, model, lambda: value(timed(run, script % often) / often), n=n, emulated=emulated)
 
     with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
-        vm = stack.enter_context(borrowed(progress=on.progress))
+        vm = stack.enter_context(borrowed())
         places = [subject("plain process", "bare metal", functools.partial(plain, on), on.facts.emulated)]
         for label, options in {"container": {}, **more}.items():
             box = stack.enter_context(on.container(on.image(), ["sleep", "3600"], network_mode="none", **options))
@@ -140,7 +140,7 @@ def network(on: Context, budget: float = 20.0, *, n: int = 50) -> Benchmark:
                 return shell_in(left, f"{ping} {address_in(right, net)}")
 
     def machine() -> str:
-        with borrowed(progress=on.progress) as vm:
+        with borrowed() as vm:
             return vm.run(f"{ping} 10.0.2.2")
 
     here, there = on.facts.emulated, accelerator() == "tcg"

@@ -121,7 +121,7 @@ def matrix(on: Context) -> Matrix:
     """
     columns = {"plain process": _plain(on), "container": _in_container(on)}
     try:
-        with borrowed(progress=on.progress) as vm:
+        with borrowed() as vm:
             columns["virtual machine"] = reported(vm.run(_SCRIPT))
             return Matrix(on.facts, columns, vm.emulated)
     except LabError as fault:
@@ -154,7 +154,7 @@ def neighbours(on: Context, n: int = 2) -> Neighbours:
         running = []
         for number in range(n):
             on.say(f"virtual machine {number + 1} of {n}")
-            running.append(all_of_them.enter_context(borrowed(progress=on.progress)))
+            running.append(all_of_them.enter_context(borrowed()))
         return Neighbours(on.facts, [reported(machine.run(_SCRIPT)) for machine in running])
 
 

@@ -6,9 +6,9 @@ import threading
 
 import ipywidgets as w
 
-from ...course.busy import listening
 from ...course.context import Context
 from ...course.widget_base import FigureView, LabWidget, button, words
+from ...saying import listening
 from . import isolation_disk, visibility
 
 

@@ -96,7 +96,7 @@ def three_ways(on: Context, n: int | None = None) -> ThreeWays:
         "CLI": lambda: by_cli(on),
         "raw HTTP": lambda: by_http(on)[0],
     }
-    if on.session.engine.cli_path(on.say) is None:
+    if on.session.engine.cli_path() is None:
         del ways["CLI"]
     printed = {name: way() for name, way in ways.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}

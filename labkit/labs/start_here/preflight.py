@@ -97,7 +97,7 @@ def _tracing(on: Context) -> Seen:
 
 
 def _cli(on: Context) -> Seen:
-    path = clients.proven(on.session.engine, on.say)
+    path = clients.proven(on.session.engine)
     words = ["docker", "version", "--format", "version {{.Client.Version}}, API {{.Client.APIVersion}}"]
     return True, f"{path}, {dockercli.run(on.session, words).stdout.strip()}", ""
 

@@ -76,7 +76,7 @@ def machines(on: Context, *, n: int | None = None) -> Machines:
         for number in range(n):
             on.say(f"virtual machine {number + 1} of {n}")
             began = time.perf_counter()
-            with engines.owned(progress=on.progress) as vm:
+            with engines.owned() as vm:
                 vm_seconds.append(time.perf_counter() - began)
                 emulated = vm.emulated
                 vm_memory.append(psutil.Process(vm.pid()).memory_info().rss)

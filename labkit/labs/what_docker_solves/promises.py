@@ -33,7 +33,7 @@ python3 -c 'print("total:", sum([4, 4, 7]))' || echo "total: unknown"
 @contextlib.contextmanager
 def second_engine(on: Context) -> Iterator[Context]:
     """Another real engine for the length of a ``with`` block: a new machine of the lab's own, resumed."""
-    with engines.owned(progress=on.progress) as engine:
+    with engines.owned() as engine:
         session = Session(engine, on.session.lab)
         observer = Observer(session)
         try:
