@@ -22,6 +22,8 @@ COMMANDS = {
     "bench": ("bench", "measure, with the machine's facts"),
     "clean": ("clean", "remove what labs left on an engine, and only that"),
     "progress": ("progress", "what this learner has done"),
+    "class": ("classes", "for instructors: a live board of who is where and who is stuck"),
+    "join": ("join", "join a class, see what is sent to it, or leave it"),
     "new": ("new", "for contributors: the skeleton of an experiment"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 from contextlib import ExitStack
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import course, files, images, labs
 from . import engine as engines
-from .course import card, exercises
+from .course import card, classroom, exercises
 from .course.busy import Busy
 from .course.context import Context
 from .course.progress import Progress
@@ -75,6 +76,7 @@ class Lab:
         self.context = Context(self._session, self._observer, self.facts)
         self.content = exercises.load(name)
         self.progress = Progress()
+        self.progress.tell_class()  # what a lost connection has kept back
         self._owned: Lab | None = None
         self._terminal: Terminal | None = None
         self._closed = False
@@ -192,6 +194,21 @@ class Lab:
         from .course import widget_table
 
         return widget_table.notes(course.notes(), course.notes_count())
+
+    def join(self, address: str, code: str, name: str = "") -> None:
+        """Join a class: from now on its board shows your progress; prints what is sent. ``lab.leave()`` ends it.
+
+        Args:
+            address, code: as your instructor tells them.
+            name: only what you type; without it the board gives you a pseudonym.
+        """
+        called = classroom.join(self.progress.membership, address, code, name)
+        print(classroom.JOINED.format(name=called, sent=json.dumps(self.progress.hand_in(), indent=1)))
+        self.progress.tell_class()
+
+    def leave(self) -> None:
+        """Leave the class: nothing more is sent, and its board forgets you."""
+        print(classroom.leave(self.progress.membership))
 
     def check(self, key: str) -> None:
         """Look at the engine: is this exercise done? Prints the answer; offers hints when not.

@@ -95,8 +95,13 @@ def _class_as_text(found: dict[str, Any]) -> str:
             f"{entry.number} {entry.title:<24}done {counts['done']:<4} begun {counts['begun']:<4} open {counts['open']}"
         )
     for kind, success in (("exercises", "passed"), ("predictions", "right")):
-        hard = [(row[success] / row["tried"], key, row) for key, row in found[kind].items() if row["tried"]]
-        hard = [row for row in sorted(hard, key=lambda each: each[:2]) if row[0] < 1][:HARDEST]
+        hard = hardest(found[kind], success)
         lines += [f"Hardest {kind}:"] * bool(hard)
-        lines += [f"  {key}: {success} {row[success]} of {row['tried']}" for _, key, row in hard]
+        lines += [f"  {key}: {success} {row[success]} of {row['tried']}" for key, row in hard]
     return "\n".join(lines)
+
+
+def hardest(counts: dict[str, dict[str, int]], success: str) -> list[tuple[str, dict[str, int]]]:
+    """Of what :func:`of_class` counts, the few rows with the least share of success; never what all have done."""
+    hard = [(row[success] / row["tried"], key, row) for key, row in counts.items() if row["tried"]]
+    return [(key, row) for share, key, row in sorted(hard, key=lambda each: each[:2]) if share < 1][:HARDEST]

@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 
 from ..files import locked, told, write_whole
 from ..paths import state_path
-from . import labs
+from . import classroom, labs
 from .exercises import Question, load
 
 
@@ -84,6 +84,16 @@ class Progress:
             except OSError as reason:
                 self._here = content
                 self.unkept = f"Your progress can't be kept: {told(fault or reason, 'LABKIT_STATE')}"
+        self.tell_class()
+
+    @property
+    def membership(self) -> Path:
+        """Where it is kept which class the learner has joined."""
+        return self.path.with_name("class.json")
+
+    def tell_class(self) -> None:
+        """Send all of it to the class that the learner has joined, if any, without waiting."""
+        classroom.changed(self.membership, self.hand_in)
 
     def _entry(self, content: Content, lab: str, kind: str, key: str) -> Entry:
         return content.setdefault(lab, {}).setdefault(kind, {}).setdefault(key, {})
