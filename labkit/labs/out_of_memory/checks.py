@@ -70,7 +70,7 @@ def same_code(on: Context) -> Outcome:
     "The survivor",
     "A child must be killed, so the main process has to be a small one that waits: a shell.",
     'In `sh -c "big thing; echo still here"`, the shell is the main process and the big thing its child.',
-    "`tail /dev/zero` grows without end: `sh -c 'tail /dev/zero; true'` with `mem_limit=memswap_limit='16m'`.",
+    "`tail /dev/zero` grows without end: `sh -c 'tail /dev/zero; sleep 1'` with `mem_limit=memswap_limit='16m'`.",
 )
 def survivor(on: Context) -> Outcome:
     ended = [row for row in containers(on) if row["State"]["Status"] == "exited"]
@@ -78,5 +78,9 @@ def survivor(on: Context) -> Outcome:
     if not killed:
         return not_yet("in no container of this session has the OOM killer struck.", 0)
     if not any(row["State"]["ExitCode"] == 0 for row in killed):
-        return not_yet("the OOM killer struck, but the container did not end with 0: its main process died too.", 1)
+        # The engine hears of a kill from the shim, which may be gone before it has told: seen on a busy machine.
+        return not_yet(
+            "the OOM killer struck where the container did not end with 0. Its main process died too; or it ended "
+            "before the engine was told of the kill: let it live a second longer.", 1,
+        )  # fmt: skip
     return passed("a process was killed, and the container still ended with exit code 0.")
