@@ -25,6 +25,8 @@ lab.life.machine lab.limits.live lab.limits.program lab.oom.live lab.oom.program
 lab.security.live lab.shop.ARCHITECTURES.items lab.solves.scale lab.xray.live
 registry.manifest release.digest.startswith run.verdict.evidence one_name.document tapped.body tried.apparmor
 tried.status zombies.table carried.machines pieces.items
+lab.incidents.manual lab.incidents.ask lab.incidents.check lab.incidents.command lab.incidents.live report.shortest
+lab.incidents.command('api').replace lab.docker.containers.get
 """.split()
 
 #: Calls for which ``docker`` has no command: they work below it, on the machine, or are given a command as text.
@@ -32,6 +34,7 @@ BELOW = """
 lab.own lab.isolation.neighbours lab.history.jail lab.history.walk_out lab.history.behind_pivot
 lab.history.each_namespace lab.history.group_by_hand lab.history.build lab.history.runc_alone
 lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
+lab.cli lab.incidents.start lab.incidents.mend
 """.split()
 
 #: Python's own, whatever it is called on.
