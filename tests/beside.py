@@ -16,25 +16,24 @@ NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9][0-9]-*.ipynb"))
 #: Calls that do nothing to an engine: they print, draw, ask, or wait for somebody to press something.
 LOOKS = """
 lab.incidents.manual lab.incidents.ask lab.incidents.check lab.incidents.command lab.incidents.live report.shortest
-lab.docker.containers.get
-labkit.open lab.predict lab.quiz lab.check lab.map lab.glossary lab.notes lab.name_for lab.terminal lab.delivery.tea
-lab.delivery.board lab.delivery.call lab.docker.df lab.history.builder lab.history.group_script lab.history.layers
-lab.history.lxc_program lab.history.lxc_steps lab.history.runtime lab.history.side_by_side lab.history.timeline
-lab.history.walk_program lab.images.compare lab.images.explorer lab.images.puzzle lab.images.source
-lab.isolation.namespace_board lab.isolation.others_chart lab.isolation.probe_script lab.isolation.stopwatch
-lab.life.machine lab.limits.live lab.limits.program lab.oom.live lab.oom.program lab.parts.then_and_now
-lab.security.live lab.shop.ARCHITECTURES.items lab.solves.scale lab.xray.live registry.manifest
-release.digest.startswith one_name.document tapped.body tried.apparmor lab.network.live lab.data.program
-cables.listing published.rules reach.rules run.verdict.evidence tried.status zombies.table carried.machines
-pieces.items
+lab.docker.containers.get labkit.open lab.predict lab.quiz lab.check lab.map lab.glossary lab.notes lab.name_for
+lab.terminal lab.delivery.tea lab.delivery.board lab.delivery.call lab.docker.df lab.history.builder
+lab.history.group_script lab.history.layers lab.history.lxc_program lab.history.lxc_steps lab.history.runtime
+lab.history.side_by_side lab.history.timeline lab.history.walk_program lab.images.compare lab.images.explorer
+lab.images.puzzle lab.images.source lab.isolation.namespace_board lab.isolation.others_chart
+lab.isolation.probe_script lab.isolation.stopwatch lab.life.machine lab.limits.live lab.limits.program lab.oom.live
+lab.oom.program lab.parts.then_and_now lab.security.live lab.shop.ARCHITECTURES.items lab.solves.scale lab.xray.live
+registry.manifest release.digest.startswith one_name.document tapped.body tried.apparmor lab.network.live
+lab.data.program cables.listing published.rules reach.rules run.verdict.evidence tried.status zombies.table
+carried.machines pieces.items lab.incidents.command('api').replace
 """.split()
 
 #: Calls for which ``docker`` has no command: they work below it, on the machine, are given a command as text, or must not
 #: say what they do: an incident is to be found.
 BELOW = """
-lab.own lab.cli lab.incidents.start lab.incidents.mend lab.isolation.neighbours lab.history.jail lab.history.walk_out lab.history.behind_pivot
-lab.history.each_namespace lab.history.group_by_hand lab.history.build lab.history.lxc_by_api lab.history.runc_alone
-lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
+lab.own lab.cli lab.incidents.start lab.incidents.mend lab.isolation.neighbours lab.history.jail lab.history.walk_out
+lab.history.behind_pivot lab.history.each_namespace lab.history.group_by_hand lab.history.build lab.history.lxc_by_api
+lab.history.runc_alone lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
 """.split()
 
 #: Python's own, whatever it is called on.
