@@ -85,12 +85,18 @@ def _wheels(folder: Path) -> None:
 def _engine(target: Path, exported: Path | None) -> None:
     from .. import images
     from ..engine import clients, embedded
+    from ..engine.embedded import host, programs
 
     if exported:
         shutil.copyfile(exported, target)
         return
-    clients.typing(say)  # so that the docker command line travels along
-    embedded.export(target, progress=say, images=images.archives)
+    # So that the docker command line and QEMU travel along, also where this machine has its own.
+    clients.typing()
+    try:
+        programs.ensure(host.qemu_kit())
+    except LabError as reason:
+        say(f"The other machine needs a QEMU of its own: {reason}")
+    embedded.export(target, images=images.archives)
 
 
 def _seal(room: Path) -> dict[str, Any]:
