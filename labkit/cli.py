@@ -24,6 +24,7 @@ COMMANDS = {
     "progress": ("progress", "what this learner has done"),
     "class": ("classes", "for instructors: a live board of who is where and who is stuck"),
     "join": ("join", "join a class, see what is sent to it, or leave it"),
+    "bundle": ("bundle", "the whole course in one file, for a room without a network"),
     "new": ("new", "for contributors: the skeleton of an experiment"),
 }
 

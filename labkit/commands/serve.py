@@ -1,7 +1,9 @@
 """``labkit lab``: an engine first, then JupyterLab with a lab in front."""
 
 import argparse
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +20,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8888, help="JupyterLab's port; the next free one if it is taken")
     parser.add_argument("--ip", default="127.0.0.1", help="address to listen on; default: this machine only")
     parser.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+    parser.add_argument("--projector", action="store_true", help="larger type and figures, for the back row")
     add_engine(parser)
+
+
+#: JupyterLab's theme settings with --projector: a third larger than its own 13, 14 and 13 pixels.
+PROJECTED = {"ui-font-size1": "16px", "content-font-size1": "19px", "code-font-size": "18px"}
+
+
+def project(folder: str) -> dict[str, str]:
+    """What makes JupyterLab and new figures larger for this once: its settings are a copy of the user's, in ``folder``.
+
+    (JupyterLab takes a theme's larger type from nobody's settings but the user's own.)
+    """
+    from jupyterlab.commands import get_user_settings_dir
+
+    place, own = Path(folder, "projector"), Path(get_user_settings_dir())
+    if own.is_dir():
+        shutil.copytree(own, place)
+    themes = place / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+    themes.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        before = json.loads(themes.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or with comments
+        before = {}
+    themes.write_text(json.dumps({**before, "overrides": PROJECTED}), encoding="utf-8")
+    return {"JUPYTERLAB_SETTINGS_DIR": str(place), "LABKIT_FIGURES": "1.35"}
 
 
 def command(folder: Path, lab: str, *, port: int, ip: str, browser: bool) -> list[str]:
@@ -64,10 +91,10 @@ def main(options: argparse.Namespace) -> int:
         say(f"Live: {lab.facts.name} {lab.facts.version} ({lab.facts.kind}, {lab.facts.endpoint})")
     browser = not options.no_browser
     line = command(folder, entry.lab, port=options.port, ip=options.ip, browser=browser)
-    return serve(line, folder, options.engine)
+    return serve(line, folder, options.engine, options.projector)
 
 
-def serve(line: list[str], folder: Path, engine: str | None) -> int:
+def serve(line: list[str], folder: Path, engine: str | None, projector: bool = False) -> int:
     """Run JupyterLab until it has ended and tidied up; returns its exit status.
 
     Ctrl-C at a terminal reaches it, too: it asks back, and whoever answers no goes on. TERM, HUP, and an interrupt where
@@ -77,8 +104,11 @@ def serve(line: list[str], folder: Path, engine: str | None) -> int:
         line: its command line.
         folder: where it runs.
         engine: as for ``--engine``.
+        projector: as for ``--projector``.
     """
     with tempfile.TemporaryDirectory(prefix="labkit-jupyter-") as workspaces:
+        if projector:
+            os.environ.update(project(workspaces))
         jupyter = subprocess.Popen(line, env=environment(workspaces, engine), cwd=folder)
         while True:
             try:

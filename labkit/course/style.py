@@ -40,6 +40,8 @@ MODELS = {
 #: Figure width in inches; at 100 dots an inch this is 920 pixels, a JupyterLab cell at 1280.
 WIDTH = 9.2
 DPI = 100
+#: How much larger than that figures are shown: labkit lab --projector says so.
+LARGER = float(os.environ.get("LABKIT_FIGURES") or 1)
 
 #: Inches left free above a figure's title.
 ABOVE = 0.12
@@ -197,5 +199,5 @@ def picture(figure: Figure, alt: str, *, caption: str = "", state: str = "") -> 
     """Finish a figure: caption below, PNG, text alternative; ``state`` as for :class:`Picture`."""
     if caption:
         figure.supxlabel(caption, fontsize=9, color=COLOURS["grey"], x=0.01, ha="left")
-    width = int(figure.get_figwidth() * DPI)
+    width = int(figure.get_figwidth() * DPI * LARGER)
     return Picture(render(figure), alt, width, state)

@@ -15,7 +15,7 @@ from ..engine.faults import explain
 from ..errors import LabError
 from ..paths import text_beside
 from .notebook import NO_WIDGETS
-from .style import Picture
+from .style import LARGER, Picture
 
 #: Set once per displayed widget; JupyterLab's own variables follow the light and dark theme.
 CSS = f"\n<style>\n{text_beside(__file__, 'widget.css')}</style>\n"
@@ -89,7 +89,7 @@ class FigureView(w.Image):  # type: ignore[misc]  # ipywidgets has no types
     description = Unicode("").tag(sync=True)
 
     def __init__(self) -> None:
-        super().__init__(format="png", layout=w.Layout(width="100%", max_width="920px", display="none"))
+        super().__init__(format="png", layout=w.Layout(width="100%", max_width=f"{920 * LARGER:.0f}px", display="none"))
 
     def show(self, picture: Picture) -> None:
         """Show a figure in place of the one before."""

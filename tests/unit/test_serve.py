@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from labkit import cli
-from labkit.commands import clean
+from labkit.commands import clean, serve
 from labkit.paths import COURSE
 
 from ..helpers import running
@@ -153,3 +154,20 @@ def test_what_nohup_ignores_stays_ignored(monkeypatch):
         assert cli.main(["clean"]) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_projector_gets_larger_type_and_leaves_the_users_settings_alone(tmp_path, monkeypatch):
+    own = tmp_path / "own" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+    own.parent.mkdir(parents=True)
+    own.write_text('{"theme": "JupyterLab Dark"}')
+    monkeypatch.setenv("JUPYTERLAB_SETTINGS_DIR", str(tmp_path / "own"))
+    added = serve.project(str(tmp_path / "run"))
+    copy = Path(added["JUPYTERLAB_SETTINGS_DIR"], *own.relative_to(tmp_path / "own").parts)
+    assert json.loads(copy.read_text()) == {"theme": "JupyterLab Dark", "overrides": serve.PROJECTED}
+    assert own.read_text() == '{"theme": "JupyterLab Dark"}'
+    program = "from labkit.course.style import canvas, picture; print(picture(canvas(2, (0, 1), (0, 1))[0], 'x').width)"
+    widths = [
+        int(subprocess.check_output([sys.executable, "-c", program], env={**os.environ, **more}, cwd=COURSE))
+        for more in ({}, added)
+    ]
+    assert widths[1] == pytest.approx(1.35 * widths[0], abs=2)
