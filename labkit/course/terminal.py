@@ -32,7 +32,7 @@ class Terminal:
     def __init__(self, session: Session, title: str):
         with explained(session.engine.endpoint):
             session.show_life()  # what is typed there lives as long as the session, which has to say that it does
-        self.name = f"lab-{session.id}"
+        self.name = f"lab_{session.id}"
         self.folder = runtime_dir("terminals", f"{os.getpid()}-{session.id}")
         for other in self.folder.parent.iterdir():  # of kernels that were killed
             if not _alive(int(other.name.partition("-")[0])):
