@@ -100,7 +100,9 @@ def effect_of(inspected: dict[str, Any]) -> dict[str, Any]:
     found = {key: value for key, value in host.items() if value and key not in _PLUMBING}
     found["NetworkMode"] = re.sub("^default$", "bridge", re.sub(":.*", "", host["NetworkMode"]))
     found["Binds"] = sorted(bind.removesuffix(":rw") for bind in host.get("Binds") or [])
-    found["Policy"] = [value for key, value in sorted((host.get("RestartPolicy") or {}).items()) if value != "no"]
+    found["Policy"] = [
+        value for key, value in sorted((host.get("RestartPolicy") or {}).items()) if value not in ("", "no", 0)
+    ]
     found["PortBindings"] = sorted(host.get("PortBindings") or {})
     found["SecurityOpt"] = sorted(re.sub("(?s)={.*", "=a profile", one) for one in host.get("SecurityOpt") or [])
     found.pop("RestartPolicy", None)
@@ -317,9 +319,11 @@ def stages(tmp_path_factory):
         last.close()
 
 
+#: Each runs an experiment once more, and its command: half an hour for all.
+pytestmark = pytest.mark.slow
+
 ROWS = [
-    pytest.param(beside, bool(OWN.search(beside.code)), id=beside.cell,
-                 marks=[pytest.mark.slow] if OWN.search(beside.code) else [])
+    pytest.param(beside, bool(OWN.search(beside.code)), id=beside.cell)
     for beside in all_beside()
 ]  # fmt: skip
 
