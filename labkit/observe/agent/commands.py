@@ -99,9 +99,12 @@ def outside(_request: Any, op: str, command: list[str], user: int = NOBODY, limi
 
 
 def plain(request: Any, script: str, limit: float = 30.0) -> dict[str, Any]:
-    """Run a script by the machine's own shell, as a plain process; a status above 0 also where there can be none."""
+    """Run a script as a plain process, by the shell of containers; a status above 0 also where there can be none.
+
+    The machine may have no shell of its own.
+    """
     try:
-        found: dict[str, Any] = outside(request, "run", ["sh", "-c", script], limit=limit)
+        found: dict[str, Any] = outside(request, "run", ["busybox", "sh", "-c", script], limit=limit)
         return found
     except PermissionError as fault:
         return {"status": 1, "output": str(fault)}
