@@ -138,7 +138,7 @@ class Started(Result):
         """The report for the page, and as plain text what is the same for everybody."""
         return {"text/plain": self.facts(), "text/html": (
             f'<div style="border-left:4px solid #D55E00;padding:6px 12px"><b>Incident {self.number}.</b> A user reports:'
-            f"<br><q>{html.escape(self.report)}</q><br><small>The page is at <code>{self.url}</code> on the engine's machine."
+            f"<br><q>{html.escape(self.report)}</q><br><small>The page, as that user gets it: <code>lab.incidents.ask()</code>"
             "</small></div>")}  # fmt: skip
 
 
@@ -313,11 +313,6 @@ class Way(Result):
 
     def facts(self) -> str:
         return "The shortest way was taken."
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        """The commands for the page, and as plain text what is the same for everybody."""
-        lines = html.escape("\n".join(self.commands))
-        return {"text/plain": self.facts(), "text/html": f'<pre style="white-space:pre-wrap">{lines}</pre>'}
 
 
 def mend(on: Context) -> Way:
