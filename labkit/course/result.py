@@ -51,7 +51,8 @@ def _sign_up(package: str) -> None:
 
 
 class Evidence:
-    """Raw values as a table. Its plain text only names them, so it is the same on every run and every engine."""
+    """Raw values as a table. Its plain text only names them, so it is the same on every run and every engine; the
+    table differs, and is not compared (``data/sanitize.cfg``)."""
 
     def __init__(self, values: dict[str, Any]):
         self.values = values
@@ -66,7 +67,7 @@ class Evidence:
             f'<pre style="white-space:pre-wrap;overflow-wrap:anywhere;margin:0">{html.escape(_plain(value))}</pre></td></tr>'
             for name, value in self.values.items()
         )
-        return {"text/plain": repr(self), "text/html": f"<table>{rows}</table>"}
+        return {"text/plain": repr(self), "text/html": f'<table class="labkit-evidence">{rows}</table>'}
 
 
 def _plain(value: object) -> str:

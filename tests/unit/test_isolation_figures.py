@@ -29,7 +29,7 @@ from labkit.labs.isolation_models.visibility import NAMESPACES, Matrix, Namespac
 from labkit.labs.isolation_models.visibility import ROWS as SEEN
 from labkit.labs.what_docker_solves import figures as solved
 from labkit.labs.what_docker_solves.machines import Machines
-from labkit.paths import COURSE
+from labkit.paths import COURSE, data_file
 
 FACTS = EngineFacts(
     kind="host", endpoint="unix:///x", version="1.2.3", api_version="1.44", minimum_api_version="1.24",
@@ -262,3 +262,12 @@ def test_evidence_is_raw_in_html_and_without_a_measured_value_in_text():
     )
     with pytest.raises(LabError, match="no 'nosuch'"):
         MATRIX.evidence("nosuch")
+
+
+def test_evidence_of_two_runs_compares_as_one():
+    """nbval compares HTML, too; the table holds what differs (digests, ids, times)."""
+    [rule, put] = re.findall(
+        r"^(?:regex|replace): (.*labkit-evidence.*|EVIDENCE)$", data_file("sanitize.cfg").read_text(), re.M
+    )
+    one, other = (f"<p>same</p>{Evidence({'id': value})._repr_mimebundle_()['text/html']}" for value in ("a", "b\nc"))
+    assert one != other and re.sub(rule, put, one) == re.sub(rule, put, other) == "<p>same</p>EVIDENCE"
