@@ -51,11 +51,9 @@ class EmbeddedEngine(OwnedEngine):
         }
 
     def client_options(self) -> dict[str, Any]:
-        from docker.tls import TLSConfig
+        from .client import LoopbackTLS
 
-        keys = self._machine.keys
-        trust = TLSConfig(client_cert=(str(keys.cert), str(keys.key)), ca_cert=str(keys.ca), verify=True)
-        return {"base_url": self.endpoint.replace("tcp", "https", 1), "tls": trust}
+        return {"base_url": self.endpoint.replace("tcp", "https", 1), "tls": LoopbackTLS(self._machine.keys)}
 
     def cli_path(self) -> str | None:
         """As every engine's; where labkit's own can't be had and none is installed, the machine's."""
@@ -64,6 +62,7 @@ class EmbeddedEngine(OwnedEngine):
     # -- its machine
 
     def alive(self) -> bool:
+        """Whether its machine still runs (dockerd may be stopped all the same)."""
         return self._machine.alive()
 
     def pid(self) -> int:
