@@ -59,16 +59,17 @@ def plot_report(report: Report) -> Picture:
     figure, (axes, below) = new_figure(
         2.9 + 0.24 * len(lines), nrows=2, height_ratios=[2.0, max(0.05, 0.24 * len(lines) + 0.2)]
     )
-    minutes = max(report.seconds, 1) / 60
+    unit, one = ("minutes", 60) if report.seconds >= 120 else ("seconds", 1)
+    whole = max(report.seconds, 1) / one
     rows = {
         "commands": ("blue", "|", [when for when, _ in report.commands]),
         "hints": ("orange", "^", report.hints),
         "checks": ("vermilion", "x", [when for when, good in report.checks if not good]),
     }
     for place, (name, (colour, mark, times)) in enumerate(rows.items()):
-        axes.plot([when / 60 for when in times], [place] * len(times), linestyle="", marker=mark, markersize=13,
+        axes.plot([when / one for when in times], [place] * len(times), linestyle="", marker=mark, markersize=13,
                   markeredgewidth=2.4, color=COLOURS[colour], label=name if name != "checks" else "check: not yet")  # fmt: skip
-    good = [when / 60 for when, good in report.checks if good]
+    good = [when / one for when, good in report.checks if good]
     axes.plot(
         good, [2] * len(good), linestyle="", marker="o", markersize=12, color=COLOURS["green"], label="check: mended"
     )
@@ -77,10 +78,10 @@ def plot_report(report: Report) -> Picture:
         [f"{name}: {len(times) + (len(good) if name == 'checks' else 0)}" for name, (_, _, times) in rows.items()],
     )
     axes.set_ylim(2.6, -0.6)
-    axes.set_xlim(-0.02 * minutes, minutes * 1.04)
-    axes.set_xlabel("minutes since the report")
+    axes.set_xlim(-0.02 * whole, whole * 1.04)
+    axes.set_xlabel(f"{unit} since the report")
     state = (
-        f"mended after {int(report.seconds) // 60} min {int(report.seconds) % 60} s"
+        f"mended after {report.seconds / one:.{0 if one == 1 and report.seconds >= 10 else 1}f} {unit}"
         if report.mended
         else "not mended yet"
     )
