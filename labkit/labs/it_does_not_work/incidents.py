@@ -17,7 +17,7 @@ from docker.errors import NotFound
 
 from ...course.context import Context
 from ...course.progress import Progress
-from ...course.result import Result
+from ...course.result import Evidence, Result
 from ...engine.client import engine_time
 from ...engine.faults import explained
 from ...engine.session import SESSION
@@ -313,6 +313,13 @@ class Way(Result):
 
     def facts(self) -> str:
         return "The shortest way was taken."
+
+    def __repr__(self) -> str:
+        return self.facts()
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        shown = Evidence({"typed": "\n".join(self.commands)})._repr_mimebundle_()
+        return {**shown, "text/plain": repr(self)}
 
 
 def mend(on: Context) -> Way:
