@@ -141,11 +141,11 @@ def test_doctor_is_content(sandbox):
     assert json.loads(done.stdout)["ok"] is True
 
 
-def test_labs_00_and_08_pass(sandbox):
-    """Whole labs, unchanged, where nothing is allowed; in 08 the machine itself runs out of memory."""
-    done = sandbox("-m", "labkit", "run", "00", "08", "--json", timeout=2400)
+@pytest.mark.parametrize("number", ["00", pytest.param("08", marks=pytest.mark.slow)])
+def test_a_lab_passes(sandbox, number):
+    """A whole lab, unchanged, where nothing is allowed; in 08 the machine itself runs out of memory."""
+    done = sandbox("-m", "labkit", "run", number, "--json", timeout=2400)
     assert done.returncode == 0, done.stdout + done.stderr
-    labs = json.loads(done.stdout)["labs"]
-    assert [(lab["lab"][:2], lab["outcome"]) for lab in labs] == [("00", "pass"), ("08", "pass")]
-    assert all(lab["cells"] > 15 for lab in labs)
-    print("".join(f"{lab['lab']}: {lab['seconds']} s\n" for lab in labs))
+    [lab] = json.loads(done.stdout)["labs"]
+    assert (lab["lab"][:2], lab["outcome"]) == (number, "pass") and lab["cells"] > 15
+    print(f"{lab['lab']}: {lab['seconds']} s")
