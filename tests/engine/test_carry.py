@@ -151,6 +151,7 @@ def test_a_class_shares_an_imported_cache_read_only(elsewhere):
     assert refused.returncode == 1 and "read-only" in refused.stderr and "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_what_was_imported_can_be_exported_again(exported, elsewhere, tmp_path, monkeypatch):
     path, _ = exported
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "one"))

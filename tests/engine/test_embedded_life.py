@@ -210,6 +210,7 @@ def test_a_holder_that_nobody_knows_of_starts_nothing():
 # -- damage
 
 
+@pytest.mark.slow
 def test_snapshot_of_another_qemu_is_made_anew(owned, monkeypatch):
     folder, shape, saved = embedded.prepare()
     renamed = saved.with_name(saved.name[:-4] + "0000")
@@ -250,6 +251,7 @@ def test_truncated_disk_is_not_current():
     assert embedded.status()["build"] == str(folder)
 
 
+@pytest.mark.slow
 def test_smaller_machine(owned):
     with embedded.start(memory=384 * 1024**2, cpus=1) as found:
         assert found.shape == qemu.Shape(384 * 1024**2, 1, owned.shape.accelerator)
