@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 from labkit import course
+from labkit.observe import observer
 from labkit.paths import COURSE
 
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("[0-9][0-9]-*.ipynb"))
@@ -134,3 +135,10 @@ def test_a_notebook_reads_and_leaves_nothing_outside_its_session(path):
             assert not (isinstance(called, ast.Name) and called.id in {"open", "exec", "eval"}), cell.id
         if "pathlib" in source:
             assert "tempfile.TemporaryDirectory()" in source, cell.id
+
+
+def test_the_readme_counts_the_observer_s_capabilities_and_names_each_helper_with_power():
+    readme = (COURSE / "README.md").read_text()
+    words = {7: "seven", 8: "eight", 9: "nine", 10: "ten"}
+    assert f"with {words[len(observer.CAPABILITIES)]} named capabilities" in readme
+    assert all(f"*{name}*" in readme for name in ("keeper", "observer", "visitor", "customer", "porter", "workshop"))
