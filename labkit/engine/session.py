@@ -102,10 +102,10 @@ class Session:
 
     def show_life(self) -> None:
         """Start the keeper if none lives. The labelled client calls this before each creation."""
-        if self._closed:
-            raise LabError("This lab is closed.", next_step="Run its first cell again.")
-        self.engine.tell_time()
         with self._one_at_a_time:
+            if self._closed:
+                raise LabError("This lab is closed.", next_step="Run its first cell again.")
+            self.engine.tell_time()
             if self._keeper_image is None or self._starting or self._keeper_lives():
                 return
             self._starting = True
@@ -163,7 +163,8 @@ class Session:
         Raises:
             labkit.errors.LabError: the engine is gone; the next session there cleans up.
         """
-        self._closed = True
+        with self._one_at_a_time:  # a keeper that is being started would outlive what removes it
+            self._closed = True
         try:
             with explained(self.engine.endpoint):
                 return remove(self.docker, self.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from labkit.course.state import containers
@@ -33,7 +35,7 @@ def by_address(on, at) -> list[str]:
 
 #: Shortcuts: the incident, what somebody in a hurry types, and the rule whose sentence fits.
 SHORTCUTS = [
-    ("exits", ["docker update --restart no $name", "docker stop $name"], "running"),
+    ("exits", ["docker stop $name", "docker update --restart no $name"], "running"),
     ("exits", ["docker rm -f $name", "$run_idle"], "served"),
     ("oom", ["docker restart $store"], "running"),
     ("oom", again("store", ("--memory 32m --memory-swap 32m ", "")), "limits"),
@@ -116,6 +118,19 @@ def test_a_shortcut_does_not_do_and_hears_why(module_context, key, lines, rule):
     report = incidents.check(on)
     assert not report.mended and report.rule == rule, f"{report.rule}: {report.says}"
     assert report.says.endswith(".") or rule in ("lost", "served"), report.says
+
+
+@pytest.mark.parametrize(("first", "now"), [(("restarting", 4), ("running", 4)), (("running", 4), ("running", 5)),
+                                            (("running", 4), ("restarting", 4)), (("exited", 0), ("exited", 0))])  # fmt: skip
+def test_what_is_met_while_it_is_tried_again_does_not_run(first, now):
+    rows = [
+        {"State": {"Status": status, "Restarting": status == "restarting", "ExitCode": 1}, "RestartCount": count}
+        for status, count in (first, now)
+    ]
+    look = SimpleNamespace(rows={"web": rows[0]}, _inspect=lambda part: rows[1], name=str)
+    assert rules.running(look).startswith(
+        "web does not run: exited" if first[0] == "exited" else "web is started again"
+    )
 
 
 def test_each_incident_has_two_shortcuts():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 
 import pytest
@@ -162,6 +163,24 @@ def test_a_session_that_lost_its_keeper_starts_another(lab_context):
     on.docker.volumes.create(on.session.name("vol"))
     [keeper] = on.docker.containers.list(filters={"label": ["labkit.role=keeper", f"labkit.session={on.session.id}"]})
     assert keeper.id == on.session._keeper
+
+
+def test_a_keeper_that_starts_while_its_session_closes_goes_with_it(engine, lab_context, monkeypatch):
+    session, begun = Session(engine, "tests", lab_context.image), threading.Event()
+    send = session.docker.api._post_json
+
+    def slowly(*request, **options):
+        begun.set()
+        time.sleep(1)
+        return send(*request, **options)
+
+    monkeypatch.setattr(session.docker.api, "_post_json", slowly)
+    starting = threading.Thread(target=session.show_life)
+    starting.start()
+    assert begun.wait(10)
+    session.close()
+    starting.join(30)
+    assert left_behind(engine, session.id) == []
 
 
 def test_a_lab_that_can_not_be_made_leaves_neither_session_nor_engine(engine, monkeypatch):

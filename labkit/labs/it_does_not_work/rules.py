@@ -133,8 +133,11 @@ def there(look: Look) -> str:
 @rule
 def running(look: Look) -> str:
     def says(part: str, before: dict[str, Any]) -> str:
-        state = (look._inspect(part) or before)["State"]
-        if state["Restarting"] or look._inspect(part).get("RestartCount", 0) > before["RestartCount"]:
+        now = look._inspect(part) or before
+        state = now["State"]
+        # Between two tries it runs for a moment: either look may have met that moment.
+        tried = before["State"]["Restarting"] or state["Restarting"] or now["RestartCount"] > before["RestartCount"]
+        if tried:
             return f"is started again and again: it ended with exit code {state['ExitCode']}."
         return (
             "" if state["Status"] == "running" else f"does not run: {state['Status']}, exit code {state['ExitCode']}."
