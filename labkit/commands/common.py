@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,8 +26,9 @@ class Ended(KeyboardInterrupt):
 def interruptible() -> Iterator[None]:
     """For the length of the block, TERM and HUP end what runs as Ctrl-C does: everything is tidied up.
 
-    What is ignored from the start, as HUP under ``nohup``, stays ignored.
+    What is ignored from the start, as HUP under ``nohup``, stays ignored; INT, see :func:`heed_interrupts`.
     """
+    heed_interrupts()
 
     def end(number: int, frame: object) -> None:
         raise Ended
@@ -42,8 +44,18 @@ def interruptible() -> Iterator[None]:
             signal.signal(sign, handler)
 
 
+def heed_interrupts() -> None:
+    """Let SIGINT interrupt this process, if it leads a session of its own, as those do that :func:`interrupt` is for.
+
+    A shell has its background jobs ignore the signal, lest Ctrl-C at their common terminal end them, and what they
+    start inherits that. No terminal's Ctrl-C reaches another session: who sends it there means it.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and os.getsid(0) == os.getpid():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def interrupt(process: subprocess.Popen[Any], patience: float) -> None:
-    """Interrupt a program and wait until it has tidied up; it is killed after ``patience`` seconds."""
+    """Interrupt a program in a session of its own, and wait until it has tidied up; killed after ``patience`` seconds."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(patience)

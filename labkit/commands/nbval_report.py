@@ -5,6 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
+from .common import heed_interrupts
 from .outputs import as_text, plain
 from .rerun import Cell
 
@@ -14,6 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    heed_interrupts()
     path = config.getoption("--labkit-report")
     if path:
         config.pluginmanager.register(_Reporter(path), "labkit-reporter")

@@ -6,6 +6,8 @@ import io
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from html.parser import HTMLParser
 
@@ -19,6 +21,7 @@ from labkit.commands import board, common, report, rerun, run, save
 from labkit.course import budgets, labs
 from labkit.engine import EngineFacts
 from labkit.errors import BadInput, LabError
+from labkit.paths import COURSE
 
 LAB = "00-start-here"
 
@@ -77,6 +80,31 @@ def test_a_run_is_stopped_when_asked(course):
     found = rerun.execute(LAB, stop=lambda: True)
     assert found.outcome == "fail" and found.problems[0]["what"] == "interrupted"
     assert found.seconds < 50
+
+
+def test_a_run_in_the_background_can_be_interrupted(course, tmp_path):
+    """A shell has its background jobs ignore SIGINT; the lab's own process, which is stopped with it, must not."""
+    begun = tmp_path / "begun"
+    course((f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(60)", [], []))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        found = rerun.execute(LAB, stop=begun.exists)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    [problem] = found.problems
+    assert problem["what"] == "interrupted" and "KeyboardInterrupt" in problem["detail"], "it was killed"
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["a session of its own", "its shell's session"])
+def test_an_interrupt_is_heeded_only_where_no_terminal_sends_it(leads):
+    ask = "import signal; from labkit.commands.common import heed_interrupts as heed; heed(); "
+    command = [sys.executable, "-c", f"{ask}print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        said = subprocess.run(command, cwd=COURSE, start_new_session=leads, capture_output=True, text=True, check=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert said.stdout.strip() == str(not leads)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
