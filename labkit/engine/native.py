@@ -201,7 +201,7 @@ def start(variant: packages.Variant, program: Program = DOCKER, *, folder: Path 
         (place / "upper" / name).parent.mkdir(parents=True, exist_ok=True)
         (place / "upper" / name).write_text(text, encoding="utf-8")
     group = f"{_OURS}{os.getpid()}-{place.name.removeprefix(f'{_OURS}{os.getpid()}-')}"
-    # With the death of this process goes dockerd, and with it its containers.
+    # With the death of this process, or of this thread alone, goes dockerd, and with it its containers.
     command = ["setpriv", "--pdeathsig", "TERM", "unshare", "--net", "--mount", "--propagation", "private"]
     with open(place / "log", "wb") as log:
         process = subprocess.Popen(

@@ -100,7 +100,7 @@ class Restartable:
         wait_until(lambda: not running(self.pid))
 
     def start(self) -> None:
-        """Start it again, and wait until it answers."""
+        """Start it again, and wait until it answers. It goes with the thread that calls this."""
         mount, network = (f"/proc/self/fd/{self.spaces[name]}" for name in ("mnt", "net"))
         enter = ["setpriv", "--pdeathsig", "TERM", "nsenter", f"--mount={mount}", f"--net={network}"]
         with open(Path(self.engine.endpoint.removeprefix("unix://")).parents[1] / "log", "ab") as log:

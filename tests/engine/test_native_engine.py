@@ -15,6 +15,7 @@ from labkit import engine as engines
 from labkit.engine import native
 from labkit.engine.embedded import packages
 from labkit.errors import LabError
+from labkit.labs.engine_architecture import parts
 
 from ..conftest import open_context
 from ..helpers import running, wait_until
@@ -62,6 +63,15 @@ def test_each_engines_machine_is_its_own(engine):
     with native.start(CURRENT) as second, open_context(engine) as first, open_context(second) as other:
         assert seen(other) == [os.readlink(f"/proc/{second.pid}/ns/{name}") for name in ("net", "mnt")]
         assert not set(seen(first)) & set(seen(other))
+
+
+def test_a_tree_of_processes_shows_one_engine():
+    """Lab 06's tree: both keep their containerd's socket at the same place in roots of their own."""
+    with native.start(CURRENT) as first, native.start(CURRENT) as second:
+        for engine in (first, second):
+            with open_context(engine) as on:
+                shown = [(pid, name) for _, pid, name, _ in parts.processes(on).rows if name == "dockerd"]
+                assert shown == [(engine.pid, "dockerd")]
 
 
 def test_podman_of_today_runs_beside_it():

@@ -8,12 +8,18 @@ from labkit.errors import BadInput
 from labkit.labs.engine_architecture import parts, xray
 from labkit.labs.engine_architecture.parts import _daemons, _filled
 
-SHIM = ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", "ab", "-address"]
 
-
-def process(pid, parent, *command):
+def process(pid, parent, *command, files="mnt:[1]"):
     name = command[0].rsplit("/", 1)[-1]
-    return {"pid": pid, "ppid": parent, "comm": name, "exe": command[0], "command": list(command), "started": pid}
+    return {
+        "pid": pid, "ppid": parent, "comm": name, "exe": command[0], "command": list(command), "started": pid,
+        "namespaces": {"mnt": files},
+    }  # fmt: skip
+
+
+def shim(address, **more):
+    command = ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", "ab", "-address", address]
+    return process(99, 1, *command, **more)
 
 
 def machine(*processes):
@@ -31,8 +37,8 @@ def test_a_containerd_that_dockerd_started_itself():
         *TEST_DAEMONS, process(20, 1, "/usr/sbin/dockerd"),
         process(21, 20, "/usr/bin/containerd", "--config", "/var/run/docker/containerd/containerd.toml"),
     )  # fmt: skip
-    assert _daemons(rows, [*SHIM, "/var/run/docker/containerd/containerd.sock"]) == [20, 21]
-    assert _daemons(rows, [*SHIM, "/tmp/x/containerd.sock"]) == [11, 10]
+    assert _daemons(rows, shim("/var/run/docker/containerd/containerd.sock")) == [20, 21]
+    assert _daemons(rows, shim("/tmp/x/containerd.sock")) == [11, 10]
 
 
 def test_a_containerd_of_its_own_at_the_usual_address():
@@ -40,11 +46,21 @@ def test_a_containerd_of_its_own_at_the_usual_address():
         *TEST_DAEMONS, process(20, 1, "/usr/bin/containerd"),
         process(21, 1, "/usr/bin/dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"),
     )  # fmt: skip
-    assert _daemons(rows, [*SHIM, "/run/containerd/containerd.sock"]) == [21, 20]
+    assert _daemons(rows, shim("/run/containerd/containerd.sock")) == [21, 20]
 
 
 def test_none_at_all():
-    assert _daemons(machine(process(5, 1, "/usr/bin/podman")), []) == []
+    assert _daemons(machine(process(5, 1, "/usr/bin/podman")), process(6, 1, "/usr/bin/conmon")) == []
+
+
+def test_two_engines_that_call_their_sockets_alike():
+    """Each has a root of its own, where its containerd's socket has the same name."""
+    files, ours = "/var/run/docker/containerd", [process(30, 1, "dockerd", files="mnt:[2]")]
+    ours.append(process(31, 30, "containerd", "--config", f"{files}/containerd.toml", files="mnt:[2]"))
+    beside = [process(20, 1, "dockerd"), process(21, 20, "containerd", "--config", f"{files}/containerd.toml")]
+    rows = machine(*beside, *ours)
+    assert _daemons(rows, shim(f"{files}/containerd.sock", files="mnt:[2]")) == [30, 31]
+    assert _daemons(rows, shim(f"{files}/containerd.sock")) == [20, 21]
 
 
 def test_a_body_without_its_empty_members():

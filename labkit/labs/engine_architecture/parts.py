@@ -87,7 +87,7 @@ def processes(on: Context) -> Tree:
                        next_step="On a rootless engine, use LABKIT_ENGINE=embedded.")  # fmt: skip
     chain = _ancestors(rows, main)
     names = [_name(rows[pid]) for pid in chain]
-    ours = _daemons(rows, rows[chain[1]]["command"] if len(chain) > 1 else [])
+    ours = _daemons(rows, rows[chain[1]]) if len(chain) > 1 else []
     wanted = {pid for one in (main, *ours) for pid in _ancestors(rows, one)}
     running = [_name(rows[pid]) for pid in ours]
     # Somebody else's runc may be at work this very moment: only one for this container counts.
@@ -112,17 +112,19 @@ def _name(row: ProcessRow) -> str:
     return full if full.startswith(row["comm"]) and len(row["comm"]) == 15 else row["comm"]
 
 
-def _daemons(rows: dict[int, ProcessRow], shim: list[str]) -> list[int]:
+def _daemons(rows: dict[int, ProcessRow], shim: ProcessRow) -> list[int]:
     """The dockerd and the containerd behind a shim: a machine may have several of each (Docker in Docker, tests).
 
-    The shim's command line names its containerd's socket. That containerd is the one with the same folder
-    on its own command line, or one that names none (the usual address is built in).
+    The shim's command line names its containerd's socket, a path in the files that both see: engines with roots of
+    their own call theirs alike. That containerd is the one with the same folder on its own command line, or one that
+    names none (the usual address is built in).
     """
-    address = dict(zip(shim, shim[1:])).get("-address", "")
+    address = dict(zip(shim["command"], shim["command"][1:])).get("-address", "")
     folder = address.rsplit("/", 1)[0]
 
     def best(name: str, *tests: Callable[[int], object]) -> int | None:
-        found = [pid for _, pid in sorted((row["started"], pid) for pid, row in rows.items() if _name(row) == name)]
+        named = [pid for _, pid in sorted((row["started"], pid) for pid, row in rows.items() if _name(row) == name)]
+        found = [pid for pid in named if rows[pid]["namespaces"].get("mnt") == shim["namespaces"].get("mnt")] or named
         # The oldest, where nothing tells them apart.
         return next((pid for test in (*tests, bool) for pid in found if test(pid)), None)
 
