@@ -35,9 +35,9 @@ class YardWidget(LabWidget):
         for (word, net), ticked in ((pair, one.value) for pair, one in self.boxes.items()):
             if ticked is not (net in self._yard.plan[word]):
                 self._yard.join(word, net, leave=not ticked)
-                typed.append(f"docker network {'connect' if ticked else 'disconnect'} {net} {word}")
+                typed.append(f"`docker network {'connect' if ticked else 'disconnect'} {net} {word}`")
         look = self._yard.look()
         self.figure.show(plot_looks(self._on.facts, {"The map now": look}))
         count = sum(look.reached[a, b] for a in PLAN for b in PLAN if a != b)
-        commands = " · ".join(f"`{line}`" for line in typed) or "Nothing changed."
-        self.says.value = words(f"{commands} {count} of 6 ways between the three are open.")
+        typed = typed or ["nothing changed"]
+        self.says.value = words(f"{' · '.join(typed)} → {count} of 6 ways between the three are open.")
