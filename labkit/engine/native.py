@@ -208,13 +208,16 @@ def start(variant: packages.Variant, program: Program = DOCKER, *, folder: Path 
             [*command, "sh", "-c", f"{_SCRIPT}exec {program.command}", "sh", unpacked, place, group, " ".join(program.stores)],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env={"PATH": _PATH},
         )  # fmt: skip
+    space = None
     try:
         engine = _answering(program.name, f"unix://{place}/run/docker.sock", process, place / "log")
+        # Held open: somebody may kill dockerd, and its number would be another's with the last process there.
+        space = os.open(f"/proc/{process.pid}/ns/mnt", os.O_RDONLY)
         if program is DOCKER:
             _require_store(engine, variant)
         yield Native(engine, process.pid)
     finally:
-        _end(process, group, program)
+        _end(process, space, group, program)
         shutil.rmtree(place)
 
 
@@ -254,9 +257,9 @@ def _clear_leftovers() -> None:
             shutil.rmtree(Path(tempfile.gettempdir(), name), ignore_errors=True)
 
 
-def _end(process: subprocess.Popen[bytes], group: str, program: Program) -> None:
-    """End the engine, and then whatever is still in its namespaces or its control groups."""
-    mounts = _namespace(process.pid)
+def _end(process: subprocess.Popen[bytes], space: int | None, group: str, program: Program) -> None:
+    """End the engine, and then whatever is still in its mount namespace (an open file) or its control groups."""
+    mounts = _namespace(str(process.pid)) if space is None else os.readlink(f"/proc/self/fd/{space}")
     if program.finish and process.poll() is None:
         subprocess.run(
             ["nsenter", f"--target={process.pid}", "--mount", "--net", *program.finish],
@@ -270,26 +273,31 @@ def _end(process: subprocess.Popen[bytes], group: str, program: Program) -> None
         process.wait()
 
     def ended() -> bool:
-        left = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _belongs(pid, mounts, group)]
+        # Version 1 keeps what is frozen, as a paused container whose dockerd was killed, from being killed, too.
+        for state in Path("/sys/fs/cgroup/freezer", group).glob("*/freezer.state"):
+            state.write_text("THAWED", encoding="ascii")
+        left = [pid for pid in filter(str.isdigit, os.listdir("/proc")) if _belongs(pid, mounts, group)]
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(int(pid), signal.SIGKILL)
         return not left and not _remove_groups(group)
 
     late = f"The second engine is gone, but its control groups /{group} could not be removed."
     wait_until(ended, PATIENCE, late, every=0.1)
+    if space is not None:
+        os.close(space)
     if program.group:  # what is not empty after that is another one's
         wait_until(lambda: not _remove_groups(program.group), 5, every=0.1)
 
 
-def _namespace(pid: int) -> str:
+def _namespace(pid: str) -> str:
     with contextlib.suppress(OSError):
         return os.readlink(f"/proc/{pid}/ns/mnt")
     return ""
 
 
-def _belongs(pid: int, mounts: str, group: str) -> bool:
-    if mounts and mounts != _namespace(os.getpid()) and _namespace(pid) == mounts:
+def _belongs(pid: str, mounts: str, group: str) -> bool:
+    if mounts and mounts != _namespace("self") and _namespace(pid) == mounts:
         return True
     with contextlib.suppress(OSError):
         return f":/{group}/" in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")

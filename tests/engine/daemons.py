@@ -17,7 +17,7 @@ from labkit import engine as engines
 from labkit.engine.native import Native
 from labkit.errors import LabError
 
-from ..helpers import running, wait_until
+from ..helpers import wait_until
 
 
 class Daemon:
@@ -95,9 +95,11 @@ class Restartable:
     def end(self, sign: signal.Signals) -> None:
         """Send dockerd this signal, and wait until it has ended."""
         os.kill(self.pid, sign)
-        if self.process is not None:
+        # Its number must be free: the next dockerd looks whether a process has the one in its predecessor's pid file.
+        if self.process is None:
+            os.waitpid(self.pid, 0)
+        else:
             self.process.wait(60)
-        wait_until(lambda: not running(self.pid))
 
     def start(self) -> None:
         """Start it again, and wait until it answers. It goes with the thread that calls this."""

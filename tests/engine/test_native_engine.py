@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,7 @@ import docker
 import pytest
 
 from labkit import engine as engines
+from labkit import images
 from labkit.engine import native
 from labkit.engine.embedded import packages
 from labkit.errors import LabError
@@ -19,7 +22,7 @@ from labkit.labs.engine_architecture import parts
 
 from ..conftest import open_context
 from ..helpers import running, wait_until
-from .daemons import interfaces, mounts_below
+from .daemons import Restartable, interfaces, mounts_below
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a second dockerd")
 
@@ -102,6 +105,28 @@ def test_it_leaves_nothing_and_touches_nothing(engine, tmp_path):
         assert running(pid) and groups()
         assert chains() == before and f"br-{network.id[:12]}" not in interfaces()
     assert not running(pid) and not place.exists() and groups() == set() and chains() == before
+
+
+def test_what_a_killed_dockerd_leaves_ends_with_its_engine():
+    """Its shims are nobody's children, and no signal ends a paused container where control groups are of version 1."""
+    with native.start(CURRENT) as engine, Restartable(engine) as daemon:
+        with contextlib.closing(docker.DockerClient(**engine.client_options())) as client:
+            images.ensure(client, images.BUSYBOX)
+            made = [client.containers.run(images.BUSYBOX, ["sleep", "600"], detach=True) for _ in range(2)]
+            made[0].pause()
+            pids = [client.api.inspect_container(one.id)["State"]["Pid"] for one in made]
+        shims = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] for pid in pids]
+        daemon.end(signal.SIGKILL)
+        assert all(map(running, (*pids, *shims)))
+    assert not any(map(running, (*pids, *shims))) and groups() == set()
+
+
+def test_a_killed_dockerd_comes_back():
+    with native.start(CURRENT) as engine, Restartable(engine) as daemon:
+        for _ in range(2):
+            daemon.end(signal.SIGKILL)
+            daemon.start()
+            assert engines.find(engine.endpoint) and running(daemon.pid)
 
 
 def test_published_ports_are_reached_from_within(tmp_path):

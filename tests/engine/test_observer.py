@@ -115,7 +115,7 @@ def test_a_trace_removes_its_instance_also_when_what_is_traced_fails(module_cont
     on = module_context
 
     def instances() -> str:
-        listing = on.docker.api.exec_create(on.observer.container_id, ["ls", "/run/tracing/instances"])["Id"]
+        listing = on.docker.api.exec_create(on.observer.container_id, ["ls", "/dev/shm/tracing/instances"])["Id"]
         return on.docker.api.exec_start(listing).decode()
 
     with pytest.raises(RuntimeError), on.observer.trace(["sched/sched_process_exec"]):

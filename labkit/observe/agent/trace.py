@@ -12,7 +12,8 @@ from typing import Any
 
 from files import read, write
 
-MOUNT = "/run/tracing"
+#: Whose the rest of its root is, differs: with userns-remap not the one as whom it runs.
+MOUNT = "/dev/shm/tracing"
 LINE = re.compile(r"^\s*(.+)-(\d+)\s+\[\d+\]\s+\S+\s+(\d+\.\d+):\s+(.*)$")
 NAMED = re.compile(r"^(\w+):\s?(.*)$")
 # System calls have a form of their own: ``sys_unshare(unshare_flags: 6c020000)``, then ``sys_unshare -> 0x0``.
