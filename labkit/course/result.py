@@ -10,8 +10,10 @@ import dataclasses
 import functools
 import html
 import importlib
+import inspect
 import json
 import pkgutil
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -62,17 +64,33 @@ class Evidence:
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         left = "text-align:left;vertical-align:top"
-        rows = "".join(
-            f'<tr><th scope="row" style="{left}">{html.escape(name)}</th><td style="{left}">'
-            f'<pre style="white-space:pre-wrap;overflow-wrap:anywhere;margin:0">{html.escape(_plain(value))}</pre></td></tr>'
-            for name, value in self.values.items()
-        )
+        look = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;margin:0;background:none"
+        look += ";max-height:15em;overflow:auto"
+        rows = ""
+        for name, text in ((name.replace("_", " "), _plain(value)) for name, value in self.values.items()):
+            # What is long scrolls, by the keyboard, too.
+            reach = ' tabindex="0"' if text.count("\n") > 9 else ""
+            rows += f'<tr><th scope="row" style="{left}">{html.escape(name)}</th><td style="{left}">'
+            rows += f'<pre{reach} style="{look}">{html.escape(text)}</pre></td></tr>'
         return {"text/plain": repr(self), "text/html": f'<table class="labkit-evidence">{rows}</table>'}
 
 
-def _plain(value: object) -> str:
-    """A value as one reads it: text as it is, the rest with one item on a line."""
-    return value if isinstance(value, str) else json.dumps(value, indent=1, default=str)
+def _plain(value: Any) -> str:
+    """A value as one reads it: text as it is, what has parts with one on a line, short ones side by side."""
+    record = dataclasses.is_dataclass(value) or hasattr(value, "_asdict")  # a dataclass or a named tuple
+    if record:
+        names = getattr(value, "_fields", None) or [field.name for field in dataclasses.fields(value)]
+        value = {name: getattr(value, name) for name in names}
+    if isinstance(value, dict):
+        rows = [(name, _plain(part)) for name, part in value.items()]
+        lines = [
+            f"{name}:\n{textwrap.indent(text, '  ')}" if "\n" in text else f"{name}: {text}" for name, text in rows
+        ]
+        return (" · " if record and not any("\n" in line for line in lines) else "\n").join(lines) or "–"
+    if isinstance(value, (list, tuple)):
+        parts = [_plain(part) for part in value]
+        return ("\n" if any(len(part) > 20 or ", " in part for part in parts) else ", ").join(parts) or "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value).strip("\n") or "–"
 
 
 @dataclass(frozen=True)
@@ -119,15 +137,18 @@ class Result:
         )
 
     def evidence(self, *names: str) -> Evidence:
-        """What the facts were worked out from, to be read beside them: these fields of the result, or all.
+        """What the facts were worked out from, to be read beside them: these fields or properties, or all fields.
+
+        They have what was asked and what came back, or a kernel's file, word for word; a verdict is :meth:`facts`'.
 
         Raises:
             LabError: it has no such field.
         """
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "engine"}
-        if unknown := [name for name in names if name not in fields]:
+        fields = [field.name for field in dataclasses.fields(self) if field.name != "engine"]
+        known = {*fields, *(name for name, _ in inspect.getmembers(type(self), lambda one: isinstance(one, property)))}
+        if unknown := [name for name in names if name not in known]:
             raise LabError(f"This result has no {unknown[0]!r}.", next_step=f"It has: {', '.join(fields)}.")
-        return Evidence({name: fields[name] for name in names or fields})
+        return Evidence({name: getattr(self, name) for name in names or fields})
 
     def to_json(self) -> str:
         """The whole result as JSON (for ``data/`` and for ``--json``)."""

@@ -39,11 +39,11 @@ def test_rolling_back_brings_the_old_version(on):
 
 def test_all_replicas_answer_to_one_name(on):
     run = machines.replicas(on, 2, n=2)
-    assert run.answered == {1: 1, 2: 2} and len(run.starts) == 2
+    assert run.answered == {1: ["shop-1"], 2: ["shop-1", "shop-2"]} and len(run.starts) == 2
 
 
 def test_replicas_leave_the_shop_of_another_lab_alone(on):
     deployed = shop.deploy(on, "monolith")
-    assert machines.replicas(on, 1, n=1).answered == {1: 1}
+    assert machines.replicas(on, 1, n=1).answered == {1: ["shop-1"]}
     assert all(deployed.answers().values()) and shop.deploy(on, "monolith") is deployed
     deployed.close()

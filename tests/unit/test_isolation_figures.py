@@ -9,6 +9,7 @@ import pytest
 
 from labkit.course import figures_benchmark, style
 from labkit.course.benchmark import Benchmark, Series
+from labkit.course.context import Ran
 from labkit.course.figures_benchmark import value_text
 from labkit.course.result import Evidence
 from labkit.engine import EngineFacts
@@ -260,8 +261,25 @@ def test_evidence_is_raw_in_html_and_without_a_measured_value_in_text():
         "engine" not in BENCH.evidence().values
         and "&lt;b&gt;" in Evidence({"a": "<b>"})._repr_mimebundle_()["text/html"]
     )
+    assert set(SPACES.evidence().values) == {"columns", "shared", "flags"}
     with pytest.raises(LabError, match="no 'nosuch'"):
         MATRIX.evidence("nosuch")
+
+
+def test_evidence_is_read_as_words():
+    """Not as JSON: a part a line, short ones side by side, what has lines of its own below its name."""
+    found = {"codes": [0, 137], "ran": Ran(1, "no"), "log": {"web": "a\nb"}, "none": [], "share": 0.123456789}
+    text = Evidence({"all": found})._repr_mimebundle_()["text/html"]
+    for line in ("codes: 0, 137", "ran: code: 1 · text: no", "log:\n  web:\n    a\n    b", "none: –", "0.123457"):
+        assert line in text
+
+
+def test_evidence_may_be_a_property():
+    """What is derived from a field and is raw itself; a method is none."""
+    done = Release(FACTS, "delivery", "", [StageRun("production", "passed")])
+    assert repr(done.evidence("released")) == "Evidence: released"
+    with pytest.raises(LabError, match="no 'stage'"):
+        done.evidence("stage")
 
 
 def test_evidence_of_two_runs_compares_as_one():

@@ -12,7 +12,7 @@ from ...course.result import draws, machine_line
 from ...course.style import COLOURS, Look, Picture, aside, box, canvas, label, legend, named_rows, new_figure, picture
 from ...units import show_time
 from .pipeline import Release
-from .shop import ARCHITECTURES, ENDPOINTS, BlastRadius, Latency, RebuildScope, Scaling
+from .shop import ARCHITECTURES, ENDPOINTS, BlastRadius, Latency, RebuildScope, Scaling, good
 
 #: A stage's look by its state: colour, hatch, sign.
 STATES = {
@@ -90,7 +90,7 @@ def plot_latency(run: Latency) -> Picture:
         for number, architecture in enumerate(ARCHITECTURES, 1):
             places.append(place := number + 3.6 * group)
             names.append(f"{endpoint} · {architecture}")
-            count = run.hops[architecture][endpoint]
+            count = len(run.hops[architecture][endpoint])
             values = [value * 1000 for value in run.seconds[architecture][endpoint]]
             words = f"{show_time(statistics.median(values) / 1000)} · {count} request{'s' if count > 1 else ''}"
             strip(axes, place, values, LOOKS[architecture], words, 34)
@@ -101,7 +101,7 @@ def plot_latency(run: Latency) -> Picture:
              xlabel="milliseconds a request, seen from outside the shop")  # fmt: skip
     axes.set_title("One request from outside, and the requests behind it", pad=12)
     alt = "Request times by endpoint and architecture, medians marked. HTTP requests behind one: " + "; ".join(
-        f"{architecture} {', '.join(f'{endpoint} {count}' for endpoint, count in hops.items())}"
+        f"{architecture} {', '.join(f'{endpoint} {len(chain)}' for endpoint, chain in hops.items())}"
         for architecture, hops in run.hops.items()
     )
     caption = (f"n = {run.n} requests each, one at a time, warm; the slowest 3 % may lie outside the axis"
@@ -112,21 +112,22 @@ def plot_latency(run: Latency) -> Picture:
 @draws(BlastRadius)
 def plot_blast(run: BlastRadius) -> Picture:
     """A cell a request: the stopped piece down, the endpoints across."""
-    count = sum(len(stops) for stops in run.answered.values())
-    gaps = 0.45 * (len(run.answered) - 1)
+    count = sum(len(stops) for stops in run.replies.values())
+    gaps = 0.45 * (len(run.replies) - 1)
     figure, axes = canvas(0.42 * count + 1.9, (0, 10), (count + gaps + 0.8, -0.3))
     for column, endpoint in enumerate(ENDPOINTS):
         axes.text(5.15 + column * 1.7, 0.15, f"/{endpoint}", ha="center", va="center", fontweight="bold")
     axes.text(2.2, 0.15, "stopped piece", va="center", fontweight="bold")
     y = 0.0
-    for architecture, stops in run.answered.items():
+    for architecture, stops in run.replies.items():
         y += 0.45 if y else 0
         axes.text(0.05, y + 1, architecture, va="center", fontweight="bold", fontsize=11.5)
-        for piece, answers in stops.items():
+        for piece, replies in stops.items():
             y += 1
             axes.text(2.2, y, piece, va="center")
             for column, endpoint in enumerate(ENDPOINTS):
-                works(axes, 4.3 + column * 1.7, y - 0.45, 1.64, answers[endpoint], ("answers", "down"), fontsize=11)
+                works(axes, 4.3 + column * 1.7, y - 0.45, 1.64, good(replies[endpoint]), ("answers", "down"),
+                      fontsize=11)  # fmt: skip
     axes.set_title("Blast radius: stop one piece, ask every endpoint", pad=6)
     told = "; ".join(f"{architecture} without {piece}: {left} answers" for architecture, piece, left in run.rows())
     alt = f"Heat map of stopped pieces against endpoints. {told}."
@@ -159,7 +160,7 @@ def plot_rebuild_scope(run: RebuildScope) -> Picture:
     legend(axes, handles=marks)
     axes.set_title(f"{run.changed} changed: which images are new?")
     alt = f"Images of each architecture as boxes with their modules, after {run.changed} changed. " + "; ".join(
-        f"{a}: {sum(pieces.values())} of {len(pieces)} new" for a, pieces in run.rebuilt.items()
+        f"{a}: {sum(map(bool, pieces.values()))} of {len(pieces)} new" for a, pieces in run.rebuilt.items()
     )
     return picture(figure, alt + ".", caption=f"Compared by layers\n{machine_line(run.engine)}")
 

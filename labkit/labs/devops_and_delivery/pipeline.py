@@ -239,11 +239,17 @@ def approve(on: Context, release: Release, *, watch: Watch | None = None) -> Rel
 
 @dataclass(frozen=True)
 class Rebuilt(Result):
-    """The same source built once more: is it the same artifact?"""
+    """The same source built once more: is it the same artifact? Digests of both artifacts and of both sources."""
 
     staged: str
     again: str
-    same_source: bool
+    staged_source: str
+    again_source: str
+
+    @property
+    def same_source(self) -> bool:
+        """Whether both were built from the same files."""
+        return self.staged_source == self.again_source
 
     def facts(self) -> str:
         return (
@@ -259,7 +265,7 @@ def rebuilt(on: Context, release: Release, files: Mapping[str, str] | None = Non
         second.read_source()
         second.build()
         again = registries.start(on).push(second.tag, REPOSITORY, "rebuilt").digest
-    return Rebuilt(on.facts, release.digest, again, second.source_digest == release.source_digest)
+    return Rebuilt(on.facts, release.digest, again, release.source_digest, second.source_digest)
 
 
 # The places where it runs.

@@ -139,9 +139,14 @@ class DeployedShop:
             return Reply(0, {}, b"", 0.0, "the entrance is stopped: it has no address")
         return visitor.get(f"http://{address}:8000/{endpoint}", timeout=timeout)
 
+    def replies(self) -> dict[str, str]:
+        """For each endpoint: what it answers now, status and words, or why nothing came."""
+        replies = {endpoint: self.get(endpoint) for endpoint in ENDPOINTS}
+        return {name: f"{one.status} {one.text()}" if one.status else one.error for name, one in replies.items()}
+
     def answers(self) -> dict[str, bool]:
         """For each endpoint: does it answer with 200 now?"""
-        return {endpoint: self.get(endpoint).status == 200 for endpoint in ENDPOINTS}
+        return {endpoint: good(said) for endpoint, said in self.replies().items()}
 
     def wait(self, patience: float = PATIENCE) -> None:
         """Until every endpoint answers.
@@ -211,17 +216,17 @@ def deploy(on: Context, architecture: str = "microservices") -> DeployedShop:
 class Latency(Result):
     """Seconds a request, by architecture and endpoint.
 
-    ``hops`` are the HTTP requests that one request from outside took, itself included: counted in its
-    answer, which names the container behind each.
+    ``hops`` are the HTTP requests that one request from outside took, itself included: the container behind each,
+    as the answer names them (``X-Served-By`` of ``data/apps/shop/serve.py``).
     """
 
     seconds: dict[str, dict[str, list[float]]]
-    hops: dict[str, dict[str, int]]
+    hops: dict[str, dict[str, list[str]]]
     n: int
 
     def facts(self) -> str:
         return "\n".join(
-            f"{architecture:<14} HTTP requests: {' · '.join(f'{endpoint} {count}' for endpoint, count in hops.items())}"
+            f"{architecture:<14} HTTP requests: {' · '.join(f'{name} {len(chain)}' for name, chain in hops.items())}"
             for architecture, hops in self.hops.items()
         )
 
@@ -234,7 +239,7 @@ def latency(on: Context, *, n: int | None = None) -> Latency:
     """
     n = rounds(on.facts, n, 30)
     seconds: dict[str, dict[str, list[float]]] = {}
-    hops: dict[str, dict[str, int]] = {}
+    hops: dict[str, dict[str, list[str]]] = {}
     for architecture in ARCHITECTURES:
         shop = deploy(on, architecture)
         url = f"http://{shop.address(shop.entrance)}:8000/"
@@ -244,15 +249,15 @@ def latency(on: Context, *, n: int | None = None) -> Latency:
             on.say(f"{architecture}: asking for the {endpoint}")
             first = visitor.get(url + endpoint)
             seconds[architecture][endpoint] = [row[1] for row in visitor.load([url + endpoint], n).good]
-            hops[architecture][endpoint] = len(served_by(first.headers.get("x-served-by", "")))
+            hops[architecture][endpoint] = first.headers.get("x-served-by", "").split()
     return Latency(on.facts, seconds, hops, n)
 
 
 @dataclass(frozen=True)
 class BlastRadius(Result):
-    """What still answers when one piece is stopped: architecture, stopped piece, endpoint, answered."""
+    """What is still answered when one piece is stopped: architecture, stopped piece, endpoint, status and words."""
 
-    answered: dict[str, dict[str, dict[str, bool]]]
+    replies: dict[str, dict[str, dict[str, str]]]
 
     def facts(self) -> str:
         return "\n".join(
@@ -263,9 +268,9 @@ class BlastRadius(Result):
     def rows(self) -> list[tuple[str, str, str]]:
         """Architecture, stopped piece, and which endpoints still answer, in words."""
         return [
-            (architecture, stopped, ", ".join(endpoint for endpoint, good in answers.items() if good) or "nothing")
-            for architecture, stops in self.answered.items()
-            for stopped, answers in stops.items()
+            (architecture, stopped, ", ".join(name for name, said in replies.items() if good(said)) or "nothing")
+            for architecture, stops in self.replies.items()
+            for stopped, replies in stops.items()
         ]
 
 
@@ -274,32 +279,32 @@ def blast_radius(on: Context) -> BlastRadius:
 
     A cell is one real request: 200 counts as an answer, everything else as none.
     """
-    answered: dict[str, dict[str, dict[str, bool]]] = {}
+    replies: dict[str, dict[str, dict[str, str]]] = {}
     for architecture, layout in ARCHITECTURES.items():
         shop = deploy(on, architecture)
-        answered[architecture] = {}
+        replies[architecture] = {}
         for piece in layout:
             on.say(f"{architecture}: without {piece}")
             with explained(on.session.engine.endpoint):
                 shop.stop(piece)
                 try:
-                    answered[architecture][piece] = shop.answers()
+                    replies[architecture][piece] = shop.replies()
                 finally:
                     shop.start(piece)
-    return BlastRadius(on.facts, answered)
+    return BlastRadius(on.facts, replies)
 
 
 @dataclass(frozen=True)
 class RebuildScope(Result):
-    """One module changed: which images have other layers now, and which modules each image holds."""
+    """One module changed: for each image, the layers (diffIDs) that it had not before."""
 
     changed: str
-    rebuilt: dict[str, dict[str, bool]]
+    rebuilt: dict[str, dict[str, list[str]]]
 
     def facts(self) -> str:
         rows = [f"{self.changed} changed:"]
         for architecture, pieces in self.rebuilt.items():
-            new = [piece for piece, is_new in pieces.items() if is_new]
+            new = [piece for piece, layers in pieces.items() if layers]
             rows.append(f"{architecture:<14} {len(new)} of {len(pieces)} images new: {', '.join(new)}")
         return "\n".join(rows)
 
@@ -310,7 +315,7 @@ def rebuild_scope(on: Context, change: str = "cart.py") -> RebuildScope:
     if change not in files:
         raise BadInput(f"The shop has no {change!r}.", next_step=f"It has: {', '.join(files)}.")
     changed = {change.replace(".", "__"): files[change] + "\n# one more line\n"}
-    rebuilt: dict[str, dict[str, bool]] = {}
+    rebuilt: dict[str, dict[str, list[str]]] = {}
     for architecture, layout in ARCHITECTURES.items():
         deploy(on, architecture)
         rebuilt[architecture] = {}
@@ -319,22 +324,24 @@ def rebuild_scope(on: Context, change: str = "cart.py") -> RebuildScope:
             before, after = image_tag(on, architecture, piece), image_tag(on, architecture, piece, "2")
             build(on, after, piece_files(pieces, **changed))
             with explained(on.session.engine.endpoint):
-                layers = [on.docker.api.inspect_image(tag)["RootFS"]["Layers"] for tag in (before, after)]
+                old, new = (on.docker.api.inspect_image(tag)["RootFS"]["Layers"] for tag in (before, after))
                 on.docker.api.remove_image(after)
-            rebuilt[architecture][piece] = layers[0] != layers[1]
+            rebuilt[architecture][piece] = [layer for layer in new if layer not in old]
     return RebuildScope(on.facts, change, rebuilt)
 
 
 @dataclass(frozen=True)
 class Scaling(Result):
-    """Requests a second with 1, 2, 3 … copies of the catalogue alone; ``served`` says how many of them answered."""
+    """Requests a second with 1, 2, 3 … copies of the catalogue alone; ``served`` are those that answered."""
 
     per_second: dict[int, list[float]]
-    served: dict[int, int]
+    served: dict[int, list[str]]
     work: float
 
     def facts(self) -> str:
-        return f"copies that answered: {', '.join(f'{count} of {copies}' for copies, count in self.served.items())}"
+        return (
+            f"copies that answered: {', '.join(f'{len(names)} of {copies}' for copies, names in self.served.items())}"
+        )
 
 
 def scaling(on: Context, copies: int = 3, *, n: int | None = None) -> Scaling:
@@ -350,7 +357,7 @@ def scaling(on: Context, copies: int = 3, *, n: int | None = None) -> Scaling:
     work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
     shop = deploy(on, "microservices")
     per_second: dict[int, list[float]] = {}
-    served: dict[int, int] = {}
+    served: dict[int, list[str]] = {}
     try:
         with explained(on.session.engine.endpoint):
             for number in range(1, copies + 1):
@@ -369,25 +376,25 @@ def scaling(on: Context, copies: int = 3, *, n: int | None = None) -> Scaling:
     return Scaling(on.facts, per_second, served, work)
 
 
-def served_by(header: str) -> list[str]:
-    """The containers that an answer took, one a request, from its ``X-Served-By`` (``data/apps/shop/serve.py``)."""
-    return header.split()
+def good(said: str) -> bool:
+    """Whether a reply, as :meth:`DeployedShop.replies` has it, is an answer."""
+    return said.startswith("200 ")
 
 
-def loaded(visitor: Visitor, url: str, count: int, n: int, piece: str, wanted: int) -> tuple[list[float], int]:
+def loaded(visitor: Visitor, url: str, count: int, n: int, piece: str, wanted: int) -> tuple[list[float], list[str]]:
     """Load a piece in n batches of ``count`` requests, eight at a time.
 
     A name is resolved to any of its copies, so chance alone may pass one over in a few batches. Where
     that happened, ask on, one request at a time, until all have answered or 200 were asked in vain.
 
     Returns:
-        Good answers a second by batch, and how many of the ``wanted`` copies have answered.
+        Good answers a second by batch, and which of the ``wanted`` copies have answered.
     """
     batches = [visitor.load([url], count, workers=8, timeout=60) for _ in range(n)]
-    chains = [served_by(row[3]) for batch in batches for row in batch.good]
+    chains = [row.server.split() for batch in batches for row in batch.good]
     for _ in range(200):
         seen = {name for chain in chains for name in chain if name.startswith(piece + "-")}
         if len(seen) >= wanted:
             break
-        chains.append(served_by(visitor.get(url, timeout=30).headers.get("x-served-by", "")))
-    return [batch.per_second for batch in batches], len(seen)
+        chains.append(visitor.get(url, timeout=30).headers.get("x-served-by", "").split())
+    return [batch.per_second for batch in batches], sorted(seen)

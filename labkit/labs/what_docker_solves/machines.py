@@ -123,15 +123,18 @@ def roll_out(on: Context, *, n: int | None = None) -> RollOut:
 
 @dataclass(frozen=True)
 class Replicas(Result):
-    """Start times (s) of replicas, and answers a second by their number; ``work`` is seconds a request."""
+    """Start times (s) of replicas, and answers a second by their number; ``work`` is seconds a request.
+
+    ``answered`` are the names of those that answered, as the answers have them.
+    """
 
     starts: list[float]
     per_second: dict[int, list[float]]
     work: float
-    answered: dict[int, int]
+    answered: dict[int, list[str]]
 
     def facts(self) -> str:
-        rows = [f"{count} of {number}" for number, count in self.answered.items()]
+        rows = [f"{len(names)} of {number}" for number, names in self.answered.items()]
         return f"one name, and replicas behind it that answered: {', '.join(rows)}"
 
 
@@ -149,7 +152,7 @@ def replicas(on: Context, most: int = 4, *, n: int | None = None) -> Replicas:
     shop = DeployedShop(on, "monolith", "replicas")
     starts: list[float] = []
     per_second: dict[int, list[float]] = {}
-    answered: dict[int, int] = {}
+    answered: dict[int, list[str]] = {}
     try:
         with explained(on.session.engine.endpoint):
             shop.remove("shop")
