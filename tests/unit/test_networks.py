@@ -44,7 +44,7 @@ def test_rules_that_are_alike_are_told_apart():
 def test_words_stand_for_what_is_this_runs_own():
     [rule] = rules.parse({"nat": NAT.splitlines()[4]})
     words = {"172.18.0.2": "SERVER", "172.18.0.1": "BRIDGE", "br-1": "br", "32768": "PORT2", "80": "NO"}
-    run = rules.Published(None, 5, [], 2, words, "")
+    run = rules.Published(None, 5, [], ["docker-proxy"] * 2, words, "")
     assert run.readable(rule).startswith(
         "-d BRIDGE ! -i br -p tcp -m tcp --dport PORT2 -j DNAT --to-destination SERVER:"
     )
@@ -53,7 +53,7 @@ def test_words_stand_for_what_is_this_runs_own():
 
 def test_a_port_whose_rules_can_not_be_read_is_told():
     way = rules.Way("its own address", "", 5, 30, [])
-    text = rules.Published(None, 5, [way], 2, {}, "not to be read here (no iptables)").facts()
+    text = rules.Published(None, 5, [way], [], {}, "not to be read here (no iptables)").facts()
     assert "5 of 5    ?\n" in text and text.endswith("the rules: not to be read here (no iptables)")
 
 
@@ -139,4 +139,11 @@ def test_a_cable_whose_other_end_is_not_there_is_told():
 
 def test_pings_run_all_at_once():
     script = yard.pings({"db": ["10.0.0.2", "10.0.1.2"]})
-    assert script.count("ping ") == 2 and script.count("&\n") == 2 and script.endswith("\nwait")
+    assert script.count("ping -c") == 2 and script.count("&\n") == 2 and script.endswith("\nwait")
+
+
+def test_whoever_did_not_answer_was_not_heard():
+    ok = "app 10.0.0.3 (status 0): 2 packets transmitted, 2 packets received, 0% packet loss"
+    no = ("db 10.0.1.2 (status 1): 2 packets transmitted, 0 packets received, 100% packet loss",
+          "host 10.0.1.1 (status 1): ping: sendto: Network is unreachable", "db 10.0.1.3 (status 127):")  # fmt: skip
+    assert yard.heard("\n".join([*no, ok])) == {"app"}

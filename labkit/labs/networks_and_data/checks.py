@@ -42,7 +42,7 @@ def between(on: Context) -> Outcome:
         for row in rows:
             others = {other["Id"]: addresses(other) for other in rows if other is not row}
             done = on.docker.containers.get(row["Id"]).exec_run(["sh", "-c", yard.pings(others)])
-            reached |= {(row["Id"], other) for other in done.output.decode().split()}
+            reached |= {(row["Id"], other) for other in yard.heard(done.output.decode())}
     for middle, one, other in permutations([row["Id"] for row in rows], 3):
         if {(middle, one), (middle, other)} <= reached and not {(one, other), (other, one)} & reached:
             return passed("one reaches both others, and those two can't reach each other.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...course.result import draws, machine_line
 from ...course.style import COLOURS, Cell, Picture, aside, named_rows, new_figure, picture, table
-from .places import PLACES, Survival
+from .places import MARK, PLACES, Survival
 from .torn import Torn
 
 _KEPT: dict[bool, Cell] = {True: ("kept", "green", "//"), False: ("lost", "vermilion", "xx")}
@@ -13,7 +13,9 @@ _KEPT: dict[bool, Cell] = {True: ("kept", "green", "//"), False: ("lost", "vermi
 @draws(Survival)
 def plot_survival(run: Survival) -> Picture:
     """Places as rows; what became of a file there after a restart, and in a new container."""
-    rows = {flag: [_KEPT[run.restarted[place]], _KEPT[run.renewed[place]]] for place, flag in PLACES.items()}
+    rows = {
+        flag: [_KEPT[found[place] == MARK] for found in (run.restarted, run.renewed)] for place, flag in PLACES.items()
+    }
     alt = (
         "Table: places as rows. Only what is in memory is lost with a restart; a new container finds what lies on a "
         "named volume and in a folder of the machine, nothing else."

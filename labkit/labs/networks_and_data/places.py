@@ -17,6 +17,9 @@ from ...engine.faults import explained
 from ...engine.session import SESSION
 from ...units import yes_no
 
+#: What is written to a file in each place.
+MARK = "mark"
+
 #: The places by their folder in the container, each with the flag that one types for it.
 PLACES = {
     "/layer": "(no flag)",
@@ -58,40 +61,44 @@ def folder_of(on: Context, volume: str) -> str:
         return str(on.docker.volumes.get(volume).attrs["Mountpoint"])
 
 
-def _there(on: Context, volume: str) -> bool:
-    with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
-        return bool(on.docker.volumes.get(volume))
-    return False
+def _asked(on: Context, volume: str) -> str:
+    """The engine's answer to the question for a volume: 200 and its folder, or 404 and its words."""
+    with explained(on.session.engine.endpoint):
+        try:
+            return f"200 {on.docker.volumes.get(volume).attrs['Mountpoint']}"
+        except NotFound as answer:
+            return f"404 {answer.explanation}"
 
 
 @dataclass(frozen=True)
 class Survival(Result):
-    """Which files were still there, by place: after a restart, and in a new container with the same flags.
+    """What a look for the file said, by place: after a restart, and in a new container with the same flags.
 
-    ``orphan``: after ``docker rm`` the anonymous volume is left; ``gone``: after ``docker rm -v`` it is not.
+    ``orphan`` and ``gone`` are the engine's answers to who asks for the anonymous volume, after ``docker rm`` and after
+    ``docker rm -v``.
     """
 
-    restarted: dict[str, bool]
-    renewed: dict[str, bool]
-    orphan: bool
-    gone: bool
+    restarted: dict[str, str]
+    renewed: dict[str, str]
+    orphan: str
+    gone: str
 
     def facts(self) -> str:
         lines = [f"{'written to':<14}{'flag':<22}{'after a restart':<18}in a new container"]
         for place, flag in PLACES.items():
-            cells = ["kept" if found[place] else "lost" for found in (self.restarted, self.renewed)]
+            cells = ["kept" if found[place] == MARK else "lost" for found in (self.restarted, self.renewed)]
             lines.append(f"{place:<14}{flag:<22}{cells[0]:<18}{cells[1]}")
         return "\n".join(lines) + (
-            f"\nafter docker rm, the anonymous volume is left, and nobody's: {yes_no(self.orphan)}"
-            f" · after docker rm -v: {yes_no(not self.gone)}"
+            f"\nafter docker rm, the anonymous volume is left, and nobody's: {yes_no(self.orphan.startswith('200'))}"
+            f" · after docker rm -v: {yes_no(self.gone.startswith('200'))}"
         )
 
 
 def survival(on: Context) -> Survival:
     """Write a file to each place; restart the container; remove it, and make a new one with the same flags."""
     folders = " ".join(PLACES)
-    mark = f"for f in {folders}; do mkdir -p $f && echo mark > $f/mark; done"
-    look = ["sh", "-c", f"for f in {folders}; do [ -e $f/mark ] && echo $f; done"]
+    mark = f"for f in {folders}; do mkdir -p $f && echo {MARK} > $f/mark; done"
+    look = ["sh", "-c", f"for f in {folders}; do cat $f/mark 2>&1; done"]  # a line for each place
     with volumes(on, "data", "folder") as (data, folder):
         options: dict[str, Any] = {
             "mounts": [
@@ -100,15 +107,15 @@ def survival(on: Context) -> Survival:
             ],
             "tmpfs": {"/memory": ""}, "network_mode": "none",
         }  # fmt: skip
-        orphans = []
+        orphans, orphan = [], ""
         try:
             with on.container(images.BUSYBOX, ["sleep", "600"], **options) as first:
                 first.exec_run(["sh", "-c", mark])
                 orphans = [row["Name"] for row in first.attrs["Mounts"] if row["Destination"] == "/anonymous"]
                 first.restart(timeout=0)
-                restarted = first.exec_run(look).output.decode().split()
+                restarted = first.exec_run(look).output.decode().splitlines()
                 first.remove(force=True)  # without -v
-                orphan = all(_there(on, name) for name in orphans)
+                orphan = "\n".join(_asked(on, name) for name in orphans)
         finally:
             for name in orphans:
                 with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
@@ -116,9 +123,8 @@ def survival(on: Context) -> Survival:
         with on.container(images.BUSYBOX, ["sleep", "600"], **options) as second:
             second.reload()
             [other] = [row["Name"] for row in second.attrs["Mounts"] if row["Destination"] == "/anonymous"]
-            renewed = second.exec_run(look).output.decode().split()
-    kept = [{place: place in found for place in PLACES} for found in (restarted, renewed)]
-    return Survival(on.facts, kept[0], kept[1], orphan, not _there(on, other))
+            renewed = second.exec_run(look).output.decode().splitlines()
+    return Survival(on.facts, dict(zip(PLACES, restarted)), dict(zip(PLACES, renewed)), orphan, _asked(on, other))
 
 
 #: What is mounted where, to see who may write: a volume at a folder that the image has not, one at a folder that
@@ -129,41 +135,38 @@ _OWNED = {"/new": "a volume at a new folder", "/tmp": "a volume at the image's /
 
 @dataclass(frozen=True)
 class Owners(Result):
-    """Who could write where: by place, the owner of the file that each user made there, None where it was refused.
+    """Who could write where: by place and user, the owner of the file that was made there, or why it was refused.
 
-    ``image`` is whether a volume and a bind show the files that the image has at their place.
+    ``image`` is what a volume and a bind show of a file that the image has at their place: its first line, or none.
     """
 
-    owners: dict[str, dict[int, int | None]]
-    image: tuple[bool, bool]
+    owners: dict[str, dict[str, str]]
+    image: tuple[str, str]
 
     def facts(self) -> str:
         lines = [f"{'':<30}{'user 0':<22}user 1000"]
         for place, what in _OWNED.items():
-            cells = ["refused" if owner is None else f"writes, owner {owner}" for owner in self.owners[place].values()]
+            cells = [f"writes, owner {said}" if said.isdigit() else "refused" for said in self.owners[place].values()]
             lines.append(f"{what:<30}{cells[0]:<22}{cells[1]}")
-        volume, bind = map(yes_no, self.image)
+        volume, bind = (yes_no(line.startswith("root:")) for line in self.image)
         return "\n".join(lines) + f"\nshows the files that the image has there: a new volume {volume} · a bind {bind}"
 
 
 def owners(on: Context) -> Owners:
     """Let user 0 and user 1000 write to each kind of place, and look whose their files are."""
-    touch = 'touch $f/by-$(id -u) 2>/dev/null && echo "$f $(stat -c %u $f/by-$(id -u))"'
-    script = f"for f in {' '.join(_OWNED)}; do {touch}; done"
-    found: dict[str, dict[int, int | None]] = {place: {0: None, 1000: None} for place in _OWNED}
+    script = f"for f in {' '.join(_OWNED)}; do touch $f/by-$(id -u) 2>&1 && stat -c %u $f/by-$(id -u); done"
+    found: dict[str, dict[str, str]] = {place: {} for place in _OWNED}
     with volumes(on, "new", "tmp", "folder", "etc") as (new, tmp, folder, etc):
         mounts = [
             Mount("/new", new, type="volume"), Mount("/tmp", tmp, type="volume"),
             Mount("/bind", folder_of(on, folder), type="bind"),
         ]  # fmt: skip
-        for user in (0, 1000):
-            text = on.ran(
-                images.BUSYBOX, ["sh", "-c", script], user=str(user), mounts=mounts, tmpfs={"/memory": ""}
-            ).text
-            for place, owner in (line.split() for line in text.splitlines()):
-                found[place][user] = int(owner)
+        for user in ("0", "1000"):
+            text = on.ran(images.BUSYBOX, ["sh", "-c", script], user=user, mounts=mounts, tmpfs={"/memory": ""}).text
+            for place, said in zip(_OWNED, text.splitlines()):
+                found[place][user] = said
         at = [Mount("/etc", etc, type="volume"), Mount("/etc", folder_of(on, folder), type="bind")]
-        image = [on.ran(images.BUSYBOX, ["test", "-e", "/etc/passwd"], mounts=[mount]).code == 0 for mount in at]
+        image = [on.ran(images.BUSYBOX, ["head", "-n1", "/etc/passwd"], mounts=[mount]).text.strip() for mount in at]
     return Owners(on.facts, found, (image[0], image[1]))
 
 
@@ -171,18 +174,18 @@ def owners(on: Context) -> Owners:
 class Carried(Result):
     """A volume before its backup and the one that was made of it: a line for each file, the same in both when alike.
 
-    ``listed`` are the names in the archive, ``removed`` whether the first volume was gone before.
+    ``listed`` are the names in the archive, ``removed`` is the engine's answer to who asked for the first volume then.
     """
 
     before: list[str]
     after: list[str]
-    listed: int
-    removed: bool
+    listed: list[str]
+    removed: str
 
     def facts(self) -> str:
         return (
-            f"files and folders in the volume: {len(self.before)} · in the archive: {self.listed}\n"
-            f"the volume is removed: {yes_no(self.removed)}\n"
+            f"files and folders in the volume: {len(self.before)} · in the archive: {len(self.listed)}\n"
+            f"the volume is removed: {yes_no(self.removed.startswith('404'))}\n"
             f"a new one, filled from the archive, has the same content, owners and modes: "
             f"{yes_no(self.before == self.after)}"
         )
@@ -208,6 +211,6 @@ def carry(on: Context) -> Carried:
         before = run(f"{_FILL}; {_LIST}", data=data)
         listed = run("tar -C /data -czf /shelf/data.tgz . && tar -tzf /shelf/data.tgz", data=data, shelf=shelf)
         on.docker.volumes.get(data).remove()
-        removed = not _there(on, data)
+        removed = _asked(on, data)
         after = run(f"tar -C /data -xzf /shelf/data.tgz; {_LIST}", data=again, shelf=shelf)
-    return Carried(on.facts, before, after, len(listed), removed)
+    return Carried(on.facts, before, after, listed, removed)

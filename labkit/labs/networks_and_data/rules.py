@@ -86,11 +86,14 @@ class Way:
 
 @dataclass(frozen=True)
 class Published(Result):
-    """The same requests on several ways; ``words`` says what an address or a name is, for rules to be readable."""
+    """The same requests on several ways; ``words`` says what an address or a name is, for rules to be readable.
+
+    ``proxies`` are the command lines of the programs that listen for the server on the machine.
+    """
 
     requests: int
     ways: list[Way]
-    proxies: int
+    proxies: list[str]
     words: dict[str, str]
     why: str
 
@@ -102,7 +105,7 @@ class Published(Result):
         lines.append(
             f"more packets than that came to the server: {yes_no(all(w.packets > self.requests for w in self.ways))}"
         )
-        lines.append(f"a docker-proxy listens for each published address: {yes_no(self.proxies == 2)}")
+        lines.append(f"a docker-proxy listens for each published address: {yes_no(len(self.proxies) == 2)}")
         return "\n".join([*lines, *([f"the rules: {self.why}"] if self.why else [])])
 
     def readable(self, rule: Rule) -> str:
@@ -180,8 +183,8 @@ def published(on: Context, requests: int = 5) -> Published:
                 rose = [(rule, more) for rule, more in rises(before, read(on)[0]) if own_rule(rule)]
                 ways.append(Way(name, where, answers, arrived() - packets, rose))
             here = on.porter.call("machine_net")  # another engine of this machine may have the same addresses
-            proxies = [row for row in on.porter.processes() if row["comm"] == "docker-proxy"]
-            listening = sum(own in row["command"] and row["namespaces"].get("net") == here for row in proxies)
+            rows = [row for row in on.porter.processes() if row["comm"] == "docker-proxy" and own in row["command"]]
+            proxies = [" ".join(row["command"]) for row in rows if row["namespaces"].get("net") == here]
     finally:
         on.drop_network(net)
     words = {
@@ -191,4 +194,4 @@ def published(on: Context, requests: int = 5) -> Published:
         ports["127.0.0.1"]: "PORT1",
         ports[gateway]: "PORT2",
     }
-    return Published(on.facts, requests, ways, listening, words, why)
+    return Published(on.facts, requests, ways, proxies, words, why)

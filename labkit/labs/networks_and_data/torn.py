@@ -54,12 +54,13 @@ def judged(text: str | None) -> int | None:
 class Kill:
     """What was found after one kill: the record that the program had last said it keeps, and what the file holds.
 
-    ``found`` as :func:`judged`; ``rows`` are the rows in the file.
+    ``found`` as :func:`judged`; ``rows`` are the rows in the file, ``end`` is its last line: the checksum, if it is whole.
     """
 
     said: int
     found: int | None
     rows: int
+    end: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ def torn(on: Context, kills: int = 3) -> Torn:
                     container.wait(timeout=60)
                     text = _file(on, container)
                     rows = len(re.findall(r" row ", text or ""))
-                    found[case].append(Kill(_kept(container)[-1], judged(text), rows))
+                    end = (text or "").strip().rpartition("\n")[2]
+                    found[case].append(Kill(_kept(container)[-1], judged(text), rows, end))
         for case, (volume, how) in CASES.items():
             mounts = [Mount(FOLDER, by_how[how], type="volume")] if volume else []
             with on.container(images.BUSYBOX, ["true"], start=False, mounts=mounts, network_mode="none") as fresh:

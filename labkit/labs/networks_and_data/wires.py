@@ -102,9 +102,13 @@ _UP = "cd /sys/class/net; for name in *; do [ $(($(cat $name/flags) & 1)) = 1 ] 
 
 @dataclass(frozen=True)
 class Modes(Result):
-    """What a container sees in each mode: its interfaces, and whose network namespace it is in."""
+    """What a container sees in each mode: its interfaces, and whose network namespace it is in.
+
+    ``spaces`` are the namespaces' numbers, the machine's first.
+    """
 
     rows: dict[str, tuple[list[str], str]]
+    spaces: dict[str, str]
 
     def facts(self) -> str:
         lines = [f"{'--network':<18}{'interfaces':<18}network namespace of"]
@@ -116,7 +120,7 @@ class Modes(Result):
 
 def modes(on: Context) -> Modes:
     """Start a container in each mode, and look at its interfaces and its network namespace."""
-    spaces: dict[str, str] = {}
+    spaces: dict[str, str] = {"the machine": on.porter.call("machine_net")}
     rows: dict[str, tuple[list[str], str]] = {}
     first = on.session.name("lab-first")
     on.free(first)
@@ -130,12 +134,12 @@ def modes(on: Context) -> Modes:
             [row] = on.porter.processes([one.attrs["State"]["Pid"]])
             spaces[mode] = row["namespaces"].get("net", "")
             whose = "its own"
-            if spaces[mode] == on.porter.call("machine_net"):
+            if spaces[mode] == spaces["the machine"]:
                 whose = "the machine"
             elif mode.startswith("container:") and spaces[mode] == spaces["bridge"]:
                 whose = "the first one"
             rows[mode] = (sorted(found, key=lambda name: (name != "lo", name)), whose)
-    return Modes(on.facts, rows)
+    return Modes(on.facts, rows, spaces)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
@@ -31,20 +32,27 @@ PATIENCE = 1
 
 
 def pings(targets: Mapping[str, Iterable[str]]) -> str:
-    """A shell script that pings all these addresses at once, and prints the name of each that answered."""
+    """A shell script that pings all these addresses at once, and prints of each how it ended: read it with :func:`heard`."""
     lines = [
-        f"ping -c 2 -W {PATIENCE} {address} >/dev/null 2>&1 && echo {name} &"
+        f'(said=$(ping -c 2 -W {PATIENCE} {address} 2>&1); echo "{name} {address} (status $?):"'
+        ' $(echo "$said" | grep -e received -e ping:)) &'
         for name, addresses in targets.items() for address in addresses
     ]  # fmt: skip
     return "\n".join([*lines, "wait"])
 
 
+def heard(said: str) -> set[str]:
+    """The names of those that answered, by what the script of :func:`pings` printed."""
+    return set(re.findall(r"^(\S+) \S+ \(status 0\):", said, re.M))
+
+
 @dataclass(frozen=True)
 class Look:
-    """Who is in which network, with which address, and whom each one's ping reached."""
+    """Who is in which network, with which address, and whom each one's ping reached; ``said`` are ping's own words."""
 
     places: dict[str, dict[str, str]]
     reached: dict[tuple[str, str], bool]
+    said: dict[str, str] = field(default_factory=dict)
 
     def table(self) -> str:
         """The matrix as text: who pings in rows, who is pinged in columns."""
@@ -169,19 +177,18 @@ class Yard:
         self.open()
         places, gateways = self.places(), self.gateways()
 
-        def heard(word: str) -> dict[tuple[str, str], bool]:
+        def ask(word: str) -> tuple[str, dict[str, list[str]]]:
             # The machine is asked by the address that it has in a network of the one who asks.
             machine = [gateways[net] for net in places.get(word, {})] or list(gateways.values())
             targets = {**{name: list(row.values()) for name, row in places.items()}, "host": machine}
             others = {name: addresses for name, addresses in targets.items() if name != word}
-            found = self.inside(word, pings(others)).split()
-            return {(word, name): name in found for name in targets}
+            return self.inside(word, pings(others)).strip(), targets
 
-        reached: dict[tuple[str, str], bool] = {}
+        names = (*self.plan, *MODES)
         with ThreadPoolExecutor() as pool:
-            for rows in pool.map(heard, (*self.plan, *MODES)):
-                reached.update(rows)
-        return Look(places, reached)
+            asked = dict(zip(names, pool.map(ask, names)))
+        reached = {(word, name): name in heard(text) for word, (text, targets) in asked.items() for name in targets}
+        return Look(places, reached, {word: text for word, (text, _) in asked.items()})
 
 
 @dataclass(frozen=True)
@@ -196,6 +203,11 @@ class Reach(Result):
     joined: tuple[str, str]
     dropped: list[tuple[Rule, int]]
     why: str
+
+    @property
+    def said(self) -> dict[str, dict[str, str]]:
+        """What each one's pings said, before and after."""
+        return {"before": self.before.said, "after": self.after.said}
 
     def rules(self) -> str:
         """The rules that dropped what did not arrive, each with the number of packets that it counted meanwhile."""
