@@ -28,6 +28,7 @@ def test_root_inside_is_nobody_outside(own):
     before = engine.shell("cat /etc/docker/daemon.json")
     run = given.remapped(own)
     assert run.outside == (0, given.FIRST)
-    assert run.reads == (True, False) and run.makes == (True, False)
+    assert run.reads == ((0, "secret"), (1, "cat: can't open '/secret': Permission denied"))
+    assert run.makes[0].code == 0 and run.makes[1].text.endswith("Operation not permitted")
     assert engine.shell("cat /etc/docker/daemon.json") == before
     assert not any("userns" in option for option in own.docker.info()["SecurityOptions"])

@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from docker.models.containers import Container
@@ -40,7 +40,7 @@ class Quota:
     """A group's quota and what the kernel counted: periods in which it wanted to run, and those that stopped it.
 
     ``quota`` and ``period`` are microseconds; ``quota`` is None where there is no limit. ``stopped`` is the seconds
-    for which its threads were held back, added up.
+    for which its threads were held back, added up; ``files`` are the kernel's files as they were read at last.
     """
 
     quota: int | None
@@ -48,6 +48,7 @@ class Quota:
     periods: int
     throttled: int
     stopped: float
+    files: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class Throttled(Result):
 
     round: Round
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The kernel's files of its quota, after the round."""
+        return self.round.quota.files
+
     def facts(self) -> str:
         quota = self.round.quota
         has = "none" if quota.quota is None else f"{quota.quota} µs of every {quota.period} µs"
@@ -82,6 +88,15 @@ class LatencyCurve(Result):
 
     cost: float
     rounds: list[Round]
+
+    @property
+    def counted(self) -> dict[str, str]:
+        """What the kernel counted in each round, by its quota."""
+        return {
+            "no quota" if row.cpus is None else f"--cpus {row.cpus:g}":
+            f"nr_periods {row.quota.periods}, nr_throttled {row.quota.throttled}"
+            for row in self.rounds
+        }  # fmt: skip
 
     def facts(self) -> str:
         # Between the ends of the curve it depends on who else wants the processors.
@@ -128,7 +143,7 @@ class _Server:
             answer = json.loads(self._lines(1 + self._answers)[self._answers])
             now = read_quota(self._on, self._container.id)
             counted = Quota(now.quota, now.period, now.periods - before.periods, now.throttled - before.throttled,
-                            now.stopped - before.stopped)  # fmt: skip
+                            now.stopped - before.stopped, now.files)  # fmt: skip
             if counted.throttled or not stopped:
                 break
         return Round(cpus, answer["seconds"], [(x, y) for x, y in answer["trace"]], counted)
@@ -154,7 +169,7 @@ def read_quota(on: Context, container: str) -> Quota:
     count = {key: int(value) for key, value in re.findall(r"^(\w+) (\d+)$", files["cpu.stat"], flags=re.M)}
     stopped = count.get("throttled_usec", 0) / 1e6 + count.get("throttled_time", 0) / 1e9
     quota = None if limit in ("max", "-1") else int(limit)
-    return Quota(quota, int(period), count.get("nr_periods", 0), count.get("nr_throttled", 0), stopped)
+    return Quota(quota, int(period), count.get("nr_periods", 0), count.get("nr_throttled", 0), stopped, files)
 
 
 def _checked(on: Context, cpus: float | None) -> None:
@@ -219,12 +234,15 @@ class Quarrel(Result):
     files: tuple[str, str]
     throttled: int
 
+    @property
+    def got(self) -> list[tuple[float, float]]:
+        """The seconds on the processor that the light one and the heavy one got in each part."""
+        parts = [[row for row in self.rows if since <= row[0] <= until] for since, until in self.parts]
+        return [(rows[-1][1] - rows[0][1], rows[-1][2] - rows[0][2]) for rows in parts]
+
     def share(self, part: int) -> float:
         """What the light one got of all that both got in a part, 0 to 1."""
-        since, until = self.parts[part]
-        rows = [row for row in self.rows if since <= row[0] <= until]
-        light, heavy = rows[-1][1] - rows[0][1], rows[-1][2] - rows[0][2]
-        return light / (light + heavy)
+        return self.got[part][0] / sum(self.got[part])
 
     def facts(self) -> str:
         light, heavy = self.weights

@@ -49,13 +49,14 @@ class Bomb(Result):
     """A fork bomb inside a limit.
 
     ``limit`` is what the kernel had before it went off; ``rows`` are (seconds since then, processes in the group, forks
-    refused so far). ``neighbour`` is whether another container could start a process while the group was full, ``left``
-    how many processes were still there when the container had been removed.
+    refused so far), ``files`` the kernel's files while the group was full. ``neighbour`` is the exit code of a program
+    that another container started then, ``left`` how many processes were still there when the container was removed.
     """
 
     limit: int
     rows: list[tuple[float, int, int]]
-    neighbour: bool
+    files: dict[str, str]
+    neighbour: int
     left: int
 
     def facts(self) -> str:
@@ -63,7 +64,7 @@ class Bomb(Result):
         return (
             f"the kernel's limit, read before it went off: {self.limit} processes\n"
             f"never more than that: {yes_no(most <= self.limit)} · forks were refused: {yes_no(refused > 0)}\n"
-            f"a neighbour could start a process meanwhile: {yes_no(self.neighbour)} · processes left of it: {self.left}"
+            f"a neighbour could start a process meanwhile: {yes_no(self.neighbour == 0)} · processes left of it: {self.left}"
         )
 
 
@@ -85,10 +86,10 @@ def bomb(on: Context, limit: int = 32) -> Bomb:
         raise BadInput(f"A bomb with {limit} processes is not this lab's.", next_step="Choose a limit from 8 to 64.")
     with on.container(images.BUSYBOX, ["sleep", "600"], network_mode="none") as neighbour:
         with on.container(images.PYTHON, ["python3", "-c", BOMB], pids_limit=limit, init=True, **BOUNDS) as container:
-            before = _count(on, container)[0]
-            if before != limit:
+            before = _files(on, container)["pids.max"]
+            if before != str(limit):
                 raise NotPossibleHere(
-                    f"The kernel has {before or 'no limit'} where {limit} was asked for, so the bomb stays unlit.",
+                    f"The kernel has {before} where {limit} was asked for, so the bomb stays unlit.",
                     cause="This engine can't limit the number of processes.",
                 )
             container.reload()
@@ -97,7 +98,7 @@ def bomb(on: Context, limit: int = 32) -> Bomb:
             with explained(on.session.engine.endpoint):
                 container.exec_run(["touch", "/go"])
             rows = _watch(on, container)
-            lives = neighbour.exec_run(["true"]).exit_code == 0
+            files, lives = _files(on, container), neighbour.exec_run(["true"]).exit_code
         # The engine answers when process 1 has ended; the kernel has killed all others by then, or is about to.
         count = [1]
 
@@ -106,22 +107,27 @@ def bomb(on: Context, limit: int = 32) -> Bomb:
             return count == [0]
 
         wait_until(gone, 20)
-    return Bomb(on.facts, limit, rows, lives, count[0])
+    return Bomb(on.facts, limit, rows, files, lives, count[0])
 
 
-def _count(on: Context, container: Container) -> tuple[int | None, int, int]:
-    """The kernel's limit (None for none), the processes in the group, and the forks that it has refused."""
+def _files(on: Context, container: Container) -> dict[str, str]:
+    """The kernel's limit, the processes in the group, and the forks that it has refused, in the kernel's words."""
     names = ["pids.max", "pids.current", "pids.events"]
-    files = on.observer.cgroup_files(container.id, names, controller="pids")["files"]
-    limit = files.get("pids.max", "max")
-    return None if limit == "max" else int(limit), int(files["pids.current"]), int(files["pids.events"].split()[1])
+    files: dict[str, str] = on.observer.cgroup_files(container.id, names, controller="pids")["files"]
+    return {"pids.max": "max", **files}
+
+
+def _count(on: Context, container: Container) -> tuple[int, int]:
+    """The processes in the group, and the forks that it has refused."""
+    files = _files(on, container)
+    return int(files["pids.current"]), int(files["pids.events"].split()[1])
 
 
 def _watch(on: Context, container: Container) -> list[tuple[float, int, int]]:
     """Rows from now until the group has been full for a while."""
-    began, full, rows = time.monotonic(), 0.0, [(0.0, *_count(on, container)[1:])]
+    began, full, rows = time.monotonic(), 0.0, [(0.0, *_count(on, container))]
     while not full or rows[-1][0] < full + WATCH:
-        _, current, refused = _count(on, container)
+        current, refused = _count(on, container)
         rows.append((time.monotonic() - began, current, refused))
         full = full or (rows[-1][0] if refused else 0.0)
         if rows[-1][0] > FUSE - 10:

@@ -63,6 +63,11 @@ class Written(Result):
         """Bytes a second of one run, from its first write to its last."""
         return self.runs[limit][-1][1] / self.runs[limit][-1][0]
 
+    @property
+    def rates(self) -> dict[int | None, int]:
+        """Bytes a second of each run, by its limit."""
+        return {limit: round(self.rate(limit)) for limit in self.runs}
+
     def facts(self) -> str:
         if self.disk.why:
             return self.disk.facts()

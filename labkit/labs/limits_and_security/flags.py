@@ -188,12 +188,16 @@ def profile(deny: Sequence[str] = ("mkdir", "mkdirat")) -> str:
 
 @dataclass(frozen=True)
 class Filtered(Result):
-    """A container under a profile of its own: what ``mkdir`` said, and whether a file could be made all the same."""
+    """A container under a profile of its own: what ``mkdir`` said, and whether a file could be made all the same.
+
+    ``text`` is its script and all that this printed.
+    """
 
     mode: str
     said: str
     wrote: bool
     root: bool
+    text: str
 
     def facts(self) -> str:
         return (
@@ -213,4 +217,4 @@ def filtered(on: Context, deny: Sequence[str] = ("mkdir", "mkdirat")) -> Filtere
     text = on.ran(images.BUSYBOX, ["sh", "-c", script], **options).text
     mode, user, *rest = text.splitlines()
     said = [line.rpartition(": ")[2] for line in rest if line.startswith("mkdir:")]
-    return Filtered(on.facts, mode, said[0] if said else "", "wrote" in rest, user == "0")
+    return Filtered(on.facts, mode, said[0] if said else "", "wrote" in rest, user == "0", f"$ {script}\n{text}")

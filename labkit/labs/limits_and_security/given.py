@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ... import images
-from ...course.context import Context
+from ...course.context import Context, Ran
 from ...course.result import Result
 from ...engine import OwnedEngine, require_owned
 from ...engine.faults import explained
@@ -72,20 +72,20 @@ def given_away(on: Context) -> Given:
 class Remapped(Result):
     """Root in a container, with and without ``userns-remap``.
 
-    ``outside`` has the user number on the machine of a process that is user 0 inside, ``reads`` whether it can read a
-    file of root's that was mounted into it, ``makes`` whether it can make a device file; first without, then with.
+    ``outside`` has the user number on the machine of a process that is user 0 inside, ``reads`` what ``cat`` said of a
+    file of root's that was mounted into it, ``makes`` what ``mknod`` said; first without, then with.
     """
 
     outside: tuple[int, int]
-    reads: tuple[bool, bool]
-    makes: tuple[bool, bool]
+    reads: tuple[Ran, Ran]
+    makes: tuple[Ran, Ran]
 
     def facts(self) -> str:
         rows = [
             ("user inside", "0", "0"),
             ("the same process, outside", *map(str, self.outside)),
-            ("reads a mounted file of root's", *map(yes_no, self.reads)),
-            ("makes a device file", *map(yes_no, self.makes)),
+            ("reads a mounted file of root's", *(yes_no(done.code == 0) for done in self.reads)),
+            ("makes a device file", *(yes_no(done.code == 0) for done in self.makes)),
         ]
         return "\n".join(f"{name:<32}{plain:<8}{mapped}" for name, plain, mapped in [("", "plain", "remapped"), *rows])
 
@@ -113,7 +113,7 @@ def remapped(on: Context) -> Remapped:
     return Remapped(on.facts, *((one, other) for one, other in zip(plain, mapped)))  # type: ignore[arg-type]
 
 
-def _root(on: Context, engine: OwnedEngine) -> tuple[int, bool, bool]:
+def _root(on: Context, engine: OwnedEngine) -> tuple[int, Ran, Ran]:
     engine.shell(f"umask 077; echo secret > {_SECRET}")
     bind = [f"{_SECRET}:/secret:ro"]
     try:
@@ -124,8 +124,8 @@ def _root(on: Context, engine: OwnedEngine) -> tuple[int, bool, bool]:
             container.reload()
             pid = container.attrs["State"]["Pid"]
             outside = engine.shell(f"awk '/^Uid:/ {{ print $2 }}' /proc/{pid}/status").strip()
-            reads = container.exec_run(["cat", "/secret"]).exit_code == 0
-            makes = container.exec_run(["mknod", "/null", "c", "1", "3"]).exit_code == 0
+            asked = [container.exec_run(words) for words in (["cat", "/secret"], ["mknod", "/null", "c", "1", "3"])]
+        reads, makes = (Ran(done.exit_code, done.output.decode().strip()) for done in asked)
         return int(outside), reads, makes
     finally:
         engine.shell(f"rm -f {_SECRET}")
