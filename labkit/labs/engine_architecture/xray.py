@@ -215,9 +215,13 @@ class Series(Result):
         runs = [one for several in self.runs.values() for one in several]
         if not all(one.traced for one in runs):
             return "the kernel may not be traced here: only the segments that wiretap and engine events tell"
-        whole = sum(one.complete for one in runs)
-        lost = max(one.lost for one in runs)
-        return f"the whole chain was seen in {whole} of {len(runs)} runs · trace events lost: {lost}"
+        return f"{_seen(runs)} · trace events lost: {max(one.lost for one in runs)}"
+
+
+def _seen(runs: list[Xray]) -> str:
+    # How many there are depends on the time that a run takes, so on the engine.
+    whole = sum(one.complete for one in runs)
+    return f"the whole chain was seen in {'every run' if whole == len(runs) else f'{whole} of {len(runs)} runs'}"
 
 
 def many(on: Context, n: int | None = None, flags: str = "") -> Series:
@@ -269,8 +273,7 @@ class Overhead(Result):
         return statistics.median(self.traced) / statistics.median(self.untraced)
 
     def facts(self) -> str:
-        whole = sum(one.complete for one in self.runs)
-        return f"pairs: {len(self.runs)} · the whole chain was seen in {whole} of {len(self.runs)} runs"
+        return f"pairs: {len(self.runs)} · {_seen(self.runs)}"
 
 
 def overhead(on: Context, n: int = 50) -> Overhead:
