@@ -6,6 +6,7 @@ import pytest
 
 from labkit.errors import BadInput
 from labkit.labs.engine_architecture import parts, xray
+from labkit.labs.engine_architecture.figures_architecture import _shortened
 from labkit.labs.engine_architecture.parts import _daemons, _filled
 
 
@@ -61,6 +62,19 @@ def test_two_engines_that_call_their_sockets_alike():
     rows = machine(*beside, *ours)
     assert _daemons(rows, shim(f"{files}/containerd.sock", files="mnt:[2]")) == [30, 31]
     assert _daemons(rows, shim(f"{files}/containerd.sock")) == [20, 21]
+
+
+def test_processes_that_only_start_one_another_are_one_row():
+    rows = [
+        (0, 1, "init", ""), (1, 2, "screen", ""), (2, 3, "bash", ""), (3, 4, "sudo", ""), (4, 7, "dockerd", "the daemon"),
+        (5, 8, "containerd", "below it"), (4, 9, "containerd", "beside it"), (1, 10, "shim", "its shim"), (2, 11, "sleep", "process 1"),
+    ]  # fmt: skip
+    between = "(3 processes, each started by the one before)"
+    assert [(depth, name) for depth, _, name, _ in _shortened(rows)] == [
+        (0, "init"), (1, between), (2, "dockerd"), (3, "containerd"), (2, "containerd"), (1, "shim"), (2, "sleep"),
+    ]  # fmt: skip
+    alone = [(0, 1, "init", ""), (1, 2, "python", ""), (2, 7, "dockerd", "the daemon")]
+    assert _shortened(alone) == alone
 
 
 def test_a_body_without_its_empty_members():

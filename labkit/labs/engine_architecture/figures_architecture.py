@@ -80,14 +80,34 @@ def then_and_now() -> Picture:
 PROCESS_COLOURS = {"dockerd": "blue", "containerd": "sky", "containerd-shim-runc-v2": "green"}
 
 
+def _shortened(rows: list[tuple[int, int, str, str]]) -> list[tuple[int, int, str, str]]:
+    """The rows with each line of processes that only start one another as one, without a pid: shells, mostly."""
+    short: list[tuple[int, int, str, str]] = []
+    last = -1
+    above: list[tuple[int, int, int]] = []  # of the row at hand: depth as given and as shown, and processes in one
+    for depth, pid, name, role in rows:
+        while above and above[-1][0] >= depth:
+            above.pop()
+        shown, count = (above[-1][1] + 1, 1) if above else (depth, 1)
+        if not role and pid != 1 and above and above[-1][2] and above[-1][0] == last:
+            shown, count = above[-1][1], above[-1][2] + 1
+            short[-1] = (shown, 0, f"({count} processes, each started by the one before)", "")
+        else:
+            short.append((shown, pid, name, role))
+        last = depth
+        above.append((depth, shown, 0 if role or pid == 1 else count))
+    return short
+
+
 @draws(Tree)
 def plot_tree(tree: Tree) -> Picture:
     """The processes with their parents, as the engine's machine has them."""
-    figure, axes = canvas(0.9 + 0.5 * len(tree.rows), (0, 9.2), (len(tree.rows) - 0.4, -0.6))
+    rows = _shortened(tree.rows)
+    figure, axes = canvas(0.9 + 0.5 * len(rows), (0, 9.2), (len(rows) - 0.4, -0.6))
     last: dict[int, int] = {}
     # The roles stand behind the longest name: about a ninth of an inch a letter.
-    column = max([4.4, *(0.7 + depth * 0.55 + 0.115 * len(name) for depth, _, name, _ in tree.rows)])
-    for row, (depth, pid, name, role) in enumerate(tree.rows):
+    column = max([4.4, *(0.7 + depth * 0.55 + 0.115 * len(name) for depth, _, name, _ in rows)])
+    for row, (depth, pid, name, role) in enumerate(rows):
         x = 0.25 + depth * 0.55
         if depth:
             parent = last[depth - 1]
@@ -100,7 +120,7 @@ def plot_tree(tree: Tree) -> Picture:
         shown = "(the machine's process 1)" if pid == 1 else name
         axes.text(x + 0.22, row, shown, va="center", fontsize=12, fontweight="bold" if role else "normal")
         axes.text(column, row, role, va="center", fontsize=11)
-        axes.text(9.1, row, f"pid {pid}", va="center", ha="right", fontsize=10.5, color=COLOURS["grey"])
+        axes.text(9.1, row, f"pid {pid}" if pid else "", va="center", ha="right", fontsize=10.5, color=COLOURS["grey"])
     axes.set_title("The engine's processes while one container runs", pad=8)
     alt = "Tree of processes with their parents: dockerd, containerd, and a shim with the container's process below it."
     return picture(figure, alt, caption=f"read on the engine's machine\n{machine_line(tree.engine)}")
