@@ -44,7 +44,7 @@ SHOWN_ELSEWHERE = {
 }
 #: Labs that have such cells yet; one that has none any more leaves the list.
 BARE = {
-    "02-isolation-models", "03-images-and-registries", "04-what-docker-solves", "05-container-history",
+    "03-images-and-registries", "04-what-docker-solves", "05-container-history",
     "07-container-lifetime", "08-out-of-memory", "11-it-does-not-work",
 }  # fmt: skip
 
