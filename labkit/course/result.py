@@ -69,7 +69,7 @@ class Evidence:
         rows = ""
         for name, text in ((name.replace("_", " "), _plain(value)) for name, value in self.values.items()):
             # What is long scrolls, by the keyboard, too.
-            reach = ' tabindex="0"' if text.count("\n") > 9 else ""
+            reach = ' tabindex="0"' if text.count("\n") > 9 or len(text) > 400 else ""
             rows += f'<tr><th scope="row" style="{left}">{html.escape(name)}</th><td style="{left}">'
             rows += f'<pre{reach} style="{look}">{html.escape(text)}</pre></td></tr>'
         return {"text/plain": repr(self), "text/html": f'<table class="labkit-evidence">{rows}</table>'}
@@ -89,7 +89,8 @@ def _plain(value: Any) -> str:
         return (" · " if record and not any("\n" in line for line in lines) else "\n").join(lines) or "–"
     if isinstance(value, (list, tuple)):
         parts = [_plain(part) for part in value]
-        return ("\n" if any(len(part) > 20 or ", " in part for part in parts) else ", ").join(parts) or "–"
+        apart = "\n" if any(len(part) > 20 or ", " in part for part in parts) else ", "
+        return ("\n\n" if any("\n" in part for part in parts) else apart).join(parts) or "–"
     return f"{value:.6g}" if isinstance(value, float) else str(value).strip("\n") or "–"
 
 

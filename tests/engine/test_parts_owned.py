@@ -50,7 +50,7 @@ def test_without_its_shim_a_container_is_lost(own):
 def test_runc_needs_no_daemon(own):
     run = parts_owned.by_hand(own)
     assert run.output.strip() == "process 1 of its own container"
-    assert not run.seen_by_docker
+    assert run.listed == []
     assert run.config["memory"] == "64 MiB" and "pid" in run.config["namespaces"]
 
 

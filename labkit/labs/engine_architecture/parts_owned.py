@@ -208,13 +208,13 @@ class ByHand(Result):
     """A container started with runc and nothing else.
 
     ``config`` is the running container's config.json, shortened; ``commands`` is what was typed,
-    ``output`` what the program printed; ``seen_by_docker`` whether dockerd knew of it.
+    ``output`` what the program printed; ``listed`` the names that dockerd has of it.
     """
 
     config: dict[str, Any]
     commands: list[str]
     output: str
-    seen_by_docker: bool
+    listed: list[str]
 
     def facts(self) -> str:
         spaces = ", ".join(sorted(self.config["namespaces"]))
@@ -224,7 +224,7 @@ class ByHand(Result):
             f"  namespaces   {spaces}\n"
             f"  memory limit {self.config['memory']}\n"
             f"by runc alone: {self.output.strip()}\n"
-            f"dockerd knows of it: {yes_no(self.seen_by_docker)}"
+            f"dockerd knows of it: {yes_no(bool(self.listed))}"
         )
 
     def typed(self) -> str:
@@ -261,7 +261,7 @@ def by_hand(on: Context) -> ByHand:
         engine.shell(f"printf %s {text} > {folder}/config.json")
         run = f"cd {folder} && runc run {'--no-pivot ' if _ramdisk(engine) else ''}{name}"
         output = engine.shell(run, timeout=_PATIENCE)
-        known = any(row["Id"] == name or f"/{name}" in row["Names"] for row in on.docker.api.containers(all=True))
+        listed = [one for row in on.docker.api.containers(all=True, filters={"name": name}) for one in row["Names"]]
     finally:
         engine.shell(f"runc delete -f {name} 2>/dev/null; rm -rf {folder}", check=False)
     commands += ["vi config.json   (no terminal, another program)", run]
@@ -274,7 +274,7 @@ def by_hand(on: Context) -> ByHand:
         "namespaces": [row["type"] for row in full["linux"]["namespaces"]],
         "memory": f"{full['linux']['resources']['memory']['limit'] // 2**20} MiB",
     }
-    return ByHand(on.facts, config, shown, output, known)
+    return ByHand(on.facts, config, shown, output, listed)
 
 
 def _ramdisk(engine: OwnedEngine) -> bool:
