@@ -59,6 +59,7 @@ class Lab:
     network = cached_property(lambda lab: labs.networks_and_data.Network(lab.context))
     data = cached_property(lambda lab: labs.networks_and_data.Data(lab.context))
     incidents = cached_property(lambda lab: labs.it_does_not_work.Incidents(lab.context))
+    releases = cached_property(lambda lab: labs.releases.Releases(lab.context))
 
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name

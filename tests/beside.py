@@ -25,20 +25,21 @@ lab.isolation.probe_script lab.isolation.stopwatch lab.life.machine lab.limits.l
 lab.oom.program lab.parts.then_and_now lab.security.live lab.shop.ARCHITECTURES.items lab.solves.scale lab.xray.live
 registry.manifest release.digest.startswith one_name.document tapped.body tried.apparmor lab.network.live
 lab.data.program cables.listing published.rules reach.rules run.verdict.evidence tried.status zombies.table
-carried.machines pieces.items lab.incidents.command('api').replace
+carried.machines pieces.items lab.incidents.command('api').replace lab.releases.files lab.releases.folder
+lab.releases.place_files lab.releases.live bill.gate
 """.split()
 
 #: Calls for which ``docker`` has no command: they work below it, on the machine, are given a command as text, or must not
 #: say what they do: an incident is to be found.
 BELOW = """
-lab.own lab.cli lab.incidents.start lab.incidents.mend lab.isolation.neighbours lab.history.jail lab.history.walk_out
+lab.own lab.cli lab.releases.customers lab.incidents.start lab.incidents.mend lab.isolation.neighbours lab.history.jail lab.history.walk_out
 lab.history.behind_pivot lab.history.each_namespace lab.history.group_by_hand lab.history.build lab.history.lxc_by_api
 lab.history.runc_alone lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
 """.split()
 
 #: Python's own, whatever it is called on.
 _PYTHON = re.compile(
-    r"print|display|enumerate|pathlib\.|tempfile\.|json\.dumps|hashlib\.|.*\.(plot|evidence|join|encode|decode|strip|json|replace)$"
+    r"print|display|enumerate|pathlib\.|tempfile\.|json\.dumps|hashlib\.|.*\.(plot|evidence|join|encode|decode|strip|splitlines|json|replace)$"
 )
 
 

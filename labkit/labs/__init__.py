@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         limits_and_security,
         networks_and_data,
         out_of_memory,
+        releases,
         start_here,
         what_docker_solves,
     )

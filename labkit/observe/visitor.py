@@ -8,8 +8,9 @@ joins the lab's networks, and their times are taken there.
 import base64
 import contextlib
 import json
+import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from docker import APIClient
 from docker.errors import APIError, NotFound
@@ -17,7 +18,7 @@ from docker.errors import APIError, NotFound
 from ..engine.faults import explained
 from ..engine.session import Session
 from ..errors import LabError
-from .helper import Helper
+from .helper import Helper, Stream
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,54 @@ class Load:
         return len(self.good) / self.seconds
 
 
+class Steady:
+    """Requests that go on while a ``with`` block runs: see :meth:`Visitor.steady`.
+
+    ``began`` is when the first of them did, by this process's ``time.perf_counter``, to within the time that an
+    answer needs to get here.
+    """
+
+    def __init__(self, stream: Stream, patience: float):
+        self._stream, self._patience = stream, patience
+        self.rows: list[Visit] = []
+        self.began = 0.0
+
+    def look(self, timeout: float = 0.0) -> list[Visit]:
+        """The requests that have ended so far; waits so many seconds for more."""
+        while (part := self._stream.next(timeout)) is not None:
+            self.rows += [Visit(*row) for row in part["rows"]]
+            timeout = 0.0
+        return self.rows
+
+    @property
+    def ended(self) -> bool:
+        """Whether no request is to come any more."""
+        return self._stream.ended
+
+    def now(self) -> float:
+        """Seconds since ``began``."""
+        return time.perf_counter() - self.began
+
+    def __enter__(self) -> Self:
+        found = self.look(self._patience)
+        if not found:
+            raise LabError("The visitor's requests did not begin.", next_step="Run the cell again.")
+        self.began = time.perf_counter() - found[-1].start - found[-1].seconds
+        return self
+
+    def stop(self) -> None:
+        """Ask for no further requests."""
+        self._stream.stop()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        before = -1
+        while not self._stream.ended and before < len(self.rows):
+            before = len(self.rows)
+            self.look(self._patience)
+        self.rows.sort()
+
+
 class Visitor(Helper):
     """The container that makes a session's HTTP requests; started when first needed."""
 
@@ -75,13 +124,15 @@ class Visitor(Helper):
     def __init__(self, session: Session):
         super().__init__(session)
         self._networks: list[str] = []
+        self._first = ""
 
     def _host_config(self, api: APIClient) -> dict[str, Any]:
         there = {network[key] for network in api.networks() for key in ("Name", "Id")}
         self._networks = [network for network in self._networks if network in there]
         if not self._networks:
             raise LabError("The visitor is in no network.", next_step="Join one first.")
-        config: dict[str, Any] = api.create_host_config(network_mode=self._networks[0], cap_drop=["ALL"], init=True)
+        self._first = self._networks[0]
+        config: dict[str, Any] = api.create_host_config(network_mode=self._first, cap_drop=["ALL"], init=True)
         return config
 
     def _prepare(self, api: APIClient) -> None:
@@ -102,6 +153,11 @@ class Visitor(Helper):
         if network not in self._networks:
             return
         self._networks.remove(network)
+        if network == self._first:
+            # Engine 28 connects no container any more whose first network is gone: another one begins in the next.
+            self.close()
+            self._discard()
+            return
         with contextlib.suppress(NotFound, APIError):  # the network or the visitor is gone: it has left
             self._session.docker.api.disconnect_container_from_network(self.container_id, network, force=True)
 
@@ -135,3 +191,10 @@ class Visitor(Helper):
         """``count`` GETs over ``urls`` in turn, by ``workers`` at once, each on a connection of its own."""
         done = self.call("load", timeout=timeout * count + 30, urls=urls, count=count, workers=workers, limit=timeout)
         return Load([Visit(*row) for row in done["rows"]], done["seconds"])
+
+    def steady(self, url: str, every: float, *, timeout: float = 10.0, lasts: float = 1800.0) -> Steady:
+        """A GET every so many seconds, each on a connection of its own, until the ``with`` block ends, or it has lasted.
+
+        An answer that does not come holds no later request up: in an outage as many are lost as would have come.
+        """
+        return Steady(self.stream("steady", url=url, every=every, limit=timeout, lasts=lasts), timeout + 30)

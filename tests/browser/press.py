@@ -254,6 +254,17 @@ def incidents(page) -> None:
     draws(box)
 
 
+def releases(page) -> None:
+    """12: a bad release is rolled out, each request appears, nobody loses one, and it is given up."""
+    box = widget(page, "Roll out under load")
+    box.get_by_text("blue/green", exact=True).click()
+    box.get_by_label("the bad release").check()
+    press(box, "Roll out")
+    says(box, "✗ lost: 0 of")
+    says(box, "given up")
+    draws(box)
+
+
 PRESS = {
     "00-start-here": start,
     "01-devops-and-delivery": delivery,
@@ -267,4 +278,5 @@ PRESS = {
     "09-limits-and-security": limits,
     "10-networks-and-data": networks,
     "11-it-does-not-work": incidents,
+    "12-releases": releases,
 }

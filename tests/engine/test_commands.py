@@ -53,6 +53,10 @@ NEEDS = (
     (r"microservices-catalogue", "docker build -q -t microservices-catalogue-$SESSION:1 catalogue"),
     (r"microservices-cart-1", "docker run -d --name microservices-cart-1-$SESSION microservices-cart-$SESSION:1"),
     (r"replicas-net", "docker network create --internal replicas-net-$SESSION; docker build -q -t monolith-shop-$SESSION:1 cart"),
+    (r"kiosk-\$SESSION|staging\.env", "docker build -q -t kiosk-$SESSION:1 kiosk; for tag in 2 bad; do docker tag kiosk-$SESSION:1 kiosk-$SESSION:$tag; done"),
+    (r"kiosk-net|door-", "docker network create kiosk-net-$SESSION"),
+    (r"stop .*blue-1-", "docker create --name blue-1-$SESSION --network kiosk-net-$SESSION kiosk-$SESSION:1; docker start blue-1-$SESSION"),
+    (r"door-", "docker run -d --name door-$SESSION --network kiosk-net-$SESSION labkit/busybox:1 sleep 600"),
     (r" clock-", "docker run -d --name clock-$SESSION labkit/busybox:1 sleep 600"),
     (r"(start|wait).* short-", "docker run -d --name short-$SESSION labkit/busybox:1 sleep 1; docker wait short-$SESSION"),
 )  # fmt: skip
@@ -63,6 +67,7 @@ FOLDERS = {
     "tea": "lab.delivery.tea()",
     "cart": "piece_files(('cart',))",
     "catalogue": "piece_files(('catalogue',))",
+    "kiosk": "lab.releases.files()",
 }
 
 
@@ -183,6 +188,7 @@ class Witness:
 MADE_HERE: dict[str, Callable[[Stage], str]] = {
     "$DISK": lambda stage: f"DISK={stage.base.limits.disk().path}",
     "$PARENT": lambda stage: f"PARENT={stage.parent()}",
+    "staging.env": lambda stage: stage.place(),
     "profile.json": lambda stage: f"echo '{stage.base.security.profile()}' > profile.json",
 }
 
@@ -202,7 +208,7 @@ class Stage:
         """Type commands, and tell what they did; what must be there first is typed before."""
         needs = needs_of(commands)
         for name, source in FOLDERS.items():
-            if any(line.endswith((f" {name}", f" {name}; done")) for line in needs):
+            if any(re.search(rf" {name}(;|$)", line) for line in needs):
                 self._write(name, eval(source, self.names))
         tags = {}
         for name, folder in re.findall(r"docker build .*?-t (\S+) (\w+)", "\n".join(commands)):
@@ -227,9 +233,14 @@ class Stage:
         witness.close()
         return witness
 
+    def place(self) -> str:
+        """The folder of lab 12's Compose file, with what the file's holes need beside the place's own settings."""
+        self._write("places", self.base.releases.place_files())
+        return f"cd places; export IMAGE=kiosk-{self.lab.context.session.id}:1 TOKEN=0123abcd"
+
     def _write(self, folder: str, files: dict[str, str | bytes]) -> None:
-        (self.folder / folder).mkdir(exist_ok=True)
         for name, text in files.items():
+            (self.folder / folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
 
     def call(self, beside: Beside, wanted: Witness | None) -> Witness:

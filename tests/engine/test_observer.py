@@ -214,6 +214,20 @@ def test_a_visitor_that_was_interrupted_or_has_ended_visits_again(lab_context):
         visitor.get(url)
 
 
+def test_a_visitor_goes_on_when_its_first_network_is_gone(lab_context):
+    """Engine 28 no longer connects a container whose first network was removed."""
+    on = lab_context
+    for word in ("one", "two"):
+        name = on.network(on.session.name(word))
+        server = on.docker.containers.run(
+            on.image(), ["httpd", "-f", "-p", "80", "-h", "/home"], network=name, detach=True
+        )
+        url = f"http://{address_in(server, name)}/"
+        wait_until(lambda url=url, name=name: on.visitor(name).get(url).status == 404, 30)
+        server.remove(force=True)
+        on.drop_network(name)
+
+
 def test_a_call_in_flight_is_told_when_the_helper_ends(lab_context):
     on = lab_context
     with on.container(on.image(), ["true"], start=False) as container:

@@ -46,7 +46,7 @@ def test_each_heading_belongs_to_exactly_one_lab():
 
 def test_labs_are_numbered_in_order():
     labs = course.labs()
-    assert [entry.number for entry in labs] == [f"{n:02}" for n in range(12)]
+    assert [entry.number for entry in labs] == [f"{n:02}" for n in range(13)]
     assert all(entry.title and entry.line.endswith((".", "?")) and 10 <= entry.minutes <= 60 for entry in labs)
 
 

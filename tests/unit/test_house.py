@@ -49,6 +49,7 @@ ARROWS = {
     ("what_docker_solves", "devops_and_delivery"),
     ("container_history", "isolation_models"),
     ("it_does_not_work", "images_and_registries"),
+    ("releases", "images_and_registries"),
 }
 
 AGENT = PACKAGE / "observe" / "agent"

@@ -26,12 +26,13 @@ from .buildkit import Account, Step
 
 @dataclass(frozen=True)
 class Build(Result):
-    """A finished build: the image's reference and ID, and its steps in order."""
+    """A finished build: the image's reference and ID, its steps in order, and the bytes of context that were sent."""
 
     tag: str
     image_id: str
     steps: list[Step]
     seconds: float
+    context: int = 0
 
     def facts(self) -> str:
         return "\n".join(f"{number}. {step.instruction}" for number, step in enumerate(self.steps, 1))
@@ -45,6 +46,7 @@ def build(
     cache: bool = True,
     mtime: int = EPOCH,
     arguments: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> Build:
     """Build an image as ``docker build`` does, without a network and without a foreign base.
 
@@ -57,8 +59,10 @@ def build(
         cache: whether earlier results may be reused, whoever's they are.
         mtime: the files' time stamp in the context, seconds since 1970.
         arguments: build arguments (``--build-arg``).
+        secrets: build secrets (``--secret``), by their id.
 
     Raises:
+        NotPossibleHere: secrets, where there is no BuildKit.
         BadInput: no Dockerfile, one that the engine can't read, or a base or name that there can't be.
         LabError: a step failed; the sentence names the step and what it wrote.
     """
@@ -78,12 +82,12 @@ def build(
     with explained(on.session.engine.endpoint):
         program = buildkit.command_line(on)
         run = functools.partial(buildkit.run, program=program) if program else classic.run
-        account = run(on, tag, given, cache=cache, mtime=mtime, arguments=arguments or {})
+        account = run(on, tag, given, cache=cache, mtime=mtime, arguments=arguments or {}, secrets=secrets or {})
         if account.error:
             on.docker.ping()  # an engine that is gone has a sentence of its own
             raise _fault(on, account, recipe)
         image = on.docker.api.inspect_image(tag)["Id"]
-    return Build(on.facts, tag, image, account.steps, time.perf_counter() - began)
+    return Build(on.facts, tag, image, account.steps, time.perf_counter() - began, account.context)
 
 
 def _recipe(files: Mapping[str, str | bytes]) -> str:

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -47,7 +47,8 @@ class Account:
     """What a builder said: the steps in the Dockerfile's order, and where it failed, how.
 
     ``error`` is "" where it did not fail; ``failed`` then names the step, ``number`` of ``total`` in its stage,
-    and ``output`` is what that step wrote. ``failed`` is "" where it was no step that failed.
+    and ``output`` is what that step wrote. ``failed`` is "" where it was no step that failed. ``context`` are the bytes
+    of the build context that were sent.
     """
 
     steps: list[Step]
@@ -56,6 +57,7 @@ class Account:
     number: int = 0
     total: int = 0
     output: str = ""
+    context: int = 0
 
 
 def command_line(on: Context) -> str | None:
@@ -79,7 +81,7 @@ def _has_buildx(program: str, settings: str) -> bool:
 
 def run(
     on: Context, tag: str, files: Mapping[str, bytes], *,
-    program: str, cache: bool, mtime: int, arguments: Mapping[str, str],
+    program: str, cache: bool, mtime: int, arguments: Mapping[str, str], secrets: Mapping[str, str],
 ) -> Account:  # fmt: skip
     """Build with the command line: the files in a folder, each with this time stamp.
 
@@ -89,7 +91,10 @@ def run(
     words = [program, *_COMMAND, "--tag", tag, *([] if cache else ["--no-cache"])]
     for option, pairs in (("--label", build_labels(on.docker.lab_labels)), ("--build-arg", arguments)):
         words += [word for key, value in pairs.items() for word in (option, f"{key}={value}")]
-    environment = {**on.session.engine.process_environment(), "DOCKER_BUILDKIT": "1"}
+    # A secret's way is the client's environment: neither a file nor a word that the process list shows.
+    hidden = {f"LABKIT_BUILD_SECRET_{place}": text for place, text in enumerate(secrets.values())}
+    words += [word for key, name in zip(secrets, hidden) for word in ("--secret", f"id={key},env={name}")]
+    environment = {**on.session.engine.process_environment(), "DOCKER_BUILDKIT": "1", **hidden}
     with _folder(files, mtime) as folder:
         # In a session of its own: an interrupt reaches it once, by way of this process.
         client = subprocess.Popen(
@@ -146,7 +151,7 @@ class _Vertex:
 def read(lines: Iterable[str], stages: list[str]) -> Account:
     """Understand what ``docker build --progress=rawjson`` writes: a line of JSON for each change of a step."""
     seen: dict[str, _Vertex] = {}
-    last = ""
+    last, context = "", 0
     for line in lines:
         if not line.startswith("{"):
             last = line.removeprefix("ERROR: ").strip() if line.startswith("ERROR: ") else last
@@ -158,9 +163,12 @@ def read(lines: Iterable[str], stages: list[str]) -> Account:
             vertex.error = row.get("error", "")
             if "completed" in row:
                 vertex.seconds = _time(row["completed"]) - _time(row["started"])
+        for row in change.get("statuses") or []:
+            if row["id"].startswith("transferring context"):
+                context = max(context, row.get("current", 0))
         for row in change.get("logs") or []:
             seen[row["vertex"]].output += base64.b64decode(row.get("data") or "")
-    return _account(list(seen.values()), stages, last)
+    return replace(_account(list(seen.values()), stages, last), context=context)
 
 
 def _time(text: str) -> float:

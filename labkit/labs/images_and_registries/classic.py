@@ -10,8 +10,10 @@ import time
 from collections.abc import Mapping
 
 from docker.errors import APIError, DockerException
+from docker.utils.build import PatternMatcher
 
 from ...course.context import Context
+from ...errors import NotPossibleHere
 from .buildkit import Account, Step, mode
 
 #: Instructions that BuildKit takes no step for: they only change the image's configuration.
@@ -21,10 +23,13 @@ _SETTINGS = re.compile(
 
 
 def context_archive(files: Mapping[str, bytes], *, mtime: int) -> io.BytesIO:
-    """The build context as a tar with fixed times, owners and order."""
+    """The build context as a tar with fixed times, owners and order; without what ``.dockerignore`` names."""
+    ignored = PatternMatcher(files.get(".dockerignore", b"").decode().split())
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for name in sorted(files):
+            if name != "Dockerfile" and ignored.matches(name):
+                continue
             info = tarfile.TarInfo(name)
             info.size, info.mtime, info.mode = len(files[name]), mtime, mode(files[name])
             tar.addfile(info, io.BytesIO(files[name]))
@@ -33,13 +38,20 @@ def context_archive(files: Mapping[str, bytes], *, mtime: int) -> io.BytesIO:
 
 
 def run(
-    on: Context, tag: str, files: Mapping[str, bytes], *, cache: bool, mtime: int, arguments: Mapping[str, str]
-) -> Account:
-    """Build by the Engine API alone."""
-    reader = _Reader()
+    on: Context, tag: str, files: Mapping[str, bytes], *, cache: bool, mtime: int, arguments: Mapping[str, str],
+    secrets: Mapping[str, str],
+) -> Account:  # fmt: skip
+    """Build by the Engine API alone.
+
+    Raises:
+        NotPossibleHere: with secrets, which this builder does not know.
+    """
+    if secrets:
+        raise NotPossibleHere("There is no BuildKit here, and a build secret is BuildKit's.")
+    reader, context = _Reader(), context_archive(files, mtime=mtime)
     try:
         stream = on.docker.api.build(
-            fileobj=context_archive(files, mtime=mtime), custom_context=True, tag=tag, nocache=not cache,
+            fileobj=context, custom_context=True, tag=tag, nocache=not cache,
             rm=True, forcerm=True, network_mode="none", buildargs=dict(arguments), decode=True,
         )  # fmt: skip
         for line in stream:
@@ -55,7 +67,8 @@ def run(
         total = max(reader.total - len(on.docker.lab_labels) - 1, reader.number)
         return Account(reader.steps, reader.error, reader.instruction, reader.number, total, reader.output)
     reader.close()
-    return Account([step for step in reader.steps if not _SETTINGS.match(step.instruction)])
+    steps = [step for step in reader.steps if not _SETTINGS.match(step.instruction)]
+    return Account(steps, context=context.getbuffer().nbytes)
 
 
 class _Reader:

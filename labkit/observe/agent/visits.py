@@ -64,6 +64,34 @@ def load(request: Any, urls: list[str], count: int, workers: int, limit: float) 
     return {"rows": sorted(rows), "seconds": time.perf_counter() - began}
 
 
+def steady(request: Any, url: str, every: float, limit: float, lasts: float) -> float:
+    """A GET every so many seconds until it is stopped, whether those before were answered or not; rows as of ``load``.
+
+    So a server that hangs does not slow its clients down: as many come as would have come. Returns the seconds.
+    """
+    rows: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
+    began = time.perf_counter()
+
+    def ask() -> None:
+        start = time.perf_counter() - began
+        answer = once(request, "GET", url, limit=limit)
+        rows.put([start, answer["seconds"], answer["status"], dict(answer["headers"]).get("X-Served-By", "")])
+
+    threads: list[threading.Thread] = []
+    while len(threads) * every < lasts and not request.stopped.wait(
+        max(0.0, began + len(threads) * every - time.perf_counter())
+    ):
+        threads.append(threading.Thread(target=ask))
+        threads[-1].start()
+        while not rows.empty():
+            request.rows(rows.get())
+    for thread in threads:
+        thread.join()
+    while not rows.empty():
+        request.rows(rows.get())
+    return time.perf_counter() - began
+
+
 def digest(_request: Any, url: str, limit: float) -> dict[str, Any]:
     """GET a blob and hash it as it comes, packed and, where it is gzip, unpacked: large ones stay here."""
     place = urlsplit(url)
@@ -84,4 +112,4 @@ def digest(_request: Any, url: str, limit: float) -> dict[str, Any]:
         connection.close()
 
 
-OPERATIONS = {"once": once, "load": load, "digest": digest}
+OPERATIONS = {"once": once, "load": load, "steady": steady, "digest": digest}
