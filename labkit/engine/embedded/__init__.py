@@ -11,7 +11,7 @@ from ...errors import EngineGone
 from ...saying import say
 from . import accel, builder, host, machine, packages, qemu, sharing, snapshot, store
 from .builder import Images
-from .carry import bring, export, import_and_prepare
+from .carry import bring, check, export, import_and_prepare
 from .engine import EmbeddedEngine
 from .lifecycle import IDLE_LIMIT, Precondition, down, preconditions, running, status, up
 from .packages import variant
@@ -22,6 +22,7 @@ __all__ = [
     "Precondition",
     "bring",
     "build",
+    "check",
     "down",
     "export",
     "import_and_prepare",

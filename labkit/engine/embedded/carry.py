@@ -121,6 +121,11 @@ def bring(source: str, *, shared: bool = False) -> Path:
         return done
 
 
+def check(source: Path) -> None:
+    """Raises what :func:`bring` would raise of a file that is no engine for this labkit and this processor."""
+    _variant(Archive(source))
+
+
 def _newest_from(source: str, began: float) -> Path | None:
     # What another import of the same address has brought since this one began.
     for folder in builder.home().glob("*-imported-*"):
