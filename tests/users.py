@@ -80,7 +80,11 @@ def python() -> str:
 
 
 def installed(folder: Path, *wanted: str) -> Path:
-    """A virtual environment for everybody, with these packages in it; gives its ``bin``."""
+    """A virtual environment for everybody, with these packages in it; gives its ``bin``. LABKIT_TEST_VENV is one that
+    was made before.
+    """
+    if ready := os.environ.get("LABKIT_TEST_VENV"):
+        return Path(ready, "bin")
     subprocess.run([python(), "-m", "venv", "--without-pip", folder], check=True, timeout=120)
     line = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet", "pip"]
     subprocess.run([*line, *wanted], check=True, timeout=1200)

@@ -26,7 +26,7 @@ class HubBoard(HubOAuthenticated, Board):  # type: ignore[misc]  # JupyterHub ha
     @web.authenticated
     def get(self, what: str) -> None:
         prefix = os.environ["JUPYTERHUB_SERVICE_PREFIX"].rstrip("/")
-        self.show(what, f"{self.request.protocol}://{self.request.host}{prefix}")
+        self.show(what, f"{self.request.protocol}://{self.request.host}{prefix}", self.xsrf_token.decode())
 
 
 def service(roll: Roll) -> tuple[web.Application, str, int]:

@@ -71,14 +71,14 @@ class Message(_Handler):
 class Board(_Handler):
     """What the instructor sees."""
 
-    def show(self, what: str, address: str) -> None:
-        """Answer with the page, or with a table; learners join at ``address``."""
+    def show(self, what: str, address: str, token: str = "") -> None:
+        """Answer with the page, or with a table; learners join at ``address``, and the page sends ``token`` to ask again."""
         if what:
             self.set_header("Content-Type", "text/csv; charset=utf-8")
             self.set_header("Content-Disposition", f'attachment; filename="{what}"')
             self.finish(self.roll.grades() if what == "grades.csv" else self.roll.as_csv())
             return
-        self.finish(page(self.roll, address, self.nonce))
+        self.finish(page(self.roll, address, self.nonce, token))
 
 
 class _RoomBoard(Board):
@@ -90,7 +90,7 @@ class _RoomBoard(Board):
         self.show(what, self.request.host)
 
 
-def page(roll: Roll, host: str, nonce: str) -> bytes:
+def page(roll: Roll, host: str, nonce: str, token: str = "") -> bytes:
     """The board; what learners typed is text in it (the template escapes all that it is given)."""
     rows, groups, at = roll.rows(), [], 0
     for entry in labs():
@@ -101,7 +101,7 @@ def page(roll: Roll, host: str, nonce: str) -> bytes:
     stuck = sorted((row for row in rows if row.stuck), key=lambda row: -row.minutes)
     text: dict[str, Any] = {
         "rows": rows, "shown": [group for group in groups if group[3]], "rest": [group[0] for group in groups if not group[3]],
-        "stuck": stuck, "hard": roll.predictions(), "code": roll.code, "host": host, "nonce": nonce,
+        "stuck": stuck, "hard": roll.predictions(), "code": roll.code, "host": host, "nonce": nonce, "token": token,
         "when": time.strftime("%H:%M"),
     }  # fmt: skip
     return template.Template(data_file("class.html").read_text(encoding="utf-8"), autoescape="xhtml_escape").generate(
