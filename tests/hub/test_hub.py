@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ import requests
 
 from labkit import images
 from labkit.engine import embedded
-from labkit.paths import COURSE
+from labkit.paths import COURSE, cache_path
 
 from ..users import installed, only_root, ordinary, place
 from .hub import Hub, Usage, engine_port, log_in
@@ -58,6 +59,11 @@ def everybody():
         if not exported.exists():
             embedded.export(exported, images=images.archives)
         shared = folder / "shared"
+        for name in ("workshop", "small-vm"):  # what an import would make from packages, where it is made already
+            if cache_path(name).is_dir():
+                shutil.copytree(
+                    cache_path(name), shared / name, ignore=shutil.ignore_patterns("*lock", "disk-*", "root-*")
+                )
         subprocess.run(
             [programs / "labkit", "engine", "import", "--shared", exported], check=True, timeout=900,
             env={**os.environ, "LABKIT_CACHE": str(shared)},
