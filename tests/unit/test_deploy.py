@@ -8,7 +8,7 @@ import re
 import pytest
 from traitlets.config.loader import PyFileConfigLoader
 
-from labkit.cli import parser
+from labkit.cli import main, parser
 from labkit.paths import COURSE
 
 DEPLOY = COURSE / "deploy"
@@ -67,3 +67,18 @@ def test_codespaces_looks_at_the_root():
     assert "privileged" not in found and "capAdd" not in found and "runArgs" not in found
     goals = re.findall(r"make (\w+)", found["onCreateCommand"])
     assert goals and all(re.search(rf"^{goal}:", (COURSE / "Makefile").read_text(), flags=re.M) for goal in goals)
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["lab", "--hub"], "labkit lab --hub is started by a JupyterHub. Without a hub: labkit lab"),
+        (["class", "--hub"], "JupyterHub"),
+    ],
+)
+def test_without_a_hub_it_is_a_sentence(words, says, monkeypatch, capsys):
+    for name in ("JUPYTERHUB_API_TOKEN", "JUPYTERHUB_SERVICE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1

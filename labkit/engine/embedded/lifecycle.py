@@ -184,6 +184,8 @@ def status() -> dict[str, Any]:
     for folder in sorted((place / "snapshots").glob("*-*m-*-*")) if place else []:
         if store.intact(folder):
             saved.append(folder.name.rsplit("-", 1)[0])
+    if place and sharing.shared(place):
+        saved.append("it was imported, for all users of this machine")
     used = sum(path.stat().st_blocks * 512 for path in builder.home().rglob("*") if path.is_file())
     return dict(
         build=str(place or ""),
