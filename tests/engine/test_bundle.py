@@ -20,11 +20,11 @@ pytestmark = [pytest.mark.slow, only_root, pytest.mark.timeout(3600)]
 
 #: What the user does: types the one command, waits for JupyterLab, then runs lab 08 to its first OOM kill.
 TYPES = """
-import json, os, re, subprocess, sys, time, urllib.request
+import json, os, re, socket, subprocess, sys, time, urllib.request
 began = time.monotonic()
 def since():
     return round(time.monotonic() - began, 1)
-found = {"uid": os.getuid(), "interfaces": os.listdir("/sys/class/net"), "no network": os.system("ip route | grep .")}
+found = {"uid": os.getuid(), "interfaces": [name for _, name in socket.if_nameindex()]}
 log = open("log", "w")
 line = ["sh", "-c", "tar -xf ../room.tar && exec room/install"]
 lab = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
@@ -93,7 +93,7 @@ def test_one_command_without_a_network_ends_in_a_live_lab(room, record_property)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout.splitlines()[-1])
         print(found["log"])
-        assert found["uid"] == user.pw_uid and found["interfaces"] == ["lo"] and found["no network"]
+        assert found["uid"] == user.pw_uid and found["interfaces"] == ["lo"]
         assert "notebooks" in found, "no JupyterLab: " + found["log"]
         assert "08-out-of-memory.ipynb" in found["notebooks"]
         assert re.search(r"Live: Docker Engine \d+\.\S+ \(embedded", found["log"]), found["log"]
