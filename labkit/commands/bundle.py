@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..engine import embedded
 from ..errors import BadInput, LabError, NotPossibleHere
 from ..files import telling
 from ..paths import COURSE, INSTALLED, text_beside
@@ -36,8 +37,8 @@ def main(options: argparse.Namespace) -> int:
     if target.is_dir() or not target.absolute().parent.is_dir():
         what = f"{target} is a folder" if target.is_dir() else f"There is no folder {target.parent}"
         raise BadInput(f"{what}.", next_step="Name a file in a folder that exists, such as room.tar")
-    if options.exported and not options.exported.is_file():
-        raise BadInput(f"There is no file {options.exported}.", next_step="labkit engine export FILE")
+    if options.exported:
+        embedded.check(options.exported)  # not in the room, where nobody has another
     if INSTALLED:
         raise NotPossibleHere("A bundle is made from a checkout of the course.", next_step="git clone, then make setup")
     with (
@@ -84,7 +85,7 @@ def _wheels(folder: Path) -> None:
 
 def _engine(target: Path, exported: Path | None) -> None:
     from .. import images
-    from ..engine import clients, embedded
+    from ..engine import clients
     from ..engine.embedded import host, programs
 
     if exported:

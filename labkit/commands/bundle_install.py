@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Install the course from this folder, as an ordinary user and without a network: room/install [FOLDER].
+"""Install the course from this folder and open it, as an ordinary user, no network: room/install [--no-lab] [FOLDER].
 
 It stands alone: labkit is what it installs. What it asks of Python is little, so that an old one gets its sentence, too.
 """
@@ -58,7 +58,8 @@ def whole(room: str, files: dict[str, Any]) -> None:
 def main() -> None:
     """Look, then install; each step can be done again."""
     room = os.path.dirname(os.path.abspath(__file__))
-    home = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.expanduser("~/container-labs"))
+    words = [word for word in sys.argv[1:] if word != "--no-lab"]
+    home = os.path.abspath(words[0] if words else os.path.expanduser("~/container-labs"))
     try:
         with open(os.path.join(room, "room.json"), encoding="utf-8") as stream:
             facts = json.load(stream)
@@ -88,7 +89,10 @@ def main() -> None:
         stop("interrupted; start it again, it begins anew.")
     except (OSError, ValueError, KeyError) as fault:
         stop(f"{fault}. Is the disk full, or was the bundle not copied as a whole?")
-    print(f"Live with: cd {home} && .venv/bin/labkit lab")
+    print(f"Installed. Another time: cd {home} && .venv/bin/labkit lab", flush=True)
+    if len(words) == len(sys.argv) - 1:
+        os.chdir(home)
+        os.execv(labkit, [labkit, "lab"])
 
 
 if __name__ == "__main__":

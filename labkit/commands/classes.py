@@ -8,6 +8,7 @@ import hmac
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tornado import httpserver, netutil, template, web
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--new", action="store_true", help="begin a new class; the last one's rows and code are forgotten"
     )
+    parser.add_argument("--hub", action="store_true", help="as a service that a JupyterHub starts, behind its login")
 
 
 class _Handler(web.RequestHandler):
@@ -49,7 +51,7 @@ class _Handler(web.RequestHandler):
         )
 
 
-class _Message(_Handler):
+class Message(_Handler):
     """What learners send. Only labkit does so: a page of somewhere else may not send JSON without being allowed."""
 
     def post(self, what: str) -> None:
@@ -66,21 +68,29 @@ class _Message(_Handler):
             self.finish({"says": str(reason), **reason.more})
 
 
-class _Board(_Handler):
-    """What the instructor sees, at an address that has the class's key in it."""
+class Board(_Handler):
+    """What the instructor sees."""
 
-    def get(self, key: str, what: str) -> None:
-        if not hmac.compare_digest(key.encode(), self.roll.key.encode()):
-            raise web.HTTPError(404)
+    def show(self, what: str, address: str, token: str = "") -> None:
+        """Answer with the page, or with a table; learners join at ``address``, and the page sends ``token`` to ask again."""
         if what:
             self.set_header("Content-Type", "text/csv; charset=utf-8")
             self.set_header("Content-Disposition", f'attachment; filename="{what}"')
             self.finish(self.roll.grades() if what == "grades.csv" else self.roll.as_csv())
             return
-        self.finish(page(self.roll, self.request.host, self.nonce))
+        self.finish(page(self.roll, address, self.nonce, token))
 
 
-def page(roll: Roll, host: str, nonce: str) -> bytes:
+class _RoomBoard(Board):
+    """At an address that has the class's key in it."""
+
+    def get(self, key: str, what: str) -> None:
+        if not hmac.compare_digest(key.encode(), self.roll.key.encode()):
+            raise web.HTTPError(404)
+        self.show(what, self.request.host)
+
+
+def page(roll: Roll, host: str, nonce: str, token: str = "") -> bytes:
     """The board; what learners typed is text in it (the template escapes all that it is given)."""
     rows, groups, at = roll.rows(), [], 0
     for entry in labs():
@@ -91,7 +101,7 @@ def page(roll: Roll, host: str, nonce: str) -> bytes:
     stuck = sorted((row for row in rows if row.stuck), key=lambda row: -row.minutes)
     text: dict[str, Any] = {
         "rows": rows, "shown": [group for group in groups if group[3]], "rest": [group[0] for group in groups if not group[3]],
-        "stuck": stuck, "hard": roll.predictions(), "code": roll.code, "host": host, "nonce": nonce,
+        "stuck": stuck, "hard": roll.predictions(), "code": roll.code, "host": host, "nonce": nonce, "token": token,
         "when": time.strftime("%H:%M"),
     }  # fmt: skip
     return template.Template(data_file("class.html").read_text(encoding="utf-8"), autoescape="xhtml_escape").generate(
@@ -103,8 +113,8 @@ def application(roll: Roll) -> web.Application:
     """The board and its roll as a tornado application."""
     return web.Application(
         [
-            (r"/(join|progress)", _Message, {"roll": roll}),
-            (r"/board/([\w-]+)/(progress\.csv|grades\.csv)?", _Board, {"roll": roll}),
+            (r"/(join|progress)", Message, {"roll": roll}),
+            (r"/board/([\w-]+)/(progress\.csv|grades\.csv)?", _RoomBoard, {"roll": roll}),
         ],
         log_function=lambda handler: None,
     )
@@ -114,11 +124,21 @@ def main(options: argparse.Namespace) -> int:
     path = state_path("teaching", "class.json")
     if options.new:
         path.unlink(missing_ok=True)
-    asyncio.run(_serve(Roll(path), options.ip, options.port))
+    roll = Roll(path)
+    if options.hub:
+        try:
+            from .class_hub import service
+        except ImportError:
+            raise NotPossibleHere(
+                "JupyterHub is not installed beside labkit.", next_step="pip install 'labkit[hub]'"
+            ) from None
+        asyncio.run(_serve(*service(roll), lambda port: print("The board is a service of this hub.", flush=True)))
+    else:
+        asyncio.run(_serve(application(roll), options.ip, options.port, lambda port: _tell(roll, options.ip, port)))
     return 0
 
 
-async def _serve(roll: Roll, ip: str, port: int) -> None:
+async def _serve(served: web.Application, ip: str, port: int, told: Callable[[int], None]) -> None:
     try:
         sockets = netutil.bind_sockets(port, ip)
     except (OSError, OverflowError) as fault:
@@ -126,19 +146,23 @@ async def _serve(roll: Roll, ip: str, port: int) -> None:
             f"The board can't listen on {ip}, port {port}: {getattr(fault, 'strerror', None) or fault}.",
             next_step="Another port: labkit class --port 8891; an address of this machine: ip addr",
         ) from fault
-    server = httpserver.HTTPServer(application(roll), max_body_size=LARGEST, max_buffer_size=2 * LARGEST)
+    # A hub's proxy says how it was asked; whoever else says so changes no more than the address that the page names.
+    server = httpserver.HTTPServer(served, xheaders=True, max_body_size=LARGEST, max_buffer_size=2 * LARGEST)
     server.add_sockets(sockets)
-    port = sockets[0].getsockname()[1]  # the one that was found, where 0 was asked for
+    told(sockets[0].getsockname()[1])  # the one that was found, where 0 was asked for
+    try:
+        await asyncio.Event().wait()
+    finally:
+        server.stop()
+
+
+def _tell(roll: Roll, ip: str, port: int) -> None:
     here = _seen_as() if ip in ("0.0.0.0", "::", "") else ip
     place = f"[{here}]:{port}" if ":" in here else f"{here}:{port}"
     print(f"Board, for you: http://{place}/board/{roll.key}/", flush=True)
     print(f"Learners:       labkit join {place} {roll.code}", flush=True)
     if ip not in ("127.0.0.1", "::1", "localhost"):
         print("What is sent is signed, not encrypted: use it in a network that you trust.", flush=True)
-    try:
-        await asyncio.Event().wait()
-    finally:
-        server.stop()
 
 
 def _seen_as() -> str:

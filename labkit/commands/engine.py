@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import os
 import shlex
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..paths import data_file
+from ..errors import LabError
+from ..paths import cache_dir, data_file
 from ..units import show_size
 from .common import add_json, say, tell
 
@@ -27,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             sub.add_argument("file", metavar="FILE", type=Path, help="the file to write")
         if name == "import":
             sub.add_argument("source", metavar="FILE|URL", help="an exported engine, or its http(s) address")
+            sub.add_argument(
+                "--shared", action="store_true",
+                help="for all users of this machine, read-only for them: each has keys of their own",
+            )  # fmt: skip
         if name == "build":
             sub.add_argument("--force", action="store_true", help="build again even if it is there")
         if name in ("build", "export"):
@@ -63,12 +71,33 @@ def main(options: argparse.Namespace) -> int:
         facts = {"path": str(options.file.resolve()), "bytes": options.file.stat().st_size, **table}
         tell(options, facts, f"Exported: {facts['path']}, {show_size(facts['bytes'])}")
     elif options.action == "import":
-        place = embedded.import_and_prepare(options.source)
-        tell(options, {"path": str(place)}, f"Imported: {place}")
+        if options.shared:
+            os.umask(0o022)  # whoever imports it, all may read it
+        place = embedded.import_and_prepare(options.source, shared=options.shared)
+        if options.shared:
+            _fill()
+        others = f"\nFor all users of this machine: LABKIT_CACHE={cache_dir()}" if options.shared else ""
+        tell(options, {"path": str(place)}, f"Imported: {place}{others}")
     else:
         status = embedded.status()
         tell(options, status, _lines(status))
     return 0
+
+
+def _fill() -> None:
+    """Make what labs 02 and 05 make from packages when they are first run: who shares this cache can't."""
+    from .. import debian
+    from ..engine.embedded import small
+    from ..observe import workshop
+
+    arch = debian.architecture()
+    makes: list[Callable[[], object]] = [small.files, partial(workshop.tools, arch)]
+    makes += [partial(workshop.tools, arch, wanted, name=name) for name, wanted in workshop.EXTRA.items()]
+    for make in makes:
+        try:
+            make()
+        except LabError as reason:
+            say(f"Labs 02 and 05 will say so in some cells: {reason}")
 
 
 def _made_of(versions: dict[str, str]) -> str:

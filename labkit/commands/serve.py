@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..course import resolve
 from ..errors import NotPossibleHere
+from ..paths import home, runtime_dir
 from ..workingcopy import prepare
 from .common import Ended, add_engine, opened, say
 
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ip", default="127.0.0.1", help="address to listen on; default: this machine only")
     parser.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
     parser.add_argument("--projector", action="store_true", help="larger type and figures, for the back row")
+    parser.add_argument("--hub", action="store_true", help="as a JupyterHub's single-user server, which the hub starts")
     add_engine(parser)
 
 
@@ -46,6 +48,33 @@ def project(folder: str) -> dict[str, str]:
         before = {}
     themes.write_text(json.dumps({**before, "overrides": PROJECTED}), encoding="utf-8")
     return {"JUPYTERLAB_SETTINGS_DIR": str(place), "LABKIT_FIGURES": "1.35"}
+
+
+def hub_command(lab: str) -> tuple[list[str], Path]:
+    """The command line of a JupyterHub's single-user server on the course, and the folder to serve.
+
+    The hub says the rest in the environment. The engine starts with the first cell. Where the user's home can't be
+    written, what they do lasts as long as this server.
+
+    Raises:
+        NotPossibleHere: no hub has started this program.
+    """
+    if not os.environ.get("JUPYTERHUB_API_TOKEN"):
+        raise NotPossibleHere("labkit lab --hub is started by a JupyterHub.", next_step="Without a hub: labkit lab")
+    try:
+        os.chdir(home())
+        folder, said = prepare()
+    except (OSError, NotPossibleHere) as reason:
+        os.environ["HOME"] = str(runtime_dir("home"))
+        os.chdir(home())
+        folder, said = prepare()
+        said.insert(0, f"The home can't be used ({reason}): this user's work lasts as long as the server.")
+    for sentence in said:
+        say(sentence)
+    line = [sys.executable, "-m", "jupyterhub.singleuser", f"--ServerApp.root_dir={folder}"]
+    if not os.environ.get("JUPYTERHUB_DEFAULT_URL"):
+        line.append(f"--ServerApp.default_url=/lab/tree/notebooks/{lab}.ipynb")
+    return line, folder
 
 
 def command(folder: Path, lab: str, *, port: int, ip: str, browser: bool) -> list[str]:
@@ -80,6 +109,8 @@ def environment(workspaces: str, engine: str | None = None) -> dict[str, str]:
 
 def main(options: argparse.Namespace) -> int:
     entry = resolve(options.lab)
+    if options.hub:
+        return serve(*hub_command(entry.lab), options.engine, options.projector)
     folder, said = prepare()
     for sentence in said:
         say(sentence)

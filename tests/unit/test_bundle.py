@@ -93,13 +93,23 @@ def test_a_file_that_can_not_be_written_and_one_that_is_interrupted(tmp_path, mo
     assert (tmp_path / "room.tar").read_text() == "the old one"
 
 
-def test_what_is_unpacked_belongs_to_who_unpacks_it(tmp_path, monkeypatch):
+def test_what_is_unpacked_belongs_to_who_unpacks_it(tmp_path, monkeypatch, make):
     monkeypatch.setattr(bundle, "_wheels", lambda folder: folder.mkdir(parents=True))
-    (tmp_path / "engine").write_text("engine")
-    assert main(["bundle", str(tmp_path / "room.tar"), "--exported", str(tmp_path / "engine")]) == 0
+    assert main(["bundle", str(tmp_path / "room.tar"), "--exported", str(make())]) == 0
     with tarfile.open(tmp_path / "room.tar") as tar:
         found = {entry.name: (entry.uid, entry.uname, oct(entry.mode)) for entry in tar}
     assert found["room/install"] == (0, "", "0o755") and found["room/engine.labkit"] == (0, "", "0o644")
+
+
+def test_an_engine_that_the_room_could_not_use_is_not_bundled(tmp_path, make, capsys):
+    (tmp_path / "text").write_text("no engine")
+    for exported, says in (
+        (make("1", architecture="riscv64"), "is for another processor: riscv64; this machine's is"),
+        (make("2", labkit="99.0"), "was made by a newer labkit (99.0"),
+        (tmp_path / "text", "text is not an engine that labkit has exported"),
+    ):
+        assert main(["bundle", str(tmp_path / "room.tar"), "--exported", str(exported)]) == 1
+        assert says in capsys.readouterr().err and not (tmp_path / "room.tar").exists()
 
 
 def test_without_packages_pip_says_why(tmp_path, monkeypatch):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ...errors import EngineGone
 from ...saying import say
-from . import accel, builder, host, machine, packages, qemu, snapshot, store
+from . import accel, builder, host, machine, packages, qemu, sharing, snapshot, store
 from .builder import Images
-from .carry import bring, export, import_and_prepare
+from .carry import bring, check, export, import_and_prepare
 from .engine import EmbeddedEngine
 from .lifecycle import IDLE_LIMIT, Precondition, down, preconditions, running, status, up
 from .packages import variant
@@ -22,6 +22,7 @@ __all__ = [
     "Precondition",
     "bring",
     "build",
+    "check",
     "down",
     "export",
     "import_and_prepare",
@@ -138,7 +139,8 @@ def start(
     found = host.find_qemu(variant.arch if variant else "")
     folder, shape, saved = prepare(images=images, variant=variant, memory=memory, cpus=cpus)
     try:
-        running_machine = snapshot.resume(folder, found, shape, saved, port=port)
+        with sharing.turn(folder):
+            running_machine = snapshot.resume(folder, found, shape, saved, port=port)
     except EngineGone:
         # Sizes and times were right; now look at the contents before anybody is blamed.
         whole = store.intact(folder, thorough=True)

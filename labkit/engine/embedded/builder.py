@@ -15,7 +15,7 @@ from ... import debian
 from ...errors import LabError, NotPossibleHere
 from ...paths import cache_dir
 from ...saying import say
-from . import accel, host, initramfs, keys, machine, packages, qemu, rootfs, store
+from . import accel, host, initramfs, keys, machine, packages, qemu, rootfs, sharing, store
 
 Images = Sequence[Path] | Callable[..., Sequence[Path]] | None
 
@@ -240,7 +240,7 @@ def cold_boot(
     build: Path, found: host.Qemu, shape: qemu.Shape, work: Path, *, disk: str, private: bool, keyless: bool = False
 ) -> machine.Machine:
     """Boot from the disk image; returns a machine whose engine answers (``keyless``: only inside it)."""
-    running = machine.Machine(keys.Keys(build / "keys"))
+    running = machine.Machine(sharing.keys_of(build))
     try:
         running.start(
             lambda own, port: qemu.command(

@@ -23,7 +23,7 @@ from ...errors import BadInput, LabError, NotPossibleHere
 from ...files import telling
 from ...paths import cache_dir
 from ...saying import say
-from . import accel, archive, builder, download, host, keys, packages, qemu, snapshot, store
+from . import accel, archive, builder, download, host, keys, packages, qemu, sharing, snapshot, store
 from .archive import Archive, Damaged
 
 #: Folders of the cache whose own folders travel along, each as it is, if its manifest says that it is whole.
@@ -90,10 +90,13 @@ def _along() -> Iterator[Path]:
                 yield folder
 
 
-def bring(source: str) -> Path:
+def bring(source: str, *, shared: bool = False) -> Path:
     """Import an engine from a file or an ``http(s)`` address; returns its build's folder.
 
     Its private keys are made now. Two imports at once: the second waits, and finds it done.
+
+    Args:
+        shared: for all users of a machine, who may only read it. It has no keys: each user's labkit makes its own.
 
     Raises:
         BadInput: no such file, or it is no exported engine.
@@ -102,7 +105,7 @@ def bring(source: str) -> Path:
     """
     began = time.time()
     if not re.match(r"https?://", source):
-        return _import(Archive(Path(source).expanduser()), source)
+        return _import(Archive(Path(source).expanduser()), source, shared)
     folder = cache_dir("downloads")
     with store.locked(folder, lambda: say("Waiting for another import to finish")):
         done = _newest_from(source, began)
@@ -110,12 +113,17 @@ def bring(source: str) -> Path:
             return done
         path = download.fetch(source, folder)
         try:
-            done = _import(Archive(path), source)
+            done = _import(Archive(path), source, shared)
         except (BadInput, Damaged, NotPossibleHere):
             download.discard(source, folder)  # to go on with it would change nothing
             raise
         download.discard(source, folder)
         return done
+
+
+def check(source: Path) -> None:
+    """Raises what :func:`bring` would raise of a file that is no engine for this labkit and this processor."""
+    _variant(Archive(source))
 
 
 def _newest_from(source: str, began: float) -> Path | None:
@@ -191,12 +199,17 @@ def _links(found: Archive) -> dict[str, str]:
     return links
 
 
-def _import(found: Archive, source: str) -> Path:
+def _import(found: Archive, source: str, shared: bool) -> Path:
     variant, places, links = _variant(found), _sort(found), _links(found)
+    if shared and "snapshot" not in found.facts:
+        raise NotPossibleHere(
+            f"{found.path} can't be shared: it holds no snapshot, so each of its users would have to save one.",
+            next_step="Export an engine of the current suite, or let each user import this one.",
+        )
     table = hashlib.sha256(json.dumps(found.facts, sort_keys=True).encode()).hexdigest()
     target = builder.home() / f"{builder.imported(variant)}-{table[:8]}"
     with store.locked(builder.home(), lambda: say("Waiting for another import or build to finish")):
-        if store.intact(target):
+        if store.intact(target) and sharing.shared(target) == shared:
             say("It is here already")
             os.utime(target / store.MANIFEST)  # the newest is what is used
             return target
@@ -208,8 +221,12 @@ def _import(found: Archive, source: str) -> Path:
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 (aside / name).symlink_to(goal)
             _hand_out(aside)
-            keys.make(aside / "keys", target / "keys")
-            _seal(aside, found, source)
+            if not shared:
+                keys.make(aside / "keys", None if sharing.shared(target) else target / "keys")
+            _seal(aside, found, source, shared)
+            if shared:
+                for path in (aside, *aside.rglob("*")):
+                    path.chmod(0o755 if path.is_dir() else 0o644 | path.stat().st_mode & 0o111)
         _clear_older(target)
     return target
 
@@ -244,7 +261,7 @@ def _hand_out(aside: Path) -> None:
         shutil.rmtree(aside / top, ignore_errors=True)
 
 
-def _seal(aside: Path, found: Archive, source: str) -> None:
+def _seal(aside: Path, found: Archive, source: str, shared: bool) -> None:
     facts = found.facts
     known = {name: found.files[f"build/{name}"]["sha256"] for name in _BUILD}
     if "snapshot" in facts:
@@ -252,7 +269,7 @@ def _seal(aside: Path, found: Archive, source: str) -> None:
         store.seal(aside / "snapshots" / snapshot.KEYLESS, snapshot.FILES, digests, **facts["snapshot"])
     store.seal(
         aside,
-        builder.FILES,
+        _BUILD if shared else builder.FILES,
         known,
         **{name: facts[name] for name in ("suite", "store", "packages", "kernel", "images")},
         imported={"source": source, "labkit": facts["labkit"], "format": found.format},
@@ -266,14 +283,16 @@ def _clear_older(target: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def import_and_prepare(source: str) -> Path:
-    """:func:`bring`, then make its snapshot, so that the first start is quick.
+def import_and_prepare(source: str, *, shared: bool = False) -> Path:
+    """:func:`bring`, then make its snapshot, so that the first start is quick; a shared one is started as it came.
 
     Where QEMU is missing and can't be fetched, the engine is imported all the same; a sentence says so.
     """
     from . import prepare
 
-    place = bring(source)
+    place = bring(source, shared=shared)
+    if shared:
+        return place
     known = store.manifest(place) or {}
     variant = packages.Variant(known["suite"], known["store"])
     try:

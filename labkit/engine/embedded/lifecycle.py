@@ -16,9 +16,8 @@ from ...errors import LabError, NoEngine, NotPossibleHere
 from ...files import write_whole
 from ...paths import cache_dir, runtime_dir, runtime_places
 from ...waiting import wait_until
-from . import accel, builder, host, machine, packages, qemu, store
+from . import accel, builder, host, machine, packages, qemu, sharing, store
 from .engine import EmbeddedEngine
-from .keys import Keys
 
 #: Seconds without any traffic after which an engine started with ``up`` stops by itself.
 IDLE_LIMIT = 2 * 3600
@@ -50,7 +49,7 @@ def _held() -> tuple[EmbeddedEngine, dict[str, Any]] | None:
             shape = qemu.Shape(**known["shape"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        there = machine.Machine.attached(folder, Keys(build / "keys"))
+        there = machine.Machine.attached(folder, sharing.keys_of(build))
         if there is not None:
             return EmbeddedEngine(there, shape, build), known
         record.unlink(missing_ok=True)
@@ -185,6 +184,8 @@ def status() -> dict[str, Any]:
     for folder in sorted((place / "snapshots").glob("*-*m-*-*")) if place else []:
         if store.intact(folder):
             saved.append(folder.name.rsplit("-", 1)[0])
+    if place and sharing.shared(place):
+        saved.append("it was imported, for all users of this machine")
     used = sum(path.stat().st_blocks * 512 for path in builder.home().rglob("*") if path.is_file())
     return dict(
         build=str(place or ""),

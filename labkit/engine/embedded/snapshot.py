@@ -1,20 +1,20 @@
 """Boot once, warm up, save; from then on resume."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...errors import EngineGone, LabError
+from ...errors import EngineGone, LabError, NotPossibleHere
 from ...files import Temporary
 from ...paths import text_beside
 from ...saying import say
 from ...waiting import wait_until
-from . import host, machine, monitor, qemu, store
+from . import host, machine, monitor, qemu, sharing, store
 from .builder import cold_boot, scratch
-from .keys import Keys
 
 #: What a snapshot's folder holds and must stay as it is.
 FILES = ("ram", "state", "disk.qcow2")
@@ -124,7 +124,20 @@ def _all(build: Path) -> list[Path]:
 
 
 def ensure(build: Path, found: host.Qemu, shape: qemu.Shape) -> Path:
-    """The folder of a whole snapshot; made now when it is missing, stale or damaged."""
+    """The folder of a whole snapshot; made now when it is missing, stale or damaged.
+
+    Raises:
+        NotPossibleHere: many users share the build, and the snapshot that it came with is of another machine.
+    """
+    if sharing.shared(build):
+        if _resumable(build, found, shape):
+            return keyless_folder(build)
+        raise NotPossibleHere(
+            f"The engine in {build}, which is shared, can't be resumed here: its snapshot is of {_came_as(build)}; "
+            f"here is {found.version}, with {host.memory_limit() // host.MIB} MiB.",
+            next_step="Have its owner import one that was exported with this QEMU, or set LABKIT_CACHE to a folder of "
+            "your own.",
+        )
     target = folder_of(build, found, shape)
     if store.intact(target):
         return target
@@ -202,8 +215,7 @@ def _from_imported(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shap
         say(f"{shape.accelerator} works here: booting from the imported disk, not resuming its emulated snapshot")
         return None
     if not _resumable(build, found, shape):
-        made = f"{known['qemu']}, {known['shape']['memory'] // host.MIB} MiB, {known['shape']['cpus']} CPU"
-        say(f"The imported snapshot is of another machine than is started here ({made}): booting from its disk")
+        say(f"The imported snapshot is of another machine ({_came_as(build)}): booting from its disk")
         return None
     say("Resuming the imported machine, and giving it keys of its own")
     for name in FILES:
@@ -216,6 +228,11 @@ def _from_imported(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shap
             (folder / name).unlink(missing_ok=True)
         return None
     return running
+
+
+def _came_as(build: Path) -> str:
+    known = store.manifest(keyless_folder(build)) or {"qemu": "no machine", "shape": {"memory": 0, "cpus": 0}}
+    return f"{known['qemu']}, {known['shape']['memory'] // host.MIB} MiB, {known['shape']['cpus']} CPU"
 
 
 def _make_keyless(folder: Path, build: Path, found: host.Qemu, shape: qemu.Shape) -> bool:
@@ -265,11 +282,12 @@ def resume(
 ) -> machine.Machine:
     """A fresh machine from the snapshot, its clock right and its engine answering.
 
-    Not ``private``: it goes on in the snapshot's own files, which has no keys yet and is given them.
+    Not ``private``: it goes on in the snapshot's own files. One that has no keys yet is given them.
     """
-    running = machine.Machine(Keys(build / "keys"), port)
+    keyless = not private or snapshot == keyless_folder(build)
+    running = machine.Machine(sharing.keys_of(build), port)
     try:
-        with _memory_of(snapshot) as ram:
+        with _memory_of(snapshot, found) as ram:
             running.start(
                 lambda own, number: qemu.command(
                     found.path,
@@ -288,9 +306,9 @@ def resume(
                 first=(_MEMORY_STAYS, ("migrate-incoming", {"uri": "exec:cat state"})),
             )
         running.wait_for_clock()
-        if not private:
+        if keyless:
             running.hand_over_keys()
-        running.wait_for_dockerd(machine.RESUME_LIMIT)
+        running.wait_for_dockerd(machine.BOOT_LIMIT if keyless else machine.RESUME_LIMIT)
     except BaseException:
         running.close()
         raise
@@ -298,11 +316,15 @@ def resume(
 
 
 @contextmanager
-def _memory_of(snapshot: Path) -> Iterator[str]:
-    # QEMU opens the memory's file for writing, though a private machine never writes to it. From a cache that is
-    # shared read-only it gets a copy, which lives as long as QEMU has it open.
+def _memory_of(snapshot: Path, found: host.Qemu) -> Iterator[str]:
+    # QEMU opens the memory's file for writing, though a private machine never writes to it. One that can be told not to
+    # (since 8.2: its docs/system/vm-templating.rst) shares it with all others. An older one gets a copy where the cache
+    # is read-only, which lives as long as QEMU has it open.
     if os.access(snapshot / "ram", os.W_OK):
         yield "ram"
+        return
+    if tuple(map(int, re.findall(r"\d+", found.version)[:2])) >= (8, 2):
+        yield "ram,readonly=on,rom=off"
         return
     with Temporary(scratch()) as folder, open(Path(folder, "ram"), "wb") as copy:
         with open(snapshot / "ram", "rb") as memory:
