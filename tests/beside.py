@@ -37,6 +37,15 @@ lab.history.behind_pivot lab.history.each_namespace lab.history.group_by_hand la
 lab.history.runc_alone lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
 """.split()
 
+#: Cells that use what others above have left on the engine, under a name that no variable tells.
+AFTER = {
+    "lab00-28": "lab00-25",
+    "lab03-matched": "lab03-pushes",
+    "lab03-by-digest": "lab03-pushes",
+    "lab03-publish": "lab03-pushes",
+    "lab03-delete": "lab03-pushes",
+}
+
 #: Python's own, whatever it is called on.
 _PYTHON = re.compile(
     r"print|display|enumerate|pathlib\.|tempfile\.|json\.dumps|hashlib\.|.*\.(plot|evidence|join|encode|decode|strip|splitlines|json|replace)$"
@@ -71,8 +80,8 @@ def python_of(source: str) -> str:
 
 
 def commands_of(source: str) -> tuple[str, ...]:
-    """The commands beside a cell's calls: comments above them."""
-    lines = re.findall(r"^# (docker .*|[A-Z]+=\$\(docker .*)$", python_of(source), re.M)
+    """The commands beside a cell's calls: comments above them. A variable without quotation marks is only an example."""
+    lines = re.findall(r"^# (docker .*|[A-Z]+=[\"$].*)$", python_of(source), re.M)
     return tuple(lines)
 
 
@@ -89,3 +98,33 @@ def bare_actions(source: str) -> list[str]:
         return []
     calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(python_of(source))) if isinstance(node, ast.Call)]
     return [call for call in calls if call not in (*LOOKS, *BELOW) and not _PYTHON.match(call)]
+
+
+def needed(beside: Beside) -> list[tuple[str, str]]:
+    """The cells above one that make what it uses, as (id, code)."""
+    found: list[tuple[str, str]] = []
+    wanted, after = _names(beside.code)[1], AFTER.get(beside.cell, "")
+    above = cells(beside.lab)
+    for cell, source in reversed(above[1 : [cell for cell, _ in above].index(beside.cell)]):
+        code = python_of(source)
+        made, used = _names(code)
+        if made & wanted or cell in after:
+            found.append((cell, code))
+            wanted, after = (wanted - made) | used, f"{after} {AFTER.get(cell, '')}"
+    return found[::-1]
+
+
+def _names(code: str) -> tuple[set[str], set[str]]:
+    """The variables that a cell makes, and those that it uses before it has made them itself."""
+    made, used = set(re.findall(r"^import (\w+)$", code, re.M)), set()
+    for statement in ast.parse(code).body:
+        every = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+        stored = {node.id for node in every if isinstance(node.ctx, ast.Store)}
+        targets = (
+            {name.id for name in statement.targets if isinstance(name, ast.Name)}
+            if isinstance(statement, ast.Assign)
+            else set()
+        )
+        used |= {node.id for node in every if isinstance(node.ctx, ast.Load)} - (stored - targets) - made
+        made |= stored
+    return made, used - {"lab"}

@@ -4,7 +4,6 @@ import html
 import json
 import os
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..engine import Session
 from ..engine.clients import settings_folder
 from ..engine.dockercli import CREATES, program, with_labels
 from ..engine.faults import explained
-from ..paths import runtime_dir
+from ..files import Temporary
 from .card import in_notebook
 
 #: Seconds for the Jupyter server, which is on this machine.
@@ -23,6 +22,8 @@ PATIENCE = 3.0
 
 class Terminal:
     """What a terminal of one session needs, in a folder of its own: a start file for bash, and a ``docker``.
+
+    Without the folder, which goes when the kernel does, its ``docker`` refuses.
 
     Args:
         session: what is made there belongs to it.
@@ -33,10 +34,8 @@ class Terminal:
         with explained(session.engine.endpoint):
             session.show_life()  # what is typed there lives as long as the session, which has to say that it does
         self.name = f"lab_{session.id}"
-        self.folder = runtime_dir("terminals", f"{os.getpid()}-{session.id}")
-        for other in self.folder.parent.iterdir():  # of kernels that were killed
-            if not _alive(int(other.name.partition("-")[0])):
-                shutil.rmtree(other, ignore_errors=True)
+        self._held = Temporary()
+        self.folder = Path(self._held.name)
         docker = self.folder / "docker"
         docker.write_text(_docker(program(session.engine), session.docker.lab_labels), encoding="utf-8")
         docker.chmod(0o700)
@@ -77,7 +76,7 @@ class Terminal:
     def close(self) -> None:
         """End the terminal, with what runs in it, and remove its folder."""
         _server("DELETE", self.name)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._held.cleanup()
 
 
 def _docker(real: str, labels: dict[str, str]) -> str:
@@ -99,27 +98,21 @@ def _rc(session: Session, folder: Path, title: str) -> str:
         "SESSION": session.id,
     }
     exports = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
+    docker = shlex.quote(str(folder / "docker"))
+    closed = "echo 'The lab of this terminal is closed. Open it again: lab.terminal() gives a new one.' >&2; return 1"
     lines = [
         "[ -f ~/.bashrc ] && . ~/.bashrc",
         "unalias docker 2>/dev/null; unset -f docker",
         "unset ${!DOCKER_*} ${!BUILDX_*} ${!BUILDKIT_*} ${!COMPOSE_*}",
         *exports,
         f'PATH={shlex.quote(str(folder))}:"$PATH"; hash -r',
+        # A terminal outlives a lab whose kernel was killed: another docker of this machine would put no labels there.
+        f'docker() {{ if [ -x {docker} ]; then {docker} "$@"; else {closed}; fi; }}; export -f docker',
         f"PS1={shlex.quote(f'({title}) ')}'\\w\\$ '",
         "echo 'docker talks to the engine of this lab. What it makes is removed with the lab.'",
         "echo 'Let names end in -$SESSION: then they meet nobody else'\\''s.'",
     ]
     return "\n".join([*lines, ""])
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _server(method: str, name: str, body: dict[str, Any] | None = None) -> bool:

@@ -13,10 +13,11 @@ import pytest
 import requests
 from nbclient import NotebookClient
 
+from labkit import files
 from labkit.course.terminal import Terminal
 from labkit.engine import dockercli
 from labkit.engine.session import Session, remove
-from labkit.paths import COURSE
+from labkit.paths import COURSE, runtime_dir
 
 from ..helpers import left_behind, wait_until
 
@@ -79,6 +80,32 @@ def shell(lab_context):
     yield typed
     terminal.close()
     assert not terminal.folder.exists()
+
+
+def test_another_lab_leaves_it(lab_context, monkeypatch, tmp_path):
+    """(Failed: what a lab that opens removes as a killed one's was, by its name, the folder of all terminals; a file
+    there that was no terminal's stopped the next one.)"""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (runtime_dir("terminals") / "a file").touch()
+    terminal = Terminal(lab_context.session, "a lab")
+    files.clear()
+    assert terminal.rc.exists()
+    terminal.close()
+    assert not terminal.folder.exists()
+
+
+def test_a_terminal_whose_lab_is_closed_says_so(lab_context):
+    """It may have been pasted anywhere. (Failed: this machine's own docker was taken, which puts no labels there.)"""
+    terminal = Terminal(lab_context.session, "a lab")
+    line = ["bash", "-c", f". {terminal.rc} >&2; echo; read -r; docker ps; echo status $?; bash -c 'docker ps'"]
+    with subprocess.Popen(
+        line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as typed:
+        while typed.stdout.readline().strip():
+            pass
+        terminal.close()
+        told = typed.communicate("\n", timeout=60)[0]
+    assert told.count("The lab of this terminal is closed.") == 2 and "status 1" in told and "CONTAINER" not in told
 
 
 MADE = """

@@ -150,6 +150,15 @@ def test_commands_are_copyable(path):
         shlex.split(command)
 
 
+def test_what_a_command_names_is_there(path):
+    """A variable is set beside a call above it, or there it is said what it stands for."""
+    told = {"SESSION"}
+    for cell in code_cells(path):
+        told |= set(re.findall(r"^# ([A-Z]+)=", cell.source, re.M))
+        used = re.findall(r"\$([A-Z]+)\b", "\n".join(commands_of(cell.source)))
+        assert set(used) <= told, (cell.id, used)
+
+
 def test_solutions_are_folded_and_tagged(path):
     keys = []
     for cell in code_cells(path):
