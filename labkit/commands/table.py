@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import TypedDict
 
 from .. import __version__, course
@@ -11,8 +12,8 @@ from ..units import show_size
 from .report import SIGNS, LabRow, Report, difference, minutes
 from .rerun import Cell
 
-#: Lines of a difference that the page shows at most: it stays a page, also where an engine is not Docker's at all.
-LINES = 6
+#: Letters of a difference's line that the page shows at most.
+WIDTH = 160
 
 
 class Entry(TypedDict):
@@ -69,19 +70,29 @@ def as_markdown(found: Sequence[Entry], labs: Sequence[str]) -> str:
             "(`LABKIT_ENGINE=host`, or `DOCKER_HOST`); the engine card then says the same as here.",
             "\n".join(podman),
         ]
-    differing = [(entry, lab, problem) for entry in found for lab, problem in _problems(entry)]
+    differing = [
+        (entry, lab)
+        for entry in found
+        for lab in (entry["report"]["labs"] if entry["report"] else [])
+        if lab["problems"]
+    ]
     if differing:
         parts.append("## Cells that differ")
-    for entry, lab, problem in differing:
-        told = [line for line in difference(problem) if line.strip() not in ("", "+", "-")]
-        head = f"**{entry['row']}, lab {lab['lab'][:2]}**, cell {_cell(problem)}"
-        if problem["what"] == "raised":
-            parts.append(f"{head} `{' '.join(told).replace('`', '')}`")
-            continue
-        parts.append(head)
-        more = ["…"] if len(told) > LINES else []
-        parts.append("\n".join(["```diff", *(line.replace("```", "'''") for line in told[:LINES] + more), "```"]))
+    for entry, lab in differing:
+        parts.append(f"**{entry['row']}, lab {lab['lab'][:2]}**")
+        parts.append("\n".join(f"- {_cell(problem)}: {_briefly(problem)}" for problem in lab["problems"]))
     return "\n\n".join(parts) + "\n"
+
+
+def _briefly(problem: Cell) -> str:
+    # A line a cell: the page stays a page, also where an engine is not Docker's at all.
+    told = [
+        " ".join(line.split()).replace("`", "'") for line in difference(problem) if line.strip() not in ("", "+", "-")
+    ]
+    if problem["what"] == "raised":
+        return f"`{shorten(' '.join(told), WIDTH)}`"
+    changed = [line for line in told if line[0] in "+-"] or told
+    return ", ".join(f"`{shorten(line, WIDTH)}`" for line in changed[:2])
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -118,9 +118,14 @@ def _files(on: Context, container: Container) -> dict[str, str]:
 
 
 def _count(on: Context, container: Container) -> tuple[int, int]:
-    """The processes in the group, and the forks that it has refused."""
-    files = _files(on, container)
-    return int(files["pids.current"]), int(files["pids.events"].split()[1])
+    """The processes in the group, and the forks that it has refused.
+
+    Not by ``pids.current``: the kernel counts a fork before it refuses it, and takes it back then (pids_try_charge in
+    its kernel/cgroup/pids.c), so who reads that file at such a moment finds one too many.
+    """
+    names = ["cgroup.procs", "pids.events"]
+    files = on.observer.cgroup_files(container.id, names, controller="pids")["files"]
+    return len(files["cgroup.procs"].splitlines()), int(files["pids.events"].split()[1])
 
 
 def _watch(on: Context, container: Container) -> list[tuple[float, int, int]]:

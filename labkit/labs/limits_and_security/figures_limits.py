@@ -105,7 +105,7 @@ def plot_bomb(run: Bomb) -> Picture:
     clock = [row[0] for row in run.rows]
     top.plot(clock, [row[1] for row in run.rows], color=COLOURS["blue"], drawstyle="steps-post", label="processes")
     top.axhline(run.limit, color=COLOURS["vermilion"], linestyle="--", label=f"--pids-limit {run.limit}")
-    top.set(ylim=(0, run.limit * 1.2), ylabel="pids.current")
+    top.set(ylim=(0, run.limit * 1.2), ylabel="processes")
     top.set_title("A fork bomb inside a limit")
     legend(top)
     low.fill_between(
@@ -122,7 +122,7 @@ def plot_bomb(run: Bomb) -> Picture:
         "Above, a line chart of the processes in the container: they rise to the dashed line of the limit and never "
         "above it. Below, the count of refused forks climbs all the while."
     )
-    caption = f"{len(run.rows)} looks; at the end the lab removes the container\n{machine_line(run.engine)}"
+    caption = f"{len(run.rows)} looks at cgroup.procs and pids.events; at the end the lab removes the container\n{machine_line(run.engine)}"
     return picture(figure, alt, caption=caption)
 
 
