@@ -43,8 +43,8 @@ SHOWN_ELSEWHERE = {
 }
 #: Labs that have such cells yet; one that has none any more leaves the list.
 BARE = {
-    "03-images-and-registries", "05-container-history", "07-container-lifetime",
-    "08-out-of-memory", "11-it-does-not-work",
+    "03-images-and-registries", "05-container-history", "08-out-of-memory",
+    "11-it-does-not-work",
 }  # fmt: skip
 
 LOOSE_TAGS = {"nbval-ignore-output", "nbval-skip", "raises-exception", "nbval-test-listed"}
