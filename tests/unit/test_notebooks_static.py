@@ -42,7 +42,7 @@ SHOWN_ELSEWHERE = {
     "lab09-19": "prints the disk",
 }
 #: Labs that have such cells yet; one that has none any more leaves the list.
-BARE = {"03-images-and-registries", "08-out-of-memory"}
+BARE = {"03-images-and-registries"}
 
 LOOSE_TAGS = {"nbval-ignore-output", "nbval-skip", "raises-exception", "nbval-test-listed"}
 
