@@ -54,8 +54,8 @@ def test_a_container_that_is_gone_before_it_is_looked_at(module_context):
 
 
 def test_the_layer_survives_everything_but_remove(module_context):
-    seen = lifetime.layer(module_context).seen
-    assert list(seen.values()) == [False, True, True, True, True, False]
+    answers = lifetime.layer(module_context).answers.values()
+    assert [said[:8] for said in answers] == ["404 Coul", *["200 kept"] * 4, "404 Coul"]
 
 
 @pytest.mark.parametrize("look", [lifetime.walk, lifetime.layer])

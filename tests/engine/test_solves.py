@@ -21,8 +21,8 @@ def test_two_userlands_two_answers_one_image_one_answer(on):
 
 def test_on_one_system_the_last_library_wins_and_images_keep_both(on):
     run = promises.conflict(on)
-    assert run.shared == {"old app": False, "new app": True}
-    assert run.own == {"old app": True, "new app": True}
+    assert run.shared == {"old app": (127, "sh: greet: not found"), "new app": (0, "welcome Ann")}
+    assert run.own == {"old app": (0, "hello Ann"), "new app": (0, "welcome Ann")}
     assert run.plot().png
 
 

@@ -76,7 +76,7 @@ SPACES = NamespaceView(
     ("pid",),
     ("--pid=host",),
 )
-STEP = NamespaceSteps(FACTS, [NamespaceStep("uts", "unshare --uts", "changed", "the-machine", True)])
+STEP = NamespaceSteps(FACTS, [NamespaceStep("uts", "unshare --uts", "changed", "the-machine", ["uts"])])
 GROUP = GroupRun(FACTS, 2**24, True, True, 7, 2)
 
 

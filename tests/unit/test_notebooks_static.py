@@ -37,16 +37,12 @@ SHOWN_ELSEWHERE = {
     "lab05-42b": "compared in the cell itself",
     "lab06-08": "the figure has the processes, their numbers and parents",
     "lab06-24": "prints the links in their order",
-    "lab06-30": "the figure is made of the runs; lab06-26 has one of them event by event",
     "lab06-38b": "compared in the cell itself, beside the record's words",
     "lab08-55": "compared in the cell itself; lab08-53 shows the line",
     "lab09-19": "prints the disk",
 }
 #: Labs that have such cells yet; one that has none any more leaves the list.
-BARE = {
-    "03-images-and-registries", "04-what-docker-solves", "05-container-history",
-    "07-container-lifetime", "08-out-of-memory", "11-it-does-not-work",
-}  # fmt: skip
+BARE = {"03-images-and-registries"}
 
 LOOSE_TAGS = {"nbval-ignore-output", "nbval-skip", "raises-exception", "nbval-test-listed"}
 

@@ -133,13 +133,18 @@ _ALONE = {
 
 @dataclass(frozen=True)
 class NamespaceStep:
-    """One namespace alone: what was asked, and the answer inside and outside of it."""
+    """One namespace alone: what was asked, the answer inside and outside of it, and which namespaces differed."""
 
     name: str
     flag: str
     inside: str
     outside: str
-    others_shared: bool
+    differ: list[str]
+
+    @property
+    def others_shared(self) -> bool:
+        """Whether it alone differed; a new pid namespace is seen by a proc mounted in it, which takes mnt as well."""
+        return set(self.differ) <= {self.name, "mnt"} if self.name == "pid" else self.differ == [self.name]
 
 
 @dataclass(frozen=True)
@@ -167,8 +172,6 @@ def each_namespace(on: Context) -> NamespaceSteps:
     steps = []
     for name, (flag, change, look) in _ALONE.items():
         on.say(f"the {name} namespace alone")
-        # A new pid namespace is seen by the proc that is mounted in it, which takes a mount namespace too.
-        allowed = {name, "mnt"} if name == "pid" else {name}
         ids = "readlink /proc/self/ns/*; echo ---"
         script = f"mkdir -p /mnt-test; /usr/bin/unshare {flag} sh -c {shlex.quote(f'{ids}; {change}; {look}')}; echo ===; {ids}; {look}"
         text = on.workshop.shell(script)
@@ -176,9 +179,7 @@ def each_namespace(on: Context) -> NamespaceSteps:
         (inside_ids, inside_look), (outside_ids, outside_look) = inside.split("---"), outside.split("---")
         differ = {line.split(":")[0] for line in set(inside_ids.split()) ^ set(outside_ids.split())}
         differ = {"pid" if kind == "pid_for_children" else kind for kind in differ}
-        steps.append(
-            NamespaceStep(name, f"unshare {flag}", inside_look.strip(), outside_look.strip(), differ <= allowed)
-        )
+        steps.append(NamespaceStep(name, f"unshare {flag}", inside_look.strip(), outside_look.strip(), sorted(differ)))
     on.workshop.shell("hostname the-machine; rmdir /mnt-test")
     return NamespaceSteps(on.facts, steps)
 
@@ -205,7 +206,8 @@ def group_script(version: int) -> str:
 class GroupRun(Result):
     """A control group made by hand, and what became of three programs that ignored it.
 
-    ``throttled`` is how often the kernel made the busy loop wait for its next share of the processor.
+    ``throttled`` is how often the kernel made the busy loop wait for its next share of the processor, ``text`` what the
+    trials printed: exit codes, the shell's words, the kernel's ``cpu.stat``.
     """
 
     memory: int
@@ -213,6 +215,7 @@ class GroupRun(Result):
     forks_refused: bool
     throttled: int
     version: int
+    text: str = ""
 
     def facts(self) -> str:
         return (
@@ -275,7 +278,7 @@ def group_by_hand(
     if not {"memory", "pids"} <= set(found):
         raise LabError("The trials in the control group did not end.", cause=text.strip()[-300:])
     return GroupRun(on.facts, limit, found["memory"] == "137", found["pids"] == "refused",
-                    int(found.get("throttled", 0)), version)  # fmt: skip
+                    int(found.get("throttled", 0)), version, text.strip())  # fmt: skip
 
 
 def _as_root(engine: OwnedEngine, group: str, script: str, values: dict[str, str]) -> str:

@@ -58,14 +58,14 @@ def runtime() -> str:
 
 @dataclass(frozen=True)
 class Built(Result):
-    """A container of your own: the parts that were on, and the answers from inside (``yes`` or ``no``)."""
+    """A container of your own: the parts that were on, and the answers from inside (``yes`` or ``no``, and why)."""
 
     parts: tuple[str, ...]
     answers: dict[str, str]
 
     def can(self, row: str) -> bool:
         """Whether the program could do what a row of :data:`ROWS` says."""
-        return self.answers.get(row) == "yes"
+        return self.answers.get(row, "").startswith("yes")
 
     def facts(self) -> str:
         rows = [f"  {text:<40}{yes_no(self.can(row))}" for row, (text, _) in ROWS.items()]
@@ -108,7 +108,7 @@ def build(on: Context, *parts: str) -> Built:
     finally:
         remove_groups(on)
     answers = reported(text)
-    missing = [row for row in ROWS if answers.get(row) not in ("yes", "no")]
+    missing = [row for row in ROWS if answers.get(row, "").partition(":")[0] not in ("yes", "no")]
     if missing:
         raise LabError(
             f"The runtime did not get as far as its report ({', '.join(missing)}).", cause=text.strip()[-400:]

@@ -23,22 +23,22 @@ from .lxc import owned_engine
 class BelowDocker(Result):
     """A container that Docker knows nothing of.
 
-    ``log`` are the commands with their output, ``namespaces`` those that were its own, ``known`` whether
-    the engine listed it, ``dockerd`` whether dockerd answered meanwhile.
+    ``log`` are the commands with their output, ``namespaces`` those that were its own, ``listed`` the names that the
+    engine has of it, ``ping`` what dockerd answered meanwhile.
     """
 
     tool: str
     log: str
     output: str
     namespaces: list[str]
-    known: bool
-    dockerd: bool
+    listed: list[str]
+    ping: str
     config: dict[str, Any]
 
     def facts(self) -> str:
         return (
             f"{self.tool}: it ran: {yes_no('hello' in self.output)} · namespaces of its own: {', '.join(self.namespaces)}\n"
-            f"dockerd answered meanwhile: {yes_no(self.dockerd)} · Docker knows this container: {yes_no(self.known)}"
+            f"dockerd answered meanwhile: {yes_no(self.ping == 'OK')} · Docker knows this container: {yes_no(bool(self.listed))}"
         )
 
 
@@ -65,10 +65,9 @@ def runc_alone(on: Context) -> BelowDocker:
         config = json.loads(on.workshop.shell("cat /bundle/config.json"))
     finally:
         on.workshop.shell("rm -f /bundle/config.json", check=False)
-    with explained(on.session.engine.endpoint):
-        known = any("by-hand" in " ".join(row["Names"]) for row in on.docker.api.containers(all=True))
+    listed = listed_as(on, "by-hand")
     log = f"$ ls /bundle\nconfig.json  rootfs\n$ runc run --bundle /bundle by-hand\n{output.splitlines()[0]}"
-    return BelowDocker(on.facts, "runc alone", log, output, _own(output, outside), known, on.docker.ping(), config)
+    return BelowDocker(on.facts, "runc alone", log, output, _own(output, outside), listed, _ping(on), config)
 
 
 def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
@@ -91,14 +90,14 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
     name = f"docker.io/{images.BUSYBOX}"
     load = f"ctr image import {folder}/image.tar"
     steps = [load, f"ctr run --rm {name} hello /bin/sh -c {shlex.quote(_HELLO)}", "ctr image ls -q"]
-    log, output, answers = [], "", True
+    log, output, ping = [], "", ""
     back = contextlib.ExitStack()
     try:
         # So that other containers on it, a learner's own, go on meanwhile.
         back.enter_context(engine.live_restore())
         on.say("dockerd is stopped")
         engine.stop_dockerd()
-        answers = _answers(context)
+        ping = _ping(context)
         for step in steps:
             on.say(step.split(" /bin/sh")[0])
             text = engine.shell(step, timeout=90)
@@ -112,14 +111,21 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
         on.say("dockerd comes back")
         with back:
             engine.start_dockerd()
-    with explained(engine.endpoint):
-        known = any("hello" in " ".join(row["Names"]) for row in context.docker.api.containers(all=True))
-    return BelowDocker(
-        on.facts, "containerd with ctr", "\n".join(log), output, _own(output, outside), known, answers, {}
-    )
+    own, listed = _own(output, outside), listed_as(context, "hello")
+    return BelowDocker(on.facts, "containerd with ctr", "\n".join(log), output, own, listed, ping, {})
 
 
-def _answers(context: Context) -> bool:
-    with contextlib.suppress(LabError), explained():
-        return bool(context.docker.ping())
-    return False
+def listed_as(on: Context, word: str) -> list[str]:
+    """The engine's containers with this word in their name, as it answers ``docker ps -a --filter name=…``."""
+    with explained(on.session.engine.endpoint):
+        return [name for row in on.docker.api.containers(all=True, filters={"name": word}) for name in row["Names"]]
+
+
+def _ping(on: Context) -> str:
+    """What dockerd answers to ``GET /_ping``, or why it does not."""
+    try:
+        with explained():
+            on.docker.ping()
+        return "OK"
+    except LabError as fault:
+        return str(fault)

@@ -32,10 +32,15 @@ class Ending:
     code: int
     command: str
     meaning: str
-    #: Whether the container ever ran, and what the engine keeps as its State.ExitCode.
-    started: bool
+    #: What the engine keeps as its State.StartedAt ("" where there is no container) and State.ExitCode.
+    started_at: str
     state_code: int | None
     seconds: float
+
+    @property
+    def started(self) -> bool:
+        """Whether the container ever ran: a time that never was begins with the year 1."""
+        return not self.started_at.startswith("0001") and bool(self.started_at)
 
 
 @dataclass(frozen=True)
@@ -102,10 +107,9 @@ def _ending(on: Context, how: tuple[str, str, str, str]) -> Ending:
             state = on.docker.api.inspect_container(name)["State"]
         on.free(name)
     seconds = time.monotonic() - began
-    started = bool(state) and not state["StartedAt"].startswith("0001")
     shown = shlex.join([*shlex.split(flags), "labkit/busybox:1", *shlex.split(command)])
     shown += f"   (docker {meanwhile})" if meanwhile else ""
-    return Ending(code, shown, meaning, started, state.get("ExitCode"), seconds)
+    return Ending(code, shown, meaning, state.get("StartedAt", ""), state.get("ExitCode"), seconds)
 
 
 #: A program that leaves when it is asked to: it has a handler for SIGTERM.

@@ -15,6 +15,7 @@ from docker.models.containers import Container
 
 from ...course.context import Context
 from ...course.result import Result
+from ...engine.client import small_file
 from ...engine.faults import explained
 from ...errors import BadInput
 
@@ -204,12 +205,12 @@ def walk(
 
 @dataclass(frozen=True)
 class LayerLife(Result):
-    """A file in a container's writable layer, looked for after each step: step → still there."""
+    """A file in a container's writable layer, asked for after each step: step → the engine's answer, 200 or 404."""
 
-    seen: dict[str, bool]
+    answers: dict[str, str]
 
     def facts(self) -> str:
-        rows = [(step, "the file is there" if there else "no file") for step, there in self.seen.items()]
+        rows = [(step, "the file is there" if said[:3] == "200" else "no file") for step, said in self.answers.items()]
         return "\n".join(f"{step:<36} {found}" for step, found in rows)
 
 
@@ -221,31 +222,32 @@ def layer(on: Context) -> LayerLife:
     """
     name = on.session.name("layer")
     wait = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"]
-    seen: dict[str, bool] = {}
+    answers: dict[str, str] = {}
     with explained(on.session.engine.endpoint):
         on.free(name)
         try:
             container = on.docker.containers.create(on.image(), wait, name=name, network_mode="none")
-            seen["created"] = _has(container)
+            answers["created"] = _asked(container)
             container.start()
             container.exec_run(["sh", "-c", "echo kept > /note"])
-            seen["written while running"] = _has(container)
+            answers["written while running"] = _asked(container)
             for step, act in (
                 ("stopped", container.stop),
                 ("started again", container.start),
                 ("restarted", container.restart),
             ):
                 act()
-                seen[step] = _has(container)
+                answers[step] = _asked(container)
             container.remove(force=True)
             container = on.docker.containers.create(on.image(), wait, name=name, network_mode="none")
-            seen["removed, and a new one of that name"] = _has(container)
+            answers["removed, and a new one of that name"] = _asked(container)
         finally:
             on.free(name)
-    return LayerLife(on.facts, seen)
+    return LayerLife(on.facts, answers)
 
 
-def _has(container: Container) -> bool:
-    with contextlib.suppress(NotFound):
-        return bool(b"".join(container.get_archive("/note")[0]))
-    return False
+def _asked(container: Container) -> str:
+    try:
+        return f"200 {small_file(container, '/note')}"
+    except NotFound as answer:
+        return f"404 {answer.explanation}"

@@ -85,7 +85,7 @@ class SharedRun(Result):
 
     ``goals`` (bytes) and ``samples`` by container name; ``killed`` has the names of those that
     the kernel killed, in the order in which it chose them, or, where its log can't be read, of their
-    ends. More than one can be: until the lab stops the rest, the greedy one grows on.
+    ends. More than one can be: until the lab stops the rest, the greedy one grows on. ``log`` has its lines.
     """
 
     limit: int
@@ -93,6 +93,7 @@ class SharedRun(Result):
     goals: dict[str, int]
     samples: dict[str, list[Sample]]
     killed: list[str]
+    log: list[str]
 
     def facts(self) -> str:
         first = self.killed[0] if self.killed else "nobody"
@@ -157,15 +158,15 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
             one.end(stop=False)
         names_by_id = {container.id: who for who, container in made.items()}
         ids = "|".join(names_by_id)
-        log = "\n".join(line.text for line in on.observer.kernel_log(clock.machine, rf"oom-kill:.*({ids})"))
+        log = [line.text for line in on.observer.kernel_log(clock.machine, rf"oom-kill:.*({ids})")]
         # A loaded machine may choose a second victim before the first one's end is known: its order counts.
-        chosen = [names_by_id[found] for found in re.findall(rf"task_memcg=\S*({ids})", log)]
+        chosen = [names_by_id[found] for found in re.findall(rf"task_memcg=\S*({ids})", "\n".join(log))]
     clock = clock.since(min(one.rows[0].time for one in memory_of.values() if one.rows))
     samples = {
         who: [row._replace(time=clock.of_machine(row.time)) for row in one.rows] for who, one in memory_of.items()
     }
     killed = list(dict.fromkeys(chosen)) or sorted(ended, key=ended.__getitem__)
-    return SharedRun(on.facts, memory, adjust, goals, samples, killed)
+    return SharedRun(on.facts, memory, adjust, goals, samples, killed, log)
 
 
 @dataclass(frozen=True)
@@ -236,10 +237,14 @@ def job(on: Context) -> list[str]:
 
 @dataclass(frozen=True)
 class Series(Result):
-    """Several runs alike; ``afterlife`` is the time from each kill to the cgroup's removal, in seconds."""
+    """Several runs alike; ``afterlife`` is the time from each kill to the cgroup's removal, in seconds.
+
+    ``kernel`` is what the kernel noted of each: its log's last line, or the counter where the log can't be read.
+    """
 
     limit: int
     kills: int
+    kernel: list[str]
     afterlife: list[float]
     rates: list[float]
 
@@ -268,6 +273,7 @@ def repeat(on: Context, n: int | None = None, *, limit: str | int = "16m") -> Se
         engine=on.facts,
         limit=runs[0].limit,
         kills=sum(run.verdict.killed for run in runs),
+        kernel=[(run.verdict.log or [f"oom_kill {run.verdict.cgroup_kills}"])[-1] for run in runs],
         afterlife=[run.samples[-1].time - run.kill_time for run in runs if run.kill_time is not None],
         rates=[run.samples_per_second for run in runs],
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from ...course.context import Ran
 from ...course.result import draws, machine_line
 from ...course.style import COLOURS, MODELS, Cell, Picture, aside, named_rows, new_figure, picture, table
 from ...units import MIB, show_size, show_time
@@ -20,10 +21,10 @@ def plot_conflict(run: Conflict) -> Picture:
     """An app a row, a place a column: did it work?"""
     places = {"one shared system": run.shared, "an image for each": run.own}
 
-    def cell(good: bool) -> Cell:
-        return ("works", "green", "") if good else ("breaks", "vermilion", "//")
+    def cell(run: Ran) -> Cell:
+        return ("works", "green", "") if run.code == 0 else ("breaks", "vermilion", "//")
 
-    told = (f"{where}, {app}: {cell(good)[0]}" for where, found in places.items() for app, good in found.items())
+    told = (f"{where}, {app}: {cell(one)[0]}" for where, found in places.items() for app, one in found.items())
     return table(
         "Two apps, two versions, one path", list(places),
         {app: [cell(found[app]) for found in places.values()] for app in run.own},

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ... import engine as engines
 from ... import images
 from ...course.benchmark import rounds
-from ...course.context import Context
+from ...course.context import Context, Ran
 from ...course.result import Result
 from ...engine import EngineFacts, Session
 from ...engine.faults import explained
@@ -140,15 +140,15 @@ LIBRARY = "/lib/greeting.sh"
 
 @dataclass(frozen=True)
 class Conflict(Result):
-    """Did each app work on one shared system, and in an image of its own?"""
+    """How each app ended on one shared system, and in an image of its own."""
 
-    shared: dict[str, bool]
-    own: dict[str, bool]
+    shared: dict[str, Ran]
+    own: dict[str, Ran]
 
     def facts(self) -> str:
         rows = [f"{LIBRARY} in version 1 for the old app, in version 2 for the new app"]
         for where, results in (("one shared system", self.shared), ("an image for each", self.own)):
-            words = " · ".join(f"{app} works: {yes_no(good)}" for app, good in results.items())
+            words = " · ".join(f"{app} works: {yes_no(run.code == 0)}" for app, run in results.items())
             rows.append(f"{where}: {words}")
         return "\n".join(rows)
 
@@ -166,17 +166,18 @@ def conflict(on: Context) -> Conflict:
         recipe = f"FROM {images.BUSYBOX}\nCOPY greeting.sh {LIBRARY}\nCMD . {LIBRARY} && {call}\n"
         build(on, tags[app], {"Dockerfile": recipe, "greeting.sh": _LIBRARY[version]})
     script = "".join(f"printf '%s\\n' '{text.strip()}' > {LIBRARY}; " for text in _LIBRARY.values())
-    runs = "; ".join(
-        f"sh -c '. {LIBRARY} && {call}' >/dev/null 2>&1 && echo good || echo bad" for _, call in _APPS.values()
-    )
+    runs = "; ".join(f"said=$(sh -c '. {LIBRARY} && {call}' 2>&1); echo $? $said" for _, call in _APPS.values())
     with explained(on.session.engine.endpoint):
         with contextlib.ExitStack() as both:
             started = {
                 app: both.enter_context(on.container(tag, None, network_mode="none")) for app, tag in tags.items()
             }
-            words = on.ran(images.BUSYBOX, ["sh", "-c", script + runs]).text.split()
-            shared = {app: word == "good" for app, word in zip(_APPS, words)}
-            own = {app: container.wait(timeout=60)["StatusCode"] == 0 for app, container in started.items()}
+            lines = [
+                line.partition(" ") for line in on.ran(images.BUSYBOX, ["sh", "-c", script + runs]).text.splitlines()
+            ]
+            shared = {app: Ran(int(code), said) for app, (code, _, said) in zip(_APPS, lines)}
+            codes = {app: container.wait(timeout=60)["StatusCode"] for app, container in started.items()}
+            own = {app: Ran(codes[app], one.logs().decode().strip()) for app, one in started.items()}
     return Conflict(on.facts, shared, own)
 
 
@@ -199,13 +200,18 @@ SETUP = (
 
 @dataclass(frozen=True)
 class SetUp(Result):
-    """A written set-up against one run: seconds by step, and which forgotten step breaks the app."""
+    """A written set-up against one run: seconds by step, and what the app says when a step was forgotten."""
 
     steps: list[float]
     run: list[float]
-    broken: dict[str, bool]
+    forgotten: dict[str, str]
     by_hand: str
     packed: str
+
+    @property
+    def broken(self) -> dict[str, bool]:
+        """Which forgotten steps break the app: it gives another answer, or none."""
+        return {step: said.split() != self.by_hand.split() for step, said in self.forgotten.items()}
 
     def facts(self) -> str:
         fatal = sum(self.broken.values())
@@ -242,19 +248,17 @@ def set_up(on: Context, *, n: int | None = None) -> SetUp:
             began = time.perf_counter()
             packed = on.ran(tag).text.strip()
             run.append(time.perf_counter() - began)
-        broken = _forgotten(on, by_hand)
-    return SetUp(on.facts, steps, run, broken, by_hand, packed)
+        forgotten = _forgotten(on)
+    return SetUp(on.facts, steps, run, forgotten, by_hand, packed)
 
 
-def _forgotten(on: Context, right: str) -> dict[str, bool]:
-    """For each step but the last: does leaving it out give another answer, or none? All in one container."""
+def _forgotten(on: Context) -> dict[str, str]:
+    """For each step but the last: what the app says where it is left out, on one line. All in one container."""
     tests = []
     for left_out in range(len(SETUP) - 1):
         rest = "; ".join(f"({command})" for number, (_, command) in enumerate(SETUP) if number != left_out)
         clean = "rm -rf /srv /etc/app.conf /etc/TZ /lib/total.sh /usr/bin/app"
-        tests.append(f"{clean}; ({rest}) > /tmp/out 2>/dev/null; tr '\\n' ' ' < /tmp/out; echo .")
+        tests.append(f"{clean}; ({rest}) 2>&1 | tr '\\n' ' '; echo")
     on.say("by hand again, each time without one step")
-    says = on.ran(images.BUSYBOX, ["sh", "-c", "\n".join(tests)]).text.strip()
-    expected = " ".join(right.split())
-    lines = [" ".join(line.removesuffix(".").split()) for line in says.split("\n")]
-    return {name: line != expected for (name, _), line in zip(SETUP, lines)}
+    lines = on.ran(images.BUSYBOX, ["sh", "-c", "\n".join(tests)]).text.splitlines()
+    return {name: line.strip() for (name, _), line in zip(SETUP, lines)}
