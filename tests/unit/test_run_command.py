@@ -340,3 +340,14 @@ def test_the_board_shows_each_lab(terminal):
         )
     else:
         assert text.splitlines() == ["00-start-here …", "00-start-here: drift · 21 cells · 3 s"]
+
+
+def test_a_card_that_names_another_engine_is_saved_anew():
+    def card(engine, place="/run"):
+        text = f"Engine  {engine}\nEndpoint  unix://{place}/docker.sock · free memory {engine[-1]} MiB"
+        return [nbformat.v4.new_output("display_data", {"text/plain": text})]
+
+    old = card("Docker Engine 20.10.24+dfsg1")
+    assert save.keep(old, card("Docker Engine 20.10.24+dfsg1", "/var"), loose=True) is old
+    [new] = save.keep(old, card("Docker Engine 28.5.2", "/x/labkit-native-7-a1/run"), loose=True)
+    assert "28.5.2\nEndpoint  unix:///run/docker.sock · free" in save._tidy_output(new).data["text/plain"]
