@@ -102,7 +102,6 @@ class Hub:
 
     def said(self) -> str:
         """The hub's log so far, its users' servers' included."""
-        self._log.flush()
         return Path(self._log.name).read_text(errors="replace")
 
     def close(self) -> None:

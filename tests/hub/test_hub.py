@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -103,14 +105,36 @@ def as_user(user, program: Path, code: str, *words: str) -> dict:
     return json.loads(done.stdout)
 
 
+def quiet(locator, seconds: float) -> None:
+    """Wait until nothing has matched for a while."""
+    last = time.monotonic()
+    while time.monotonic() - last < seconds:
+        if locator.count():
+            last = time.monotonic()
+        locator.page.wait_for_timeout(100)
+
+
 def run_to_the_first_kill(page) -> None:
-    """The cells up to the evidence of the first kill, one Shift+Enter after the other, on a page without outputs."""
-    page.get_by_role("menuitem", name="Edit", exact=True).click()
-    page.get_by_role("menuitem", name="Clear Outputs of All Cells", exact=True).click()
-    page.locator(".jp-Notebook .jp-Cell").first.click()
-    for _ in range(12):
-        page.keyboard.press("Shift+Enter")
-        page.wait_for_timeout(100)
+    """The cells up to the evidence of the first kill, on a page without outputs."""
+    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
+    for _ in range(10):  # what is asked of a page that has not settled yet is dropped again: then once more
+        quiet(page.locator(".jp-Notebook-ExecutionIndicator:not([data-status='idle'])"), 3)
+        page.get_by_role("menuitem", name="Edit", exact=True).click()
+        page.get_by_role("menuitem", name="Clear Outputs of All Cells", exact=True).click()
+        page.wait_for_timeout(1000)
+        if page.locator(".jp-Notebook .jp-OutputArea-output").count():
+            continue
+        page.locator(".jp-Notebook .jp-Cell").nth(12).click(position={"x": 5, "y": 5})
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Above Selected Cell", exact=True).click()
+        page.wait_for_timeout(2000)
+        said = "*"
+        while "*" in said and not re.search(r"\d", said):
+            page.wait_for_timeout(1000)
+            said = "".join(prompts.all_inner_texts())
+        if re.search(r"\d", said):
+            return
+    raise AssertionError(f"no cell runs: {prompts.all_inner_texts()[:8]}")
 
 
 def test_users_at_once_each_with_an_engine_of_their_own(everybody, hub, browser):
@@ -123,10 +147,15 @@ def test_users_at_once_each_with_an_engine_of_their_own(everybody, hub, browser)
     for page in pages:
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=LONG)
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=LONG)
-        page.wait_for_timeout(3000)  # a cell that is run before the kernel is settled never runs
+        if folder := os.environ.get("LABKIT_PICTURES"):
+            page.screenshot(path=Path(folder) / f"hub-before-{len(killed)}.png")
         run_to_the_first_kill(page)
     for number, page in enumerate(pages):
-        page.locator(".jp-OutputArea", has_text="killed process (awk)").wait_for(timeout=LONG)
+        try:
+            page.locator(".jp-OutputArea", has_text="killed process (awk)").wait_for(timeout=LONG / 3)
+        finally:
+            if folder := os.environ.get("LABKIT_PICTURES"):
+                page.screenshot(path=Path(folder) / f"hub-{number}.png")
         said = page.locator(".jp-Notebook").inner_text()
         assert "killed by the kernel: yes · exit code 137" in said and "embedded" in said, said[:3000]
         killed.append(used[number].row()["seconds"])

@@ -265,7 +265,8 @@ def test_the_scratch_of_a_read_only_cache_is_elsewhere(cache, tmp_path, monkeypa
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: str(cache) not in str(path) and real(path, mode))
-    assert builder.scratch() == tmp_path
+    assert builder.scratch() == tmp_path / f"labkit-scratch-{os.getuid()}"  # who shares the cache has another
+    assert builder.scratch().stat().st_mode & 0o777 == 0o700
 
 
 def test_a_variant_says_how_to_ask_for_it():

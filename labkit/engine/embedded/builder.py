@@ -40,12 +40,15 @@ def scratch() -> Path:
             return place
     except LabError:
         pass
-    place = Path(os.environ.get("TMPDIR") or "/var/tmp")
-    if os.access(place, os.W_OK) and place != Path("/tmp"):
-        return place
-    # A folder below it: QEMU takes a TMPDIR of exactly /tmp for /var/tmp (block.c, up to 7.2).
-    place = Path(tempfile.gettempdir(), f"labkit-scratch-{os.getuid()}")
+    above = Path(os.environ.get("TMPDIR") or "/var/tmp")
+    if not os.access(above, os.W_OK):
+        above = Path(tempfile.gettempdir())
+    # A folder below it: others share such a cache, and their scratch is there, too. (And QEMU takes a TMPDIR of exactly
+    # /tmp for /var/tmp: block.c, up to 7.2.)
+    place = above / f"labkit-scratch-{os.getuid()}"
     place.mkdir(mode=0o700, exist_ok=True)
+    if place.lstat().st_uid != os.getuid():
+        raise LabError(f"{place} belongs to somebody else.", next_step="Set TMPDIR to a folder of your own.")
     return place
 
 
