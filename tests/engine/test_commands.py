@@ -57,7 +57,7 @@ APART = {
 
 #: One row for each kind of command, of those that take seconds; the others are slow.
 GUARD = ("lab00-28", "lab02-48", "lab04-solution-replicas", "lab05-54", "lab07-36", "lab07-42", "lab08-43", "lab09-47",
-         "lab10-45", "lab10-48", "lab03-solution-twin")  # fmt: skip
+         "lab10-45", "lab10-48", "lab03-solution-no-tag")  # fmt: skip
 
 #: What must be there before a command is typed, where none of the cell's own commands makes it: words in a command, the
 #: commands that make what they name. In the notebook, cells above have done it.
@@ -65,7 +65,7 @@ NEEDS = (
     (r"\$REGISTRY", "docker network create registry-net-$SESSION"),
     (r"\$REGISTRY", "docker run -d --name registry-$SESSION --network registry-net-$SESSION -p 127.0.0.1::5000 labkit/registry:1"),
     (r"\$REGISTRY", "REGISTRY=$(docker port registry-$SESSION 5000); sleep 2"),
-    (r"hello-\$SESSION|/(hello|shop|every|twin)", "docker build -q -t hello-$SESSION:1 hello"),
+    (r"hello-\$SESSION|/(hello|shop|every|team|attested)", "docker build -q -t hello-$SESSION:1 hello"),
     (r"hello-\$SESSION:2", "docker build -q -t hello-$SESSION:2 hello"),
     (r"delivery-net", "docker network create delivery-net-$SESSION"),
     (r"tea-\$SESSION|/tea:|staging-", "docker build -q -t tea-$SESSION:1 tea"),
@@ -73,8 +73,8 @@ NEEDS = (
     (r"rm -f production", "docker run -d --name production-$SESSION tea-$SESSION:1"),
     (r"\$REGISTRY/tea:|staging-", "docker tag tea-$SESSION:1 $REGISTRY/tea:candidate; docker push -q $REGISTRY/tea:candidate"),
     (r"inspect.* staging-", "docker run -d --name staging-$SESSION $(docker inspect -f '{{index .RepoDigests 0}}' $REGISTRY/tea:candidate)"),
-    (r"/shop:1\)|/hello:1", "for name in shop hello; do docker tag hello-$SESSION:1 $REGISTRY/$name:1; docker push -q $REGISTRY/$name:1; done"),
-    (r"twin:stable\)", "docker tag hello-$SESSION:1 $REGISTRY/twin:stable; docker push -q $REGISTRY/twin:stable"),
+    (r"/shop:1\)|/(hello|attested):1", "for name in shop hello attested; do docker tag hello-$SESSION:1 $REGISTRY/$name:1; docker push -q $REGISTRY/$name:1; done"),
+    (r"team/shop:2\)", "docker tag hello-$SESSION:2 $REGISTRY/team/shop:2; docker push -q $REGISTRY/team/shop:2"),
     (r"microservices-net", "docker network create --internal microservices-net-$SESSION"),
     (r"microservices-cart", "docker build -q -t microservices-cart-$SESSION:1 cart"),
     (r"microservices-catalogue", "docker build -q -t microservices-catalogue-$SESSION:1 catalogue"),

@@ -20,7 +20,7 @@ def lean(on, recipe: str) -> None:
 
 
 @wrong("lean", 0)
-@wrong("twin-tags", 0)
+@wrong("no-tag", 0)
 @wrong("by-digest", 0)
 def nothing(on):
     pass
@@ -58,33 +58,64 @@ def all_in_one_run(on):
     lean(on, f"{BUSYBOX}ENV GREETING=hello\nRUN echo 'echo \"$GREETING from a container\"' > /lib/app.sh\n{RUNS}")
 
 
-def push(on, tag: str, version: str = "1", repository: str = "twin") -> str:
-    image = anatomy.sample_tag(on) if version == "1" else anatomy.sample_tag(on, "2", app__sh=pushes.SECOND)
-    return registry.start(on).push(image, repository, tag).digest
+def image(on, version: str) -> str:
+    return anatomy.sample_tag(on) if version == "1" else anatomy.sample_tag(on, "2", app__sh=pushes.SECOND)
 
 
-@wrong("twin-tags", 0)
-def one_tag(on):
-    push(on, "1")
+def push(on, tag: str, version: str = "1", repository: str = "team/shop") -> str:
+    return registry.start(on).push(image(on, version), repository, tag).digest
 
 
-@wrong("twin-tags", 1)
-def two_versions(on):
-    push(on, "1"), push(on, "stable", "2")
-
-
-@right("twin-tags")
-def pushed_twice(on):
-    push(on, "1"), push(on, "stable")
-
-
-@right("twin-tags")
-def a_second_tag_by_http(on):
-    push(on, "1"), push(on, "stable", "2")
+@pytest.fixture(autouse=True)
+def no_repository_of_another_state(on):
+    yield
     store = registry.start(on)
-    found = store.get("/v2/twin/manifests/1")
+    for tag in store.tags("team/shop") if "team/shop" in store.catalogue() else []:
+        found = store.get(f"/v2/team/shop/manifests/{tag}")
+        if found.status == 200:  # a tag before it may have had the same digest
+            store.delete("team/shop", found.headers["docker-content-digest"])
+
+
+@wrong("no-tag", 0)
+def one_version_only(on):
+    push(on, "1"), push(on, "latest")
+
+
+@wrong("no-tag", 0)
+def the_wrong_way_round(on):
+    push(on, "1", "2"), push(on, "2", "1"), push(on, "latest", "1")
+
+
+@wrong("no-tag", 1)
+def each_with_its_tag(on):
+    push(on, "1"), push(on, "2", "2")
+
+
+@wrong("no-tag", 2)
+def without_a_tag_first(on):
+    push(on, "2", "2"), push(on, "latest", "2"), push(on, "1"), push(on, "latest")
+
+
+@right("no-tag")
+def pushed_last_without_a_tag(on):
+    push(on, "1"), push(on, "2", "2")
+    registry.start(on).push(image(on, "2"), "team/shop")
+
+
+@right("no-tag")
+def typed_without_a_tag(on):
+    push(on, "1"), push(on, "2", "2")
+    name = f"{registry.start(on).address}/team/shop"
+    typed(on, f"tag {image(on, '2')} {name}"), typed(on, f"push -q {name}")
+
+
+@right("no-tag")
+def a_tag_more_by_http(on):
+    push(on, "1"), push(on, "2", "2")
+    store = registry.start(on)
+    found = store.get("/v2/team/shop/manifests/2")
     kind = {"Content-Type": found.headers["content-type"]}
-    assert store.request("PUT", "/v2/twin/manifests/stable", headers=kind, body=found.body).status == 201
+    assert store.request("PUT", "/v2/team/shop/manifests/latest", headers=kind, body=found.body).status == 201
 
 
 @wrong("by-digest", 1)

@@ -69,6 +69,7 @@ def test_a_pull_downloads_only_what_the_engine_lacks(on, store):
     for _ in range(2):  # a learner runs the cell once more
         run = pushes.pull_back(on, store)
         assert len(run.downloaded) == 2 and len(run.blobs) == 6, str(run)
+        assert "pulled again: nothing downloaded" in str(run), run.again
 
 
 def test_every_name_of_every_image_of_the_lab_is_the_engines_and_the_registrys(on, store):

@@ -13,7 +13,7 @@ import pytest
 from labkit.errors import BadInput, LabError
 from labkit.images import archive
 from labkit.labs.devops_and_delivery import shop
-from labkit.labs.images_and_registries import anatomy, classic, layering, platforms, samples
+from labkit.labs.images_and_registries import anatomy, classic, layering, names, platforms, samples
 
 
 def test_chain_id_of_the_base_is_its_diff_id_and_each_next_one_covers_the_stack():
@@ -86,3 +86,18 @@ def test_each_architecture_holds_all_modules_and_knows_where_the_others_are():
         assert {piece for pieces in layout.values() for piece in pieces} == set(shop.ARCHITECTURES["monolith"]["shop"])
         for container, pieces in layout.items():
             assert not set(shop.elsewhere(architecture, container)) & set(pieces)
+
+
+@pytest.mark.parametrize("written, full", [
+    # As distribution/reference has them in normalize_test.go.
+    ("redis", "docker.io/library/redis:latest"), ("redis:7", "docker.io/library/redis:7"),
+    ("dmcgowan/myapp", "docker.io/dmcgowan/myapp:latest"), ("docker.io/redis", "docker.io/library/redis:latest"),
+    ("index.docker.io/redis", "docker.io/library/redis:latest"), ("library/redis", "docker.io/library/redis:latest"),
+    ("xn--7o8h.com/myimage", "xn--7o8h.com/myimage:latest"), ("localhost/a", "localhost/a:latest"),
+    ("127.0.0.1:8000/my/image:3", "127.0.0.1:8000/my/image:3"), ("[::1]:5000/a", "[::1]:5000/a:latest"),
+    ("Host/a", "Host/a:latest"), (f"a/b@sha256:{'0' * 64}", f"docker.io/a/b@sha256:{'0' * 64}"),
+    (f"a:1@sha256:{'0' * 64}", f"docker.io/library/a:1@sha256:{'0' * 64}"),
+])  # fmt: skip
+def test_a_name_is_read_as_docker_reads_it(written, full):
+    assert str(names.split(written)) == written
+    assert str(names.split(written).full()) == full == str(names.split(full).full())

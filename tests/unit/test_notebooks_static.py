@@ -33,6 +33,8 @@ SHOWN_ELSEWHERE = {
     "lab01-broken": "prints the failed test's words; the push was skipped",
     "lab01-roll": "compared in the cell itself",
     "lab02-06": "the next cell's table has all that was reported",
+    "lab03-by-digest": "compared in the cell itself",
+    "lab03-shelf": "compared in the cell itself",
     "lab04-environments": "prints the answers that it compares",
     "lab05-42b": "compared in the cell itself",
     "lab06-08": "the figure has the processes, their numbers and parents",
@@ -41,8 +43,6 @@ SHOWN_ELSEWHERE = {
     "lab08-55": "compared in the cell itself; lab08-53 shows the line",
     "lab09-19": "prints the disk",
 }
-#: Labs that have such cells yet; one that has none any more leaves the list.
-BARE = {"03-images-and-registries"}
 
 LOOSE_TAGS = {"nbval-ignore-output", "nbval-skip", "raises-exception", "nbval-test-listed"}
 
@@ -133,7 +133,7 @@ def test_a_verdict_has_its_raw_evidence_beside_it(path):
         and ".evidence(" not in cell.source and not tags(cell) & {"solution", "exercise"}
     }  # fmt: skip
     listed = {cell.id for cell in code_cells(path)} & set(SHOWN_ELSEWHERE)
-    assert bare != listed if path.stem in BARE else bare == listed
+    assert bare == listed
 
 
 def test_docker_is_typed(path):

@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...course.topic import Topic, experiment
-from . import anatomy, building, layering, platforms, pushes, registry, samples, writable
+from . import (
+    anatomy,
+    attestations,
+    building,
+    layering,
+    logins,
+    names,
+    platforms,
+    pushes,
+    registry,
+    samples,
+    tidying,
+    writable,
+)
 
 if TYPE_CHECKING:
     from .widget import ExplorerWidget, PuzzleWidget
@@ -25,6 +38,9 @@ class Images(Topic):
     compare = experiment(anatomy.compare)
     sample = experiment(anatomy.sample)
     anatomy = experiment(anatomy.anatomy)
+    names = experiment(names.names)
+    remembered = experiment(tidying.remembered)
+    tidied = experiment(tidying.tidied)
 
     def explorer(self) -> ExplorerWidget:
         """The layer explorer, on this lab's engine."""
@@ -51,3 +67,5 @@ class Registry(Topic):
     program = staticmethod(platforms.program)
     publish = experiment(platforms.publish)
     force = experiment(platforms.force)
+    attested = experiment(attestations.attested)
+    login = experiment(logins.login)

@@ -66,7 +66,8 @@ class Instruction:
 class Anatomy(Result):
     """An opened image.
 
-    ``checks`` says, in words, what was recomputed and whether it equals the engine's answer.
+    ``checks`` says, in words, what was recomputed and whether it equals the engine's answer; ``names`` are both, and
+    the folder of the engine's store in which the chainIDs were looked up.
     """
 
     image: str
@@ -75,6 +76,7 @@ class Anatomy(Result):
     history: list[Instruction]
     config: dict[str, Any]
     checks: dict[str, bool] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
 
     def rows(self) -> list[tuple[str, Layer | None]]:
         """Each instruction with the layer that it made, base first; the layers alone where the history has others."""
@@ -193,14 +195,23 @@ def anatomy(on: Context, image: str) -> Anatomy:
     makers = [row.words for row in history if row.layer]
     if len(makers) == len(layers):
         layers = [replace(layer, created_by=words) for layer, words in zip(layers, makers)]
-    diff_ids = [layer.diff_id for layer in layers]
+    diff_ids, chain = ([getattr(layer, name) for layer in layers] for name in ("diff_id", "chain_id"))
+    store = _known(on, chain)
     checks = {
         "diffIDs recomputed equal the engine's": diff_ids == inspected["RootFS"]["Layers"],
         "diffIDs are what the configuration lists": diff_ids == config["rootfs"]["diff_ids"],
         "the image ID is the digest of a file in the archive": inspected["Id"] in members,
-        "chainIDs recomputed are the names in the engine's store": _known(on, [row.chain_id for row in layers]),
+        "chainIDs recomputed are the names in the engine's store": bool(store),
     }
-    return Anatomy(on.facts, image, inspected["Id"], layers, history, config, checks)
+    names = {
+        "diffIDs recomputed, of the tars in the archive": diff_ids,
+        "docker image inspect, RootFS.Layers": inspected["RootFS"]["Layers"],
+        "the archive's configuration, rootfs.diff_ids": config["rootfs"]["diff_ids"],
+        "digests recomputed, of the archive's small files": sorted(members),
+        "docker image inspect, Id": [inspected["Id"]],
+        f"chainIDs recomputed, found in {store or 'no store'}": chain,
+    }
+    return Anatomy(on.facts, image, inspected["Id"], layers, history, config, checks, names)
 
 
 def read_archive(stream: IO[bytes]) -> tuple[set[str], bytes, list[Layer]]:
@@ -251,8 +262,8 @@ def tidy(created_by: str) -> str:
     return re.sub(r"\s+", " ", words).replace("RUN RUN", "RUN").strip()
 
 
-def _known(on: Context, chain: list[str]) -> bool:
-    """Whether the engine's own store names these stacks so: looked up in its files, read-only.
+def _known(on: Context, chain: list[str]) -> str:
+    """The folder in which the engine's own store names these stacks so, "" if none: looked up in its files, read-only.
 
     The classic store has a folder per chainID. containerd's keeps them as keys in a database file,
     where the plain names can be found.
@@ -270,10 +281,10 @@ def _known(on: Context, chain: list[str]) -> bool:
         mount = Mount("/store", folder, type="bind", read_only=True)
         try:
             if on.ran(on.image(), ["sh", "-c", script], mounts=[mount]).code == 0:
-                return True
+                return folder
         except LabError:
             continue  # this engine keeps its store elsewhere
-    return False
+    return ""
 
 
 def compare(on: Context, *images: str) -> Shelf:

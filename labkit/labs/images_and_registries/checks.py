@@ -44,22 +44,28 @@ def lean(on: Context) -> Outcome:
 
 
 @CONTENT.exercise(
-    "twin-tags",
-    "Two tags, one digest",
-    'Push the same image twice with `registry.push(image, "twin", tag)`, under the tags 1 and stable.',
-    "Push the image itself both times; do not build in between.",
-    'Compare: `registry.digest("twin", "1") == registry.digest("twin", "stable")`.',
+    "no-tag",
+    "What one gets who gives no tag",
+    'Push both: `registry.push(lab.name_for("hello") + ":1", "team/shop", "1")`, and the second under the tag 2.',
+    'Which tag does the engine write where none was given? Look: `registry.tags("team/shop")`, after a push without one.',
+    'A tag stays where it was put: `registry.push(lab.name_for("hello") + ":2", "team/shop")` moves the one you mean.',
 )
-def twin_tags(on: Context) -> Outcome:
-    registry = registries.start(on)
-    if "twin" not in registry.catalogue():
-        return not_yet("the registry has no repository twin.", 0)
-    tags = registry.tags("twin")
-    if not {"1", "stable"} <= set(tags):
-        return not_yet(f"repository twin has these tags: {', '.join(tags) or 'none'}; 1 and stable are asked for.", 0)
-    if registry.digest("twin", "1") != registry.digest("twin", "stable"):
-        return not_yet("the two tags stand for different digests.", 1)
-    return passed("two tags, one digest: the blobs are stored once.")
+def no_tag(on: Context) -> Outcome:
+    registry, repository = registries.start(on), "team/shop"
+    if repository not in registry.catalogue():
+        return not_yet(f"the registry has no repository {repository}.", 0)
+    tags = registry.tags(repository)
+    if not {"1", "2"} <= set(tags):
+        return not_yet(f"{repository} has these tags: {', '.join(tags) or 'none'}; 1 and 2 are asked for.", 0)
+    with explained(on.session.engine.endpoint):
+        says = [on.ran(registry.pull(repository, tag)).text for tag in ("1", "2")]
+    if "second version" in says[0] or "second version" not in says[1]:
+        return not_yet("tag 1 is to be the sample's first version, and tag 2 its second.", 0)
+    if "latest" not in tags:
+        return not_yet("who gives no tag gets nothing: the tag that is asked for then is not there.", 1)
+    if registry.digest(repository, "latest") != registry.digest(repository, "2"):
+        return not_yet("who gives no tag gets another image than version 2.", 2)
+    return passed("who gives no tag gets version 2: two tags, one digest, and its blobs are stored once.")
 
 
 @CONTENT.exercise(

@@ -16,6 +16,7 @@ from ...course.style import COLOURS, Look, Picture, aside, box, canvas, label, l
 from ...units import MIB, show_size, show_time
 from .anatomy import Anatomy, Shelf
 from .layering import Rebuild
+from .names import Names
 from .pushes import TwoPushes
 from .writable import CopyUp, TwoContainers
 
@@ -96,6 +97,52 @@ def plot_shelf(shelf: Shelf) -> Picture:
 def tidy_name(reference: str) -> str:
     """A reference without the session's id."""
     return re.sub(r"-[0-9a-f]{8}(?=[:/@]|$)", "", reference)
+
+
+#: The parts of a name: what it is called, where its box begins and ends.
+PARTS = {"host": (0.1, 2.75), "port": (2.8, 3.75), "path": (3.8, 6.75), "tag": (6.8, 8.1), "digest": (8.15, 9.9)}
+
+
+@draws(Names)
+def plot_names(run: Names) -> Picture:
+    """Each name in its parts: those that were written, and those that the engine adds."""
+    figure, axes = canvas(0.6 * len(run.parts) + 1.9, (0, 10), (len(run.parts) + 0.05, -0.5))
+    for part, (left, _) in PARTS.items():
+        axes.text(left + 0.05, -0.2, "name" if part == "path" else part, fontweight="bold", va="center")
+    for row, name in enumerate(run.parts.values()):
+        full = name.full()
+        for part, (left, right) in PARTS.items():
+            written, whole = getattr(name, part), getattr(full, part)
+            added = whole.removesuffix(written)
+            middle = right if not written else left if not added else left + (right - left) * 0.47
+            if added:
+                box(axes, left, row + 0.12, middle - left, 0.76, "paper", alpha=1, edge=0, outline=1.2, linestyle="--")
+                label(
+                    axes,
+                    left + 0.12,
+                    row + 0.5,
+                    _part(part, added),
+                    fontsize=10,
+                    family="DejaVu Sans Mono",
+                    style="italic",
+                )
+            if written:
+                box(axes, middle, row + 0.12, right - middle, 0.76, "blue", "//", **BOX)
+                label(axes, middle + 0.12, row + 0.5, _part(part, written), fontsize=10, family="DejaVu Sans Mono")
+    axes.set_title("Names in their parts", pad=26)
+    added = Patch(facecolor=COLOURS["paper"], edgecolor=COLOURS["ink"], linestyle="--", label="added by the engine")
+    legend(axes, handles=[_mark(("blue", "//"), "written"), added])
+    alt = (
+        f"{len(run.parts)} names of images in a table with a column for host, port, name, tag and digest. Parts that were "
+        "written are in hatched boxes, parts that the engine adds in dashed ones: docker.io where there is no host, "
+        "library/ before a single word there, latest where there is neither tag nor digest."
+    )
+    return picture(figure, alt, caption=machine_line(run.engine))
+
+
+def _part(part: str, words: str) -> str:
+    words = f"{words[:12]}…" if part == "digest" else words
+    return {"port": ":", "tag": ":", "digest": "@"}.get(part, "") + words
 
 
 @draws(TwoContainers)

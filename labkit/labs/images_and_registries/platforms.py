@@ -28,6 +28,7 @@ from .registry_api import OCI_INDEX, OCI_MANIFEST
 MACHINES = {"amd64": 62, "arm64": 183}
 #: What ``/info`` calls an architecture, and what images call it.
 GOARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+_OCI_IMAGE = "application/vnd.oci.image"
 _START, _BASE = 120, 0x400000
 
 
@@ -71,13 +72,13 @@ def program(architecture: str) -> bytes:
 class OneName(Result):
     """One name in a registry that stands for two platforms.
 
-    ``index`` is the document behind the tag; ``manifests`` are those that it points to, by
-    architecture; ``says`` is what the pulled image wrote.
+    ``index`` is the document behind the tag, as JSON; ``manifests`` are those that it points to, by
+    architecture; ``picked`` is the one that the engine has then, and ``says`` what it wrote.
     """
 
     repository: str
     digest: str
-    index: dict[str, Any]
+    index: str
     manifests: dict[str, str]
     picked: str
     says: str
@@ -89,13 +90,6 @@ class OneName(Result):
             f"one tag, one index, {len(self.manifests)} manifests: {names}\n"
             f"the engine picked its own architecture: {yes_no(self.picked == own and own in self.says)}"
         )
-
-    def document(self) -> str:
-        """The index as the registry has it, digests shortened."""
-        text = json.dumps(self.index, indent=1)
-        for digest in self.manifests.values():
-            text = text.replace(digest, digest[:15] + "…")
-        return text
 
 
 @dataclass(frozen=True)
@@ -118,25 +112,37 @@ def publish(on: Context, registry: RunningRegistry, repository: str = "hello", t
 
     Blobs first, then a manifest for each platform, then the index that points to both.
     """
-    manifests, rows = {}, []
-    for architecture in MACHINES:
-        data = _manifest(on, registry, repository, architecture)
-        digest = registry.put_manifest(repository, "", data)
-        manifests[architecture] = digest
-        rows.append(
-            {"mediaType": data["mediaType"], "digest": digest, "size": len(json.dumps(data).encode()),
-             "platform": {"architecture": architecture, "os": "linux"}}
-        )  # fmt: skip
+    rows = [index_row(registry, repository, image_manifest(on, registry, repository, name), name) for name in MACHINES]
+    manifests = dict(zip(MACHINES, (row["digest"] for row in rows)))
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": rows}
     digest = registry.put_manifest(repository, tag, index)
     name = registry.pull(repository, tag)
     with explained(on.session.engine.endpoint):
         picked = on.docker.api.inspect_image(name)["Architecture"]
-        says = _run(on, name)[0]
-    return OneName(on.facts, repository, digest, registry.manifest(repository, tag), manifests, picked, says)
+        says = run_once(on, name)[0]
+    document = json.dumps(registry.manifest(repository, tag), indent=1)
+    return OneName(on.facts, repository, digest, document, manifests, picked, says)
 
 
-def _manifest(on: Context, registry: RunningRegistry, repository: str, architecture: str) -> dict[str, Any]:
+def blob(registry: RunningRegistry, repository: str, kind: str, data: bytes) -> dict[str, Any]:
+    """Store a blob; returns what a manifest says of it."""
+    return {"mediaType": kind, "digest": registry.put_blob(repository, data), "size": len(data)}
+
+
+def index_row(
+    registry: RunningRegistry, repository: str, manifest: dict[str, Any], processor: str, system: str = "linux"
+) -> dict[str, Any]:
+    """Store a manifest; returns what an index says of it."""
+    return {
+        "mediaType": manifest["mediaType"],
+        "digest": registry.put_manifest(repository, "", manifest),
+        "size": len(json.dumps(manifest).encode()),
+        "platform": {"architecture": processor, "os": system},
+    }
+
+
+def image_manifest(on: Context, registry: RunningRegistry, repository: str, architecture: str) -> dict[str, Any]:
+    """Store the program of :func:`program` and its configuration as blobs; returns their manifest."""
     layer = layer_from_files({"hello": program(architecture)}, mode=0o755)
     config = json.dumps(
         {
@@ -146,17 +152,9 @@ def _manifest(on: Context, registry: RunningRegistry, repository: str, architect
             "history": [{"created": CREATED, "created_by": f"a program for {architecture}, made by hand"}],
         }
     ).encode()  # fmt: skip
-
-    def stored(kind: str, data: bytes) -> dict[str, Any]:
-        digest = registry.put_blob(repository, data)
-        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": digest, "size": len(data)}
-
-    return {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": stored("config.v1+json", config),
-        "layers": [stored("layer.v1.tar+gzip", gzip.compress(layer, mtime=0))],
-    }
+    layers = [blob(registry, repository, f"{_OCI_IMAGE}.layer.v1.tar+gzip", gzip.compress(layer, mtime=0))]
+    kept = blob(registry, repository, f"{_OCI_IMAGE}.config.v1+json", config)
+    return {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": kept, "layers": layers}
 
 
 def force(on: Context, registry: RunningRegistry, repository: str = "hello", tag: str = "1") -> Refusal:
@@ -165,12 +163,13 @@ def force(on: Context, registry: RunningRegistry, repository: str = "hello", tag
     other = next(name for name in MACHINES if name != own)
     with explained(on.session.engine.endpoint):
         name = registry.pull(repository, tag, platform=f"linux/{other}")
-        words, code = _run(on, name, platform=f"linux/{other}")
+        words, code = run_once(on, name, platform=f"linux/{other}")
         registry.pull(repository, tag)  # leave the name as it was
     return Refusal(on.facts, other, words.strip(), code, f"hello from {other}" in words)
 
 
-def _run(on: Context, name: str, **options: str) -> tuple[str, int | None]:
+def run_once(on: Context, name: str, **options: str) -> tuple[str, int | None]:
+    """Run an image to its end: what it wrote and its exit code, or why it did not start and None."""
     try:
         container = on.docker.containers.create(name, network_mode="none", **options)
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
 
 from ... import images
@@ -22,12 +24,14 @@ SECOND = '#!/bin/sh\n. /lib/greeting.sh\ngreet\necho "second version"\n'
 class TwoPushes(Result):
     """Two versions of one app, pushed one after the other.
 
-    ``missing``: the second one's blobs that the registry did not have before its push, from its own disk.
+    ``missing``: the second one's blobs that the registry did not have before its push, from its own disk; ``asked``: what
+    that push asked for and sent, from its access log.
     """
 
     first: Push
     second: Push
     missing: list[str]
+    asked: list[str]
 
     def facts(self) -> str:
         exactly = sorted(self.second.uploaded) == sorted(self.missing)
@@ -42,25 +46,35 @@ def two_pushes(on: Context, registry: RunningRegistry, repository: str = "shop")
     one = sample_tag(on, "1")
     two = sample_tag(on, "2", app__sh=SECOND)
     first = registry.push(one, repository, "1")
-    before = registry.stored().sizes
+    before, mark = registry.stored().sizes, len(registry.requests())
     second = registry.push(two, repository, "2")
-    return TwoPushes(on.facts, first, second, [blob for blob in second.sizes if blob not in before])
+    asked = [row for row in registry.requests()[mark:] if re.match(r"(HEAD|PUT) ", row)]
+    return TwoPushes(on.facts, first, second, [blob for blob in second.sizes if blob not in before], asked)
 
 
 @dataclass(frozen=True)
 class PullBack(Result):
-    """An image that the engine no longer had: ``blobs`` it is made of, and those ``downloaded`` by the pull, by digest."""
+    """An image that the engine no longer had: ``blobs`` it is made of, and those ``downloaded`` by the pull, by digest.
+
+    ``first`` and ``again`` are what the registry was asked by that pull and by one more, as its access log has it.
+    """
 
     blobs: list[str]
     downloaded: list[str]
+    first: list[str]
+    again: list[str]
 
     def facts(self) -> str:
         here = len(self.blobs) - len(self.downloaded)
-        return f"pulled back: {len(self.downloaded)} blobs downloaded, {here} were there already"
+        fetched = [row for row in self.again if re.match(r"GET \S+/(blobs|manifests)/", row)]
+        return (
+            f"pulled back: {len(self.downloaded)} blobs downloaded, {here} were there already\n"
+            f"pulled again: {len(fetched) or 'nothing'} downloaded"
+        )
 
 
 def pull_back(on: Context, registry: RunningRegistry, repository: str = "back") -> PullBack:
-    """Add a layer to the sample app, push that, remove it from the engine, and pull it.
+    """Add a layer to the sample app, push that, remove it from the engine, and pull it twice.
 
     Downloads are counted in the registry's access log. The layer is a container's, committed: one that was
     built would be kept, image or not, in the builder's cache.
@@ -74,10 +88,15 @@ def pull_back(on: Context, registry: RunningRegistry, repository: str = "back") 
         there = f"{registry.address}/{repository}:1"
         for reference in (there, f"{name}:1"):
             on.docker.api.remove_image(reference)
-        before = registry.downloads()
-        registry.pull(repository, "1")
+        marks = [len(registry.requests())]
+        for _ in ("first", "again"):
+            registry.pull(repository, "1")
+            marks.append(len(registry.requests()))
         on.docker.api.remove_image(there)
-    return PullBack(on.facts, blobs, [blob for blob in registry.downloads()[len(before) :] if blob in blobs])
+    asked = registry.requests()
+    first, again = asked[marks[0] : marks[1]], asked[marks[1] : marks[2]]
+    fetched = [row.split()[1].rpartition("/")[2] for row in first if row.startswith("GET ")]
+    return PullBack(on.facts, blobs, [digest for digest in fetched if digest in blobs], first, again)
 
 
 @dataclass(frozen=True)
@@ -85,14 +104,15 @@ class Matched(Result):
     """An image's blobs fetched from the registry, hashed, and compared with engine and manifest.
 
     ``identity``: the engine's image ID is a digest of the registry's, too. It is the configuration's in
-    the classic image store, the manifest's in containerd's. ``hashes``: for each digest in the manifest, in its order,
-    the SHA-256 of the blob and of what it holds when unpacked.
+    the classic image store, the manifest's in containerd's. ``manifest`` is the document, as JSON. ``hashes``: for each
+    digest in it, in its order, the SHA-256 of the blob and of what it holds when unpacked.
     """
 
     digests: bool
     diff_ids: bool
     identity: bool
     layers: int
+    manifest: str = ""
     hashes: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def facts(self) -> str:
@@ -127,16 +147,28 @@ def _matched(
         [opened for _, opened in layers] == diff_ids,
         image_id in (config[0], registry.digest(repository, tag)),
         len(layers),
+        json.dumps(manifest, indent=1),
         dict(zip(named, hashed)),
     )
 
 
 @dataclass(frozen=True)
 class Everywhere(Result):
-    """Images whose names were recomputed from the engine's archive and from the registry's blobs, by reference."""
+    """Images whose names were recomputed from the engine's archive and from the registry's blobs, by reference.
+
+    ``names`` are those of :class:`Anatomy` and the hashes of :class:`Matched`.
+    """
 
     archives: dict[str, Anatomy]
     fetched: dict[str, Matched]
+
+    @property
+    def names(self) -> dict[str, object]:
+        """By image."""
+        return {
+            image: {**opened.names, "blobs of the registry, hashed, and unpacked": self.fetched[image].hashes}
+            for image, opened in self.archives.items()
+        }
 
     def facts(self) -> str:
         engine = all(all(opened.checks.values()) for opened in self.archives.values())

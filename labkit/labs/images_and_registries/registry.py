@@ -30,6 +30,9 @@ from .registry_api import RegistryAPI, named
 #: ``{}`` in base64: nobody in particular pushes.
 _NOBODY = "e30="
 
+#: Where there is no such file, the registry makes one (distribution, registry/auth/htpasswd/access.go).
+_LOCKED = {"REGISTRY_AUTH": "{htpasswd: {realm: lab, path: /htpasswd}}"}
+
 
 @dataclass(frozen=True)
 class Push(Result):
@@ -77,10 +80,11 @@ class BlobsStored(Result):
 class RunningRegistry(RegistryAPI):
     """A running registry. Close it, or leave it to the lab; use it as a context manager if you like.
 
-    ``address`` is what references begin with, as the engine sees it: ``127.0.0.1:32770``.
+    ``address`` is what references begin with, as the engine sees it: ``127.0.0.1:32770``. One that is ``locked`` asks
+    for a name and a password; it makes both up when it starts, and writes them into its log.
     """
 
-    def __init__(self, on: Context, port: int | None = None, name: str = "registry"):
+    def __init__(self, on: Context, port: int | None = None, name: str = "registry", *, locked: bool = False):
         self._on, self._log_from = on, 0
         self.name, self.network = on.session.name(name), on.session.name(f"{name}-net")
         self.address, self.base = "", f"http://{self.name}:5000"
@@ -92,11 +96,12 @@ class RunningRegistry(RegistryAPI):
                 self.container: Container = on.docker.containers.create(
                     image, name=self.name, network=self.network, hostname="registry",
                     ports={"5000/tcp": ("127.0.0.1", port)},
-                    environment={"OTEL_TRACES_EXPORTER": "none", "REGISTRY_LOG_ACCESSLOG_DISABLED": "false"},
+                    environment={"OTEL_TRACES_EXPORTER": "none", "REGISTRY_LOG_ACCESSLOG_DISABLED": "false",
+                                 **(_LOCKED if locked else {})},
                 )  # fmt: skip
                 self.container.start()
                 self.address = self._published()
-                if not wait_until(lambda: self.get("/v2/").status == 200, 60, every=0.1):
+                if not wait_until(lambda: self.get("/v2/").status == (401 if locked else 200), 60, every=0.1):
                     raise LabError("The registry does not answer.", cause=self.container.logs(tail=3).decode())
             except BaseException:
                 self.close()
@@ -252,10 +257,10 @@ class RunningRegistry(RegistryAPI):
         """Digests of the blobs that came in completely since the last push began, from the log."""
         return self._named_in_log(r"PUT \S+digest")
 
-    def downloads(self) -> list[str]:
-        """Digests of all blobs that were ever fetched, in order, from the log."""
-        rows = [re.search(r'"GET \S+/blobs/(sha256:[0-9a-f]{64}) HTTP/[\d.]+" 200', line) for line in self.log()]
-        return [row[1] for row in rows if row]
+    def requests(self) -> list[str]:
+        """All requests that it was ever sent, in order, from the log: ``GET /v2/shop/manifests/1 200``."""
+        rows = [re.search(r'"([A-Z]+ \S+) HTTP/[\d.]+" (\d+)', line) for line in self.log()]
+        return [f"{row[1]} {row[2]}" for row in rows if row]
 
     def mounted(self) -> list[str]:
         """Digests of blobs that the engine had linked from another repository of this registry, from the log."""
