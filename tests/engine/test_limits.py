@@ -61,8 +61,8 @@ def test_no_bomb_without_a_small_limit(module_context, limit):
 def test_no_bomb_where_the_kernel_has_another_limit(module_context, monkeypatch):
     """What keeps it harmless is looked at, not believed."""
     monkeypatch.setattr(crowd, "BOUNDS", {"network_mode": "none"})
-    real = crowd._count
-    monkeypatch.setattr(crowd, "_count", lambda on, container: (None, *real(on, container)[1:]))
+    real = crowd._files
+    monkeypatch.setattr(crowd, "_files", lambda on, container: {**real(on, container), "pids.max": "max"})
     with pytest.raises(NotPossibleHere, match="stays unlit"):
         crowd.bomb(module_context)
 

@@ -172,7 +172,7 @@ def each_namespace(on: Context) -> NamespaceSteps:
     steps = []
     for name, (flag, change, look) in _ALONE.items():
         on.say(f"the {name} namespace alone")
-        ids = "readlink /proc/self/ns/*; echo ---"
+        ids = "for link in /proc/self/ns/*; do readlink $link; done; echo ---"  # busybox's readlink takes one
         script = f"mkdir -p /mnt-test; /usr/bin/unshare {flag} sh -c {shlex.quote(f'{ids}; {change}; {look}')}; echo ===; {ids}; {look}"
         text = on.workshop.shell(script)
         inside, outside = text.split("===")
