@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..course.notebook import NO_WIDGETS
 from ..errors import LabError
 from ..workingcopy import notebook_file
-from .outputs import as_text, plain
+from .outputs import as_text, inside, plain
 from .rerun import CELL_TIMEOUT, Cell, LabReport, run_environment
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _NOISE = ("execution", "ExecuteTime", "collapsed")
 #: A cell with this tag says something else on every run, and nothing compares it.
 _LOOSE = "nbval-ignore-output"
-#: Where the socket of labkit's own native engine can be reached from outside of the root in which it is /run/docker.sock.
-_NATIVE = re.compile(r"unix://\S*/labkit-native-[^/\s]+/run/docker\.sock")
 
 
 def save(
@@ -165,7 +163,7 @@ def _tidy_output(output: NotebookNode) -> NotebookNode:
     output.pop("transient", None)
     for place, text in output.get("data", {}).items():
         if place.startswith("text/"):
-            output.data[place] = _NATIVE.sub("unix:///run/docker.sock", text)
+            output.data[place] = inside(text)
     return output
 
 

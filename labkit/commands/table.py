@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from .. import __version__, course
 from ..units import show_size
+from .outputs import inside
 from .report import SIGNS, LabRow, Report, difference, minutes
 from .rerun import Cell
 
@@ -87,7 +88,9 @@ def as_markdown(found: Sequence[Entry], labs: Sequence[str]) -> str:
 def _briefly(problem: Cell) -> str:
     # A line a cell: the page stays a page, also where an engine is not Docker's at all.
     told = [
-        " ".join(line.split()).replace("`", "'") for line in difference(problem) if line.strip() not in ("", "+", "-")
+        " ".join(inside(line).split()).replace("`", "'")
+        for line in difference(problem)
+        if line.strip() not in ("", "+", "-")
     ]
     if problem["what"] == "raised":
         return f"`{shorten(' '.join(told), WIDTH)}`"
