@@ -1,7 +1,12 @@
 """The verdict's words, also where the engine's word and the kernel's differ."""
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+from requests.exceptions import ReadTimeout
+
+from labkit.errors import EngineGone
+from labkit.labs.out_of_memory import oom_machine
 from labkit.labs.out_of_memory.oom_verdict import Verdict
 
 EVENTS = ["create", "start", "oom", "die"]
@@ -42,3 +47,18 @@ def test_all_five_agree():
 )  # fmt: skip
 def test_what_happened(read, words):
     assert words in verdict(**read).explanation
+
+
+def test_a_machine_without_memory_may_answer_too_late():
+    answers = [ReadTimeout(), {"Running": True}, ReadTimeout(), {"Running": False, "ExitCode": 137}]
+
+    def inspect(container):
+        if isinstance(answer := answers.pop(0) if len(answers) > 1 else answers[0], Exception):
+            raise answer
+        return {"State": answer}
+
+    on = SimpleNamespace(docker=SimpleNamespace(api=SimpleNamespace(inspect_container=inspect)))
+    assert oom_machine._wait(on, "greedy", 20) == 137
+    answers[:] = [ReadTimeout()]
+    with pytest.raises(EngineGone, match="Nothing was killed"):
+        oom_machine._wait(on, "greedy", 0.5)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from requests.exceptions import Timeout
 
 from ...course.context import Context
 from ...course.result import Result
@@ -85,10 +88,12 @@ def exhaust(on: Context, *, timeout: float = 240.0) -> MachineOom:
 
 
 def _wait(on: Context, container: str, timeout: float) -> int:
-    # Asked again and again instead of one long call: a machine without memory may be slow to answer.
+    # Asked again and again instead of one long call: a machine without memory may be slow to answer, or
+    # answer one of the requests too late.
     def ended() -> bool:
-        state.update(on.docker.api.inspect_container(container)["State"])
-        return not state["Running"]
+        with suppress(Timeout):
+            state.update(on.docker.api.inspect_container(container)["State"])
+        return not state.get("Running", True)
 
     state: dict[str, Any] = {}
     late = f"Nothing was killed within {timeout:.0f} seconds."
