@@ -7,7 +7,6 @@ import time
 import ipywidgets as w
 
 from ...course.context import Context
-from ...course.style import COLOURS
 from ...course.widget_base import FigureView, LabWidget, button, words
 from ...observe.visitor import Visit
 from .kiosk import BAD, WAYS
@@ -54,10 +53,8 @@ class RolloutWidget(LabWidget):
     def _show(self, rows: list[Visit]) -> None:
         marks = []
         for visit in rows[-_SHOWN:]:
-            colour, sign = ("vermilion", "✗") if visit.status != 200 else ("blue", "●")
-            if visit.status == 200 and release_of(visit) != "1":
-                colour, sign = "green", "■"
-            marks.append(f'<span style="color:{COLOURS[colour]}">{sign}</span>')
+            new = release_of(visit) != "1"
+            marks.append(words("✗", "bad") if visit.status != 200 else words("■", "good") if new else "●")
         lost = sum(visit.status != 200 for visit in rows)
         self.strip.value = (
             f'<div style="overflow-wrap:anywhere;line-height:1.3">{"".join(marks)}</div>'
