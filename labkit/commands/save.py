@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..course.notebook import NO_WIDGETS
+from ..course.result import EVIDENCE
 from ..errors import LabError
 from ..workingcopy import notebook_file
 from .outputs import as_text, inside, plain
@@ -31,7 +32,7 @@ def save(
     watch: Callable[[list[Cell]], None] = lambda cells: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> LabReport:
-    """Execute a notebook and keep its outputs: all figures of this one run, and words only where they changed.
+    """Execute a notebook and keep its outputs: all figures and evidence of this one run, and words only where they changed.
 
     A lab that fails is not written. Widget views and state are left out: JupyterLab does not
     restore them, and the text beside them says what the widget is.
@@ -122,7 +123,7 @@ def tidy(notebook: NotebookNode, before: dict[str, tuple[str, list[NotebookNode]
 
 
 def keep(old: list[NotebookNode], new: list[NotebookNode], *, loose: bool) -> list[NotebookNode]:
-    """A cell's new outputs, with the old one in place of each that says the same; pictures are always the new ones.
+    """A cell's new outputs, with the old one in place of each that says the same; what was measured is always new.
 
     Args:
         old: as committed.
@@ -131,15 +132,15 @@ def keep(old: list[NotebookNode], new: list[NotebookNode], *, loose: bool) -> li
     """
     same = [_words(output) for output in old] == [_words(output) for output in new]
     loose = loose and _engines(old) == _engines(new)
-    pictures = any(_has_picture(output) for output in new)
-    if old and not pictures and (same or loose):
+    measured = any(_measured(output) for output in new)
+    if old and not measured and (same or loose):
         return old
     if not same:
         return new
     for earlier, now in zip(old, new):
-        if _has_picture(now):
+        if _measured(now):
             now.data["text/plain"] = earlier.data["text/plain"]
-    return [now if _has_picture(now) else earlier for earlier, now in zip(old, new)]
+    return [now if _measured(now) else earlier for earlier, now in zip(old, new)]
 
 
 def _engines(outputs: list[NotebookNode]) -> set[str]:
@@ -147,8 +148,10 @@ def _engines(outputs: list[NotebookNode]) -> set[str]:
     return {name for output in outputs for name in re.findall(r"Docker Engine \d\S*", str(_words(output)))}
 
 
-def _has_picture(output: NotebookNode) -> bool:
-    return "image/png" in output.get("data", {})
+def _measured(output: NotebookNode) -> bool:
+    """A picture, or the evidence beside it: both are of one run."""
+    data = output.get("data", {})
+    return "image/png" in data or EVIDENCE in data.get("text/html", "")
 
 
 def _empty(output: NotebookNode) -> bool:

@@ -52,6 +52,10 @@ def _sign_up(package: str) -> None:
             importlib.import_module(f"{package}.{found.name}")
 
 
+#: What marks an evidence's table in a page; ``data/sanitize.cfg`` knows it as well.
+EVIDENCE = 'class="labkit-evidence"'
+
+
 class Evidence:
     """Raw values as a table. Its plain text only names them, so it is the same on every run and every engine; the
     table differs, and is not compared (``data/sanitize.cfg``)."""
@@ -72,7 +76,7 @@ class Evidence:
             reach = ' tabindex="0"' if text.count("\n") > 9 or len(text) > 400 else ""
             rows += f'<tr><th scope="row" style="{left}">{html.escape(name)}</th><td style="{left}">'
             rows += f'<pre{reach} style="{look}">{html.escape(text)}</pre></td></tr>'
-        return {"text/plain": repr(self), "text/html": f'<table class="labkit-evidence">{rows}</table>'}
+        return {"text/plain": repr(self), "text/html": f"<table {EVIDENCE}>{rows}</table>"}
 
 
 def _plain(value: Any) -> str:

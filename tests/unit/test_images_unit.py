@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import struct
+import tarfile
 
 import pytest
 
@@ -72,6 +73,13 @@ def test_a_context_has_the_same_bytes_whatever_the_order_of_its_files():
     one = classic.context_archive({"a": b"1", "b": b"2"}, mtime=0).getvalue()
     assert one == classic.context_archive({"b": b"2", "a": b"1"}, mtime=0).getvalue()
     assert one != classic.context_archive({"a": b"1", "b": b"2"}, mtime=5).getvalue()
+
+
+def test_a_dockerignore_may_have_comments_and_names_with_spaces():
+    ignore = b"# not the app\n\n  my notes.md\n*.bin\n"
+    given = {".dockerignore": ignore, "Dockerfile": b"", "app": b"", "my notes.md": b"", "a.bin": b"", "not": b""}
+    with tarfile.open(fileobj=classic.context_archive(given, mtime=0)) as tar:
+        assert tar.getnames() == [".dockerignore", "Dockerfile", "app", "not"]
 
 
 def test_a_sample_can_be_changed_and_an_unknown_one_is_refused():

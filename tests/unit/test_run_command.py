@@ -19,6 +19,7 @@ from rich.console import Console
 from labkit import workingcopy
 from labkit.commands import board, common, report, rerun, run, save
 from labkit.course import budgets, labs
+from labkit.course.result import Evidence
 from labkit.engine import EngineFacts
 from labkit.errors import BadInput, LabError
 from labkit.paths import COURSE
@@ -351,3 +352,15 @@ def test_a_card_that_names_another_engine_is_saved_anew():
     assert save.keep(old, card("Docker Engine 20.10.24+dfsg1", "/var"), loose=True) is old
     [new] = save.keep(old, card("Docker Engine 28.5.2", "/x/labkit-native-7-a1/run"), loose=True)
     assert "28.5.2\nEndpoint  unix:///run/docker.sock · free" in save._tidy_output(new).data["text/plain"]
+
+
+def test_evidence_is_saved_with_the_figure_beside_it():
+    """Both show one run's values; words that say the same stay as they were."""
+    old, new = (
+        [
+            nbformat.v4.new_output("stream", text=f"yes-{session}\n"),
+            nbformat.v4.new_output("display_data", Evidence({"pings": session})._repr_mimebundle_()),
+        ]
+        for session in ("0123abcd", "4567abcd")
+    )
+    assert save.keep(old, new, loose=False) == [old[0], new[1]]

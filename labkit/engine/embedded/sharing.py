@@ -44,7 +44,10 @@ def turn(build: Path) -> Iterator[None]:
     Each start is seconds of work; twenty at once would all be late. A turn is a lock on one of the build's files, which
     is all that its users have in common. Somebody may hold it and not let go: nobody waits for more than ``PATIENCE``.
     """
-    until = time.monotonic() + PATIENCE if shared(build) else 0.0
+    if not shared(build):
+        yield
+        return
+    until = time.monotonic() + PATIENCE
     with ExitStack() as opened:
         files = [opened.enter_context(open(build / name, "rb")) for name in _TURNS[: host.cpu_limit()]]
         told = False

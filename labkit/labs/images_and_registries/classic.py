@@ -24,7 +24,8 @@ _SETTINGS = re.compile(
 
 def context_archive(files: Mapping[str, bytes], *, mtime: int) -> io.BytesIO:
     """The build context as a tar with fixed times, owners and order; without what ``.dockerignore`` names."""
-    ignored = PatternMatcher(files.get(".dockerignore", b"").decode().split())
+    lines = [line.strip() for line in files.get(".dockerignore", b"").decode().splitlines()]
+    ignored = PatternMatcher([line for line in lines if line and not line.startswith("#")])
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for name in sorted(files):
