@@ -7,7 +7,7 @@ import functools
 import pytest
 
 from labkit.course.benchmark import published
-from labkit.errors import BadInput
+from labkit.errors import BadInput, NotPossibleHere
 from labkit.labs.isolation_models import gvisor, isolation, isolation_disk, isolation_work, visibility
 from labkit.saying import listening
 from labkit.waiting import wait_until
@@ -176,3 +176,8 @@ def test_a_budget_too_small_names_a_larger_one(lab_context, measure):
     with pytest.raises(BadInput) as caught:
         measure(lab_context, 0.001)
     assert "too small for one run" in caught.value.what and "budget=" in caught.value.next_step
+
+
+def test_a_program_that_fails_while_it_is_timed_says_why(module_context):
+    with pytest.raises(NotPossibleHere, match="ended with 3: no such bundle"):
+        module_context.workshop.call("spawn", command=["sh", "-c", "echo no such bundle >&2; exit 3"])

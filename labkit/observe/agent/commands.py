@@ -43,10 +43,13 @@ def run(
 
 
 def timed(program: str, arguments: list[str], count: int) -> list[float]:
-    """Seconds from starting a program (posix_spawn) to knowing its end, ``count`` times, one after the other."""
+    """Seconds from starting a program (posix_spawn) to knowing its end, ``count`` times, one after the other.
+
+    Where one fails, its last words on standard error are in the RuntimeError.
+    """
     found = []
-    nowhere = os.open("/dev/null", os.O_RDWR)
-    actions = [(os.POSIX_SPAWN_DUP2, nowhere, number) for number in (0, 1, 2)]
+    nowhere, words = os.open("/dev/null", os.O_RDWR), os.memfd_create("stderr")
+    actions = [(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate((nowhere, nowhere, words))]
     try:
         for _ in range(count):
             began = time.perf_counter()
@@ -54,9 +57,11 @@ def timed(program: str, arguments: list[str], count: int) -> list[float]:
             _, status = os.waitpid(child, 0)
             found.append(time.perf_counter() - began)
             if status:
-                raise RuntimeError(f"{' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
+                said = os.pread(words, 1 << 16, 0).decode("utf-8", "replace").strip()[-300:]
+                raise RuntimeError(f"{' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}: {said}")
     finally:
         os.close(nowhere)
+        os.close(words)
     return found
 
 
