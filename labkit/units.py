@@ -2,7 +2,7 @@
 
 from .errors import BadInput
 
-KIB, MIB, GIB = 1024, 1024**2, 1024**3
+MIB, GIB = 1024**2, 1024**3
 
 
 def size(text: str | int) -> int:

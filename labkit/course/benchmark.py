@@ -95,7 +95,6 @@ class Series:
         return low, high
 
 
-@dataclass(frozen=True)
 class Benchmark(Result):
     """A measured comparison.
 
@@ -183,9 +182,6 @@ class Benchmark(Result):
             "machine": dataclasses.asdict(self.engine),
         }  # fmt: skip
 
-    def to_json(self) -> str:
-        return json.dumps(self.summary())
-
 
 def check_budget(budget: float) -> float:
     """A budget in seconds.
@@ -267,15 +263,9 @@ def measure(subjects: Sequence[Subject], budget: float) -> tuple[list[Series], f
     return series, time.monotonic() - began, interrupted
 
 
-def record(result: Benchmark, folder: Path | None = None) -> Path:
-    """Keep a benchmark's numbers with its machine's facts; returns the file.
-
-    Args:
-        result: what was measured.
-        folder: where to; ``measured/`` in the learner's state folder by default.
-    """
-    target = (folder or state_dir("measured")) / f"{result.name}-{result.engine.kind}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
+def record(result: Benchmark) -> Path:
+    """Keep a benchmark's numbers with its machine's facts in the learner's state folder; returns the file."""
+    target = state_dir("measured") / f"{result.name}-{result.engine.kind}.json"
     kept = {"measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **result.summary()}
     target.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return target
@@ -290,7 +280,6 @@ class Published:
     model: str
     value: float
     unit: str
-    setup: str
     source: str
 
 
@@ -300,7 +289,7 @@ def published(name: str) -> list[Published]:
     sources = table["sources"]
     return [
         Published(row["benchmark"], row["label"], row["model"], row["value"], row["unit"],
-                  row.get("setup", ""), sources[row["source"]]["short"])
+                  sources[row["source"]]["short"])
         for row in table["figures"]
         if row["benchmark"] == name
     ]  # fmt: skip

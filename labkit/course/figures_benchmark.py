@@ -5,7 +5,7 @@ import textwrap
 from matplotlib.axes import Axes
 
 from ..units import show_time
-from .benchmark import Benchmark, Published, Series, published
+from .benchmark import Benchmark, Series, published
 from .result import draws, machine_line
 from .style import COLOURS, MODELS, Picture, new_figure, picture, styled
 
@@ -49,19 +49,14 @@ def caption_of(result: Benchmark, *more: Series) -> str:
     return "\n".join([*lines, f"Again: {result.again}", machine_line(result.engine)])
 
 
-def _wrap(text: str, width: int = 136) -> str:
-    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
+def _wrap(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, 136, break_on_hyphens=False))
 
 
 @draws(Benchmark, "ecdf")
-def plot_ecdf(result: Benchmark, *, others: bool = True) -> Picture:
-    """The share of runs that were done after a time, on a logarithmic axis.
-
-    Args:
-        result: the benchmark.
-        others: also mark published figures, as stars below the curves.
-    """
-    found = published(result.name) if others else []
+def plot_ecdf(result: Benchmark) -> Picture:
+    """The share of runs that were done after a time, on a logarithmic axis; published figures as stars below."""
+    found = published(result.name)
     with styled():
         figure, axes = new_figure(5.4 + (1.4 if found else 0))
         for row in result.series:
@@ -117,18 +112,15 @@ def draw_rows(axes: Axes, rows: list[Series], unit: str) -> list[str]:
 
 
 @draws(Benchmark)
-def plot_dots(result: Benchmark, *, others: bool = True, log: bool | None = None) -> Picture:
-    """One row per subject: each run as a mark, the median as a line with its value; published figures below.
+def plot_dots(result: Benchmark) -> Picture:
+    """One row per subject: each run as a mark, the median as a line with its value; published figures below as stars.
 
-    Args:
-        result: the benchmark.
-        others: also show published figures, as stars in rows of their own.
-        log: a logarithmic axis; by default where the medians differ more than twentyfold.
+    The axis is logarithmic where the medians differ more than twentyfold.
     """
-    found: list[Published] = published(result.name) if others else []
-    rows = list(result.series)
+    found = published(result.name)
+    rows = result.series
     medians = [row.median for row in rows] + [item.value for item in found]
-    log = log if log is not None else max(medians) > 20 * max(min(medians), 1e-12)
+    log = max(medians) > 20 * max(min(medians), 1e-12)
     with styled():
         count = len(rows) + len(found)
         figure, axes = new_figure(0.62 * len(rows) + 0.42 * len(found) + 2.6)

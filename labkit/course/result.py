@@ -11,12 +11,10 @@ import functools
 import html
 import importlib
 import inspect
-import json
 import pkgutil
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 from ..engine import EngineFacts
 from ..errors import LabError
@@ -98,21 +96,24 @@ def _plain(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value).strip("\n") or "–"
 
 
-@dataclass(frozen=True)
-class Result:
-    """Base of all results.
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+class _Frozen:
+    """What derives from it is a frozen dataclass, without the repr that would hold every measured number."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(frozen=True, repr=False)(cls)
+
+
+class Result(_Frozen):
+    """Base of all results: each class that derives from it is a frozen dataclass by that.
 
     ``engine`` is where it was measured. ``str(result)`` gives the facts: text that is the
     same on every run and every engine. Measured numbers belong into :meth:`plot`.
     """
 
     engine: EngineFacts
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        # @dataclass would write a repr with every measured number in it; a class's own one it leaves alone.
-        super().__init_subclass__(**options)
-        if "__repr__" not in vars(cls):
-            cls.__repr__ = Result.__repr__  # type: ignore[method-assign]  # it is what is meant
 
     def facts(self) -> str:
         """The facts of this run, one line or a few."""
@@ -154,10 +155,6 @@ class Result:
         if unknown := [name for name in names if name not in known]:
             raise LabError(f"This result has no {unknown[0]!r}.", next_step=f"It has: {', '.join(fields)}.")
         return Evidence({name: getattr(self, name) for name in names or fields})
-
-    def to_json(self) -> str:
-        """The whole result as JSON (for ``data/`` and for ``--json``)."""
-        return json.dumps(dataclasses.asdict(self), default=str)
 
 
 def machine_line(engine: EngineFacts) -> str:

@@ -87,7 +87,6 @@ def image_config(
     architecture: str,
     command: Sequence[str],
     labels: dict[str, str] | None = None,
-    environment: Sequence[str] = (),
     created_by: Sequence[str] = (),
 ) -> bytes:
     """The image configuration, as canonical JSON (its SHA-256 is the classic image ID)."""
@@ -98,7 +97,7 @@ def image_config(
         "created": CREATED,
         "config": {
             "Cmd": list(command),
-            "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", *environment],
+            "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
             "Labels": dict(labels or {}),
         },
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},

@@ -179,12 +179,12 @@ class Visitor(Helper):
         """A GET; arguments as for :meth:`request`."""
         return self.request("GET", url, **options)
 
-    def digest(self, url: str, *, timeout: float = 60.0) -> tuple[int, str, str]:
+    def digest(self, url: str) -> tuple[int, str, str]:
         """Fetch a blob and hash it there: status, its digest, and the digest of what gzip had packed in it.
 
         Both digests are the same where it is not gzip. Large blobs need not cross the line to here.
         """
-        done = self.call("digest", timeout=timeout + 30, url=url, limit=timeout)
+        done = self.call("digest", timeout=90, url=url, limit=60.0)
         return done["status"], "sha256:" + done["stored"], "sha256:" + done["opened"]
 
     def load(self, urls: list[str], count: int, *, workers: int = 1, timeout: float = 10.0) -> Load:
@@ -192,9 +192,9 @@ class Visitor(Helper):
         done = self.call("load", timeout=timeout * count + 30, urls=urls, count=count, workers=workers, limit=timeout)
         return Load([Visit(*row) for row in done["rows"]], done["seconds"])
 
-    def steady(self, url: str, every: float, *, timeout: float = 10.0, lasts: float = 1800.0) -> Steady:
-        """A GET every so many seconds, each on a connection of its own, until the ``with`` block ends, or it has lasted.
+    def steady(self, url: str, every: float, *, timeout: float = 10.0) -> Steady:
+        """A GET every so many seconds, each on a connection of its own, until the ``with`` block ends, or for half an hour.
 
         An answer that does not come holds no later request up: in an outage as many are lost as would have come.
         """
-        return Steady(self.stream("steady", url=url, every=every, limit=timeout, lasts=lasts), timeout + 30)
+        return Steady(self.stream("steady", url=url, every=every, limit=timeout, lasts=1800.0), timeout + 30)

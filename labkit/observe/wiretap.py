@@ -58,11 +58,6 @@ class Exchange:
         body = self.request_body if asked else self.response_body
         body += data[: max(0, KEPT - len(body))]
 
-    @property
-    def duration(self) -> float | None:
-        """Seconds from the request to the end of its answer; None while it lasts."""
-        return None if self.ended is None else self.ended - self.began
-
     def asked(self) -> Any:
         """The request's body, parsed where it is JSON."""
         return _readable(self.request_body)

@@ -70,7 +70,6 @@ def built(tmp_path):
         architecture="armhf",
         command=["sh"],
         labels={"labkit.base": "1"},
-        environment=["LANG=C.UTF-8"],
         created_by=["first", "second"],
     )
     target = tmp_path / "image.tar"
@@ -120,7 +119,7 @@ def test_the_config_names_the_diff_ids_and_the_goarch(built):
     assert found["rootfs"]["diff_ids"] == ["sha256:" + hashlib.sha256(layer).hexdigest() for layer in layers]
     assert (found["architecture"], found["os"], found["created"]) == ("arm", "linux", archive.CREATED)
     assert found["config"]["Cmd"] == ["sh"]
-    assert "LANG=C.UTF-8" in found["config"]["Env"]
+    assert found["config"]["Env"] == ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
     assert [row["created_by"] for row in found["history"]] == ["first", "second"]
 
 

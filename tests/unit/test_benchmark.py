@@ -131,8 +131,9 @@ def test_what_runs_on_another_machine_has_no_place_in_the_order():
     assert told == "Time to start, smallest first: a < b · beside them: vm"
 
 
-def test_records_hold_n_median_quartiles_and_the_machine(tmp_path):
-    path = record(result([Series("a", "container", [1.0, 3.0], 4, True)]), tmp_path)
+def test_records_hold_n_median_quartiles_and_the_machine(own_state):
+    path = record(result([Series("a", "container", [1.0, 3.0], 4, True)]))
+    assert path.is_relative_to(own_state)
     kept = json.loads(path.read_text())
     assert kept["series"][0] == {
         "label": "a", "model": "container", "n": 2, "median": 2.0, "quartiles": [1.5, 2.5], "emulated": True,

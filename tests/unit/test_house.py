@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,7 +192,6 @@ def topics_of(folder: str) -> list[type[Topic]]:
 
 
 def test_two_figures_of_one_name_are_refused():
-    @dataclass(frozen=True)
     class Found(Result):
         pass
 

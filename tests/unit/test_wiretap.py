@@ -45,7 +45,7 @@ def test_a_body_with_a_length_and_one_in_chunks_arriving_byte_by_byte():
     ]
     assert seen[0].asked() == {"a": 1}
     assert seen[0].answer() == {"b": 2}
-    assert seen[0].duration is not None and seen[1].duration is not None
+    assert seen[0].ended is not None and seen[1].ended is not None
 
 
 def test_an_answer_to_head_has_no_body_though_it_states_a_length():

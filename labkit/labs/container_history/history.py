@@ -34,7 +34,6 @@ def prepare(on: Context) -> None:
     on.workshop.shell(_SETUP)
 
 
-@dataclass(frozen=True)
 class Jail(Result):
     """What a program sees outside and inside of a root directory changed by chroot."""
 
@@ -81,7 +80,6 @@ def walk_program() -> str:
     return _WALK
 
 
-@dataclass(frozen=True)
 class Escape(Result):
     """Where the walk led: ``listing`` is what it found at the top, ``prison`` what held it."""
 
@@ -147,7 +145,6 @@ class NamespaceStep:
         return set(self.differ) <= {self.name, "mnt"} if self.name == "pid" else self.differ == [self.name]
 
 
-@dataclass(frozen=True)
 class NamespaceSteps(Result):
     """Each namespace by itself."""
 
@@ -202,7 +199,6 @@ def group_script(version: int) -> str:
     return _GROUP[version].strip()
 
 
-@dataclass(frozen=True)
 class GroupRun(Result):
     """A control group made by hand, and what became of three programs that ignored it.
 

@@ -71,7 +71,6 @@ class InnerProcess:
     command: str
 
 
-@dataclass(frozen=True)
 class Comparison(Result):
     """Both containers as they ran: process trees, set-up, network, answers and how each stops.
 

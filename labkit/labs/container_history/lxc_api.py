@@ -6,7 +6,6 @@ Nothing is started: a container is defined, which takes a file of settings and n
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from ...course.context import Context
 from ...course.result import Result
@@ -32,7 +31,6 @@ shutil.rmtree(place)
 """
 
 
-@dataclass(frozen=True)
 class ByApi(Result):
     """What the binding wrote (``lines``, in the file ``config``) and which containers the C function found."""
 

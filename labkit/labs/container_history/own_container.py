@@ -6,8 +6,6 @@ parts that you choose, and a program inside reports what it can see, kill and us
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...course.context import Context
 from ...course.result import Result
 from ...errors import BadInput, LabError
@@ -56,7 +54,6 @@ def runtime() -> str:
     return _RUNTIME.strip()
 
 
-@dataclass(frozen=True)
 class Built(Result):
     """A container of your own: the parts that were on, and the answers from inside (``yes`` or ``no``, and why)."""
 

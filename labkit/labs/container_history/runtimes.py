@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import shlex
-from dataclasses import dataclass
 from typing import Any
 
 from ... import images
@@ -19,7 +18,6 @@ from ..isolation_models.isolation import bundle
 from .lxc import owned_engine
 
 
-@dataclass(frozen=True)
 class BelowDocker(Result):
     """A container that Docker knows nothing of.
 

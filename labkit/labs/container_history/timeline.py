@@ -47,7 +47,6 @@ EVENTS = (
 )
 
 
-@dataclass(frozen=True)
 class Timeline(Result):
     """The steps, oldest first."""
 

@@ -43,7 +43,6 @@ class Ending:
         return not self.started_at.startswith("0001") and bool(self.started_at)
 
 
-@dataclass(frozen=True)
 class Codes(Result):
     """Exit codes, each produced by a real run."""
 
@@ -124,7 +123,6 @@ STARTS: dict[str, tuple[list[str], dict[str, bool]]] = {
 }
 
 
-@dataclass(frozen=True)
 class Stops(Result):
     """``docker stop`` for several ways to start a program.
 
@@ -184,7 +182,6 @@ def stop_times(on: Context, n: int | None = None, grace: int | None = None) -> S
     return Stops(on.facts, seconds, codes, float(10 if grace is None else grace))
 
 
-@dataclass(frozen=True)
 class Zombies(Result):
     """Ended children that nobody asked about: how many, without and with an init."""
 
@@ -238,7 +235,6 @@ def _orphaned(on: Context, children: int, init: bool) -> list[ProcessRow]:
     return rows
 
 
-@dataclass(frozen=True)
 class Restarts(Result):
     """A program that fails at once, under a restart policy.
 

@@ -34,13 +34,8 @@ _ARROWS = (
 
 
 @styled()
-def state_machine(now: str, *, title: str = "") -> Picture:
-    """The states and what leads from one to the other; the present one is lit.
-
-    Args:
-        now: the engine's word for the state, or ``gone``.
-        title: above it.
-    """
+def state_machine(now: str) -> Picture:
+    """The states and what leads from one to the other; the present one, in the engine's word or ``gone``, is lit."""
     figure, axes = canvas(3.5, (-0.2, 8.1), (3.1, 0.2))
     for start, end, bend, words, place in _ARROWS:
         axes.add_patch(FancyArrowPatch(
@@ -59,7 +54,7 @@ def state_machine(now: str, *, title: str = "") -> Picture:
         ))  # fmt: skip
         label(axes, x, y, "no container" if state == "gone" else state, pad=0.12, alpha=0.8 if lit else 0, ha="center",
               fontsize=11.5, zorder=4, fontweight="bold" if lit else "normal")  # fmt: skip
-    axes.set_title(title or "The states of a container", pad=6)
+    axes.set_title("The states of a container", pad=6)
     alt = (
         "State diagram: create leads from no container to created, start to running, pause and unpause between "
         "running and paused, stop or kill or the program's end to exited, start back to running, remove to none."

@@ -162,7 +162,6 @@ class DrivenContainer:
         self.close()
 
 
-@dataclass(frozen=True)
 class Walk(Result):
     """A container taken through all its states; ``moments`` in order."""
 
@@ -203,7 +202,6 @@ def walk(
         return Walk(on.facts, list(life.moments))
 
 
-@dataclass(frozen=True)
 class LayerLife(Result):
     """A file in a container's writable layer, asked for after each step: step → the engine's answer, 200 or 404."""
 

@@ -43,7 +43,6 @@ class StageRun:
     words: str = ""
 
 
-@dataclass(frozen=True)
 class Release(Result):
     """One run of the pipeline.
 
@@ -237,7 +236,6 @@ def approve(on: Context, release: Release, *, watch: Watch | None = None) -> Rel
     return ours.result()
 
 
-@dataclass(frozen=True)
 class Rebuilt(Result):
     """The same source built once more: is it the same artifact? Digests of both artifacts and of both sources."""
 
@@ -281,7 +279,7 @@ def place_network(on: Context) -> str:
     return name
 
 
-def deploy(on: Context, place: str, reference: str, *, patience: float = 60.0) -> None:
+def deploy(on: Context, place: str, reference: str) -> None:
     """Replace what runs in a place by a container of this image, and wait until it is healthy.
 
     Raises:
@@ -301,7 +299,7 @@ def deploy(on: Context, place: str, reference: str, *, patience: float = 60.0) -
             raise LabError(f"{place} ended at once: {last}")
         return False
 
-    wait_until(healthy, patience, f"{place} does not answer /health")
+    wait_until(healthy, 60, f"{place} does not answer /health")
 
 
 def call(on: Context, place: str, path: str) -> Reply:

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...course.context import Context
@@ -22,7 +21,6 @@ _TIME = "2026-01-01T12:00:00Z"
 _TEST = "    def test_twenty_cost_eighteen(self):\n        self.assertEqual(total(20), 72)\n\n"
 
 
-@dataclass(frozen=True)
 class Integration(Result):
     """Merges into one branch, in order: whose, what for, and what the pipeline made of the branch then.
 

@@ -7,8 +7,6 @@ containers over HTTP. Requests come from a visitor inside the shop's network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from docker.models.containers import Container
 
 from ... import images
@@ -212,7 +210,6 @@ def deploy(on: Context, architecture: str = "microservices") -> DeployedShop:
     return _shops[key]
 
 
-@dataclass(frozen=True)
 class Latency(Result):
     """Seconds a request, by architecture and endpoint.
 
@@ -253,7 +250,6 @@ def latency(on: Context, *, n: int | None = None) -> Latency:
     return Latency(on.facts, seconds, hops, n)
 
 
-@dataclass(frozen=True)
 class BlastRadius(Result):
     """What is still answered when one piece is stopped: architecture, stopped piece, endpoint, status and words."""
 
@@ -294,7 +290,6 @@ def blast_radius(on: Context) -> BlastRadius:
     return BlastRadius(on.facts, replies)
 
 
-@dataclass(frozen=True)
 class RebuildScope(Result):
     """One module changed: for each image, the layers (diffIDs) that it had not before."""
 
@@ -330,7 +325,6 @@ def rebuild_scope(on: Context, change: str = "cart.py") -> RebuildScope:
     return RebuildScope(on.facts, change, rebuilt)
 
 
-@dataclass(frozen=True)
 class Scaling(Result):
     """Requests a second with 1, 2, 3 … copies of the catalogue alone; ``served`` are those that answered."""
 

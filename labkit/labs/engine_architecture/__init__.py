@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 class Parts(Topic):
     """dockerd, containerd, shims and runc: who they are, how they talk, what happens when one is gone."""
 
-    versions = experiment(parts.versions)
     processes = experiment(parts.processes)
     wiretap = experiment(parts.wiretap)
     ways = experiment(parts.ways)

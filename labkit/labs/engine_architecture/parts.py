@@ -1,4 +1,4 @@
-"""The engine's parts: its processes and versions, its API by every way in, its socket.
+"""The engine's parts: its processes, its API by every way in, its socket.
 
 :mod:`labkit.labs.engine_architecture.parts_owned` takes them apart, on an engine that the lab owns.
 """
@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.dockercli import read_words, run, run_cli
-from ...engine.embedded.programs import version_of
 from ...engine.faults import explained
 from ...engine.rawhttp import request
 from ...engine.session import SESSION
@@ -28,26 +26,6 @@ from ...waiting import wait_until
 DAEMONS = ("dockerd", "containerd")
 
 
-def versions(on: Context) -> str:
-    """The parts and their versions: the client's own, and what ``GET /version`` says of the others."""
-    with explained(on.session.engine.endpoint):
-        answer = on.docker.api.version(api_version=False)
-    rows = [("docker (client)", _client_version(on))]
-    for part in answer.get("Components") or [{"Name": "Engine", "Version": answer["Version"]}]:
-        rows.append(("dockerd" if part["Name"] == "Engine" else part["Name"], part["Version"]))
-    return "\n".join(f"{name:<16} {version}" for name, version in rows)
-
-
-def _client_version(on: Context) -> str:
-    program = on.session.engine.cli_path()
-    if program is None:
-        return "none on this machine"
-    said = version_of(program)
-    found = re.search(r"version ([^,\s]+)", said)
-    return found[1] if found else said
-
-
-@dataclass(frozen=True)
 class Tree(Result):
     """The engine's processes while one container runs, read on the engine's machine.
 
@@ -159,7 +137,6 @@ def _tree(
     return found
 
 
-@dataclass(frozen=True)
 class Tapped(Result):
     """The requests that one client command sent; ``output`` is what it printed."""
 
@@ -212,13 +189,12 @@ def plain(path: str) -> str:
     return path
 
 
-def wiretap(on: Context, command: str = "docker run --rm labkit/busybox:1 true", *, timeout: float = 120.0) -> Tapped:
+def wiretap(on: Context, command: str = "docker run --rm labkit/busybox:1 true") -> Tapped:
     """Run a real ``docker …`` command through a recording proxy, and list every request it sent.
 
     Args:
         on: the context.
         command: as one would type it; what it creates carries the lab's labels.
-        timeout: seconds.
 
     Raises:
         BadInput: not a ``docker`` command, or it didn't end in time.
@@ -230,17 +206,12 @@ def wiretap(on: Context, command: str = "docker run --rm labkit/busybox:1 true",
     with Wiretap(engine) as tap:
         # The classic builder sends plain HTTP; BuildKit would open a stream of its own protocol.
         environment = {**tap.environment(engine), "DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false"}
-        done = run(on.session, words, environment=environment, timeout=timeout)
-        _settle(tap)
+        done = run(on.session, words, environment=environment, timeout=120)
+        # The client is gone: wait until the proxy has seen its connections close.
+        wait_until(lambda: all(one.ended is not None for one in tap.exchanges), 2, every=0.01)
         return Tapped(on.facts, command, done.returncode, done.stdout.rstrip("\n"), list(tap.exchanges))
 
 
-def _settle(tap: Wiretap, limit: float = 2.0) -> None:
-    """The client is gone; wait until the proxy has seen its connections close."""
-    wait_until(lambda: all(one.ended is not None for one in tap.exchanges), limit, every=0.01)
-
-
-@dataclass(frozen=True)
 class Ways(Result):
     """The same question by several ways: way → the container ids that came back.
 
@@ -284,7 +255,6 @@ def ways(on: Context) -> Ways:
     return Ways(on.facts, answers, f"GET {path}", refusal)
 
 
-@dataclass(frozen=True)
 class Door(Result):
     """The engine's Unix socket as a file on its machine."""
 

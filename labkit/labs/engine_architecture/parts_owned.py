@@ -10,7 +10,6 @@ import json
 import re
 import shlex
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from ...course.context import Context
@@ -31,7 +30,6 @@ _COUNTER = "n=0; until [ -e /leave ]; do n=$((n+1)); echo $n; echo $n > /count; 
 _LEAVER = "echo first words; until [ -e /leave ]; do usleep 100000; done; echo last words; exit 7"
 
 
-@dataclass(frozen=True)
 class WithoutDaemons(Result):
     """A counting container while dockerd and containerd were gone.
 
@@ -157,7 +155,6 @@ def without_daemons(on: Context) -> WithoutDaemons:
     return WithoutDaemons(on.facts, readings, changes, count, lines, code, refused, early_code, early_lines)
 
 
-@dataclass(frozen=True)
 class ShimGone(Result):
     """What became of a container whose shim was killed."""
 
@@ -179,7 +176,7 @@ def _lives(engine: OwnedEngine, pid: int) -> bool:
     return state not in ("", "Z", "X")
 
 
-def kill_shim(on: Context, patience: float = 30.0) -> ShimGone:
+def kill_shim(on: Context) -> ShimGone:
     """SIGKILL a container's shim, and see what is left.
 
     Raises:
@@ -196,14 +193,13 @@ def kill_shim(on: Context, patience: float = 30.0) -> ShimGone:
             container.reload()
             return bool(container.status != "running")
 
-        wait_until(told, patience, every=0.1)
+        wait_until(told, 30, every=0.1)
         state = container.attrs["State"]
         # containerd tidies up after a lost shim in its own time: what it kills is given a few seconds.
         lives = not wait_until(lambda: not _lives(engine, pid), 10, every=0.2)
     return ShimGone(on.facts, state["Status"], state["ExitCode"], lives)
 
 
-@dataclass(frozen=True)
 class ByHand(Result):
     """A container started with runc and nothing else.
 
@@ -282,7 +278,6 @@ def _ramdisk(engine: OwnedEngine) -> bool:
     return engine.shell("awk '$2 == \"/\" {print $3}' /proc/mounts | tail -n 1").strip() in ("rootfs", "tmpfs", "ramfs")
 
 
-@dataclass(frozen=True)
 class Group(Result):
     """An ordinary user at the socket: outside the docker group, then inside.
 

@@ -14,7 +14,6 @@ import shlex
 import statistics
 import subprocess
 import time
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ... import images
@@ -33,7 +32,6 @@ from .xray_scan import spans as scanned
 T = TypeVar("T", Event, Look)
 
 
-@dataclass(frozen=True)
 class Xray(Result):
     """One ``docker run``, seen through.
 
@@ -196,7 +194,6 @@ def _xray(on: Context, seen: Seen, tracer: _Tracer) -> Xray:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Series(Result):
     """Several X-rays of one command each: ``runs`` by the flags they had."""
 
@@ -259,7 +256,6 @@ def compare(on: Context, *flags: str, n: int | None = None) -> Series:
     return Series(on.facts, found)
 
 
-@dataclass(frozen=True)
 class Overhead(Result):
     """What the X-ray costs: seconds of the same ``docker run``, pair by pair; ``runs`` are the traced ones."""
 

@@ -48,11 +48,6 @@ class Layer:
     files: list[str]
     created_by: str = ""
 
-    @property
-    def compressed(self) -> bool:
-        """Whether the blob is stored compressed: only then digest and diffID differ."""
-        return self.digest != self.diff_id
-
 
 @dataclass(frozen=True)
 class Instruction:
@@ -62,7 +57,6 @@ class Instruction:
     layer: bool
 
 
-@dataclass(frozen=True)
 class Anatomy(Result):
     """An opened image.
 
@@ -97,7 +91,6 @@ class Anatomy(Result):
         )
 
 
-@dataclass(frozen=True)
 class Shelf(Result):
     """Several opened images side by side."""
 

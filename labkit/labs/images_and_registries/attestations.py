@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 
 from ...course.context import Context
 from ...course.result import Result
@@ -20,7 +19,6 @@ _STATEMENT = "application/vnd.in-toto+json"
 _PREDICATE = "https://slsa.dev/provenance/v0.2"
 
 
-@dataclass(frozen=True)
 class Attested(Result):
     """An image with an attestation beside it: both documents, and what the engine fetched when it pulled the name.
 
@@ -50,12 +48,12 @@ class Attested(Result):
         )
 
 
-def attested(on: Context, registry: RunningRegistry, repository: str = "attested", tag: str = "1") -> Attested:
+def attested(on: Context, registry: RunningRegistry) -> Attested:
     """Put an image into the registry with a statement on it, as BuildKit stores one; then pull and run it.
 
     The statement is an in-toto one, unsigned. BuildKit writes a whole provenance where this has two words.
     """
-    own = GOARCH.get(on.facts.architecture, on.facts.architecture)
+    repository, own = "attested", GOARCH.get(on.facts.architecture, on.facts.architecture)
     rows = [index_row(registry, repository, image_manifest(on, registry, repository, name), name) for name in MACHINES]
     [about] = [row["digest"] for row in rows if row["platform"]["architecture"] == own]
     statement = json.dumps(
@@ -76,9 +74,9 @@ def attested(on: Context, registry: RunningRegistry, repository: str = "attested
     row = index_row(registry, repository, manifest, "unknown", "unknown")
     row["annotations"] = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": about}
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*rows, row]}
-    registry.put_manifest(repository, tag, index)
+    registry.put_manifest(repository, "1", index)
     before = len(registry.requests())
-    name = registry.pull(repository, tag)
+    name = registry.pull(repository, "1")
     asked = [line for line in registry.requests()[before:] if re.match(r"(GET|HEAD) /v2/.", line)]
     says = run_once(on, name)[0]
     blobs = [row["digest"], layer["digest"], kept["digest"]]

@@ -10,7 +10,6 @@ import functools
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from docker.utils.build import match_tag
 
@@ -24,7 +23,6 @@ from . import buildkit, classic
 from .buildkit import Account, Step
 
 
-@dataclass(frozen=True)
 class Build(Result):
     """A finished build: the image's reference and ID, its steps in order, and the bytes of context that were sent."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ... import images
 from ...course.context import Context
@@ -23,7 +22,6 @@ PIECES = {
 }
 
 
-@dataclass(frozen=True)
 class Rebuild(Result):
     """One file changed, the same Dockerfile built again: what was reused."""
 
@@ -90,7 +88,6 @@ def rebuild(
     return Rebuild(on.facts, change, first, second)
 
 
-@dataclass(frozen=True)
 class SameContent(Result):
     """The same step built twice without the cache: diffIDs, first of a file made anew, then of one copied in."""
 

@@ -6,7 +6,6 @@ import base64
 import json
 import re
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +26,6 @@ class Answer(NamedTuple):
     said: str
 
 
-@dataclass(frozen=True)
 class Login(Result):
     """Commands to a registry with a password, in order, and their answers.
 

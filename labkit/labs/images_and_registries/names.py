@@ -59,7 +59,6 @@ def split(written: str) -> Name:
     return Name(host, port, path, tag, digest)
 
 
-@dataclass(frozen=True)
 class Names(Result):
     """Names that one image was given in turn.
 
@@ -80,14 +79,14 @@ class Names(Result):
         return "\n".join(lines)
 
 
-def names(on: Context, *written: str, registry: RunningRegistry | None = None, repository: str = "shop") -> Names:
+def names(on: Context, *written: str, registry: RunningRegistry | None = None) -> Names:
     """Give the sample image one name after the other, and ask the engine what it has then.
 
     Each gets the session's ending, and is taken away again: whatever is written, nobody's image loses its name.
 
     Args:
         written: names without a digest; :data:`EXAMPLES` by default.
-        registry: two names with a digest are asked for in this one's ``repository`` as well, if it has the tag 1.
+        registry: two names with a digest are asked for in this one's repository ``shop`` as well.
 
     Raises:
         BadInput: one has a digest, or no name.
@@ -113,9 +112,9 @@ def names(on: Context, *written: str, registry: RunningRegistry | None = None, r
             found.setdefault(text, False)
         digests = {}
         if registry is not None:
-            digest = registry.digest(repository, "1")
+            digest = registry.digest("shop", "1")
             for tag in ("another", "1"):
-                text = f"{registry.address}/{repository}:{tag}@{digest}"
+                text = f"{registry.address}/shop:{tag}@{digest}"
                 digests[text] = api.inspect_image(text)["Id"]
             parts[text] = split(text)
     return Names(on.facts, parts, listed, found, digests)

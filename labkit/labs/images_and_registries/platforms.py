@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import json
 import struct
-from dataclasses import dataclass
 from typing import Any
 
 from docker.errors import APIError
@@ -68,7 +67,6 @@ def program(architecture: str) -> bytes:
     return header + segment + code
 
 
-@dataclass(frozen=True)
 class OneName(Result):
     """One name in a registry that stands for two platforms.
 
@@ -92,7 +90,6 @@ class OneName(Result):
         )
 
 
-@dataclass(frozen=True)
 class Refusal(Result):
     """What became of a program of another processor: the words and the exit code (None: never started)."""
 
@@ -107,7 +104,7 @@ class Refusal(Result):
         return f"refused: {'exec format error' if 'exec format' in self.words else self.words}"
 
 
-def publish(on: Context, registry: RunningRegistry, repository: str = "hello", tag: str = "1") -> OneName:
+def publish(on: Context, registry: RunningRegistry, repository: str = "hello") -> OneName:
     """Put an image for two platforms into the registry, by hand over its HTTP API; then pull and run it.
 
     Blobs first, then a manifest for each platform, then the index that points to both.
@@ -115,12 +112,12 @@ def publish(on: Context, registry: RunningRegistry, repository: str = "hello", t
     rows = [index_row(registry, repository, image_manifest(on, registry, repository, name), name) for name in MACHINES]
     manifests = dict(zip(MACHINES, (row["digest"] for row in rows)))
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": rows}
-    digest = registry.put_manifest(repository, tag, index)
-    name = registry.pull(repository, tag)
+    digest = registry.put_manifest(repository, "1", index)
+    name = registry.pull(repository, "1")
     with explained(on.session.engine.endpoint):
         picked = on.docker.api.inspect_image(name)["Architecture"]
         says = run_once(on, name)[0]
-    document = json.dumps(registry.manifest(repository, tag), indent=1)
+    document = json.dumps(registry.manifest(repository, "1"), indent=1)
     return OneName(on.facts, repository, digest, document, manifests, picked, says)
 
 
@@ -157,14 +154,14 @@ def image_manifest(on: Context, registry: RunningRegistry, repository: str, arch
     return {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": kept, "layers": layers}
 
 
-def force(on: Context, registry: RunningRegistry, repository: str = "hello", tag: str = "1") -> Refusal:
+def force(on: Context, registry: RunningRegistry, repository: str = "hello") -> Refusal:
     """Ask for the platform that this engine's machine has not, and run it all the same."""
     own = GOARCH.get(on.facts.architecture, on.facts.architecture)
     other = next(name for name in MACHINES if name != own)
     with explained(on.session.engine.endpoint):
-        name = registry.pull(repository, tag, platform=f"linux/{other}")
+        name = registry.pull(repository, "1", platform=f"linux/{other}")
         words, code = run_once(on, name, platform=f"linux/{other}")
-        registry.pull(repository, tag)  # leave the name as it was
+        registry.pull(repository, "1")  # leave the name as it was
     return Refusal(on.facts, other, words.strip(), code, f"hello from {other}" in words)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ... import images
 from ...course.context import Context
@@ -20,7 +20,6 @@ from .registry import Push, RunningRegistry
 SECOND = '#!/bin/sh\n. /lib/greeting.sh\ngreet\necho "second version"\n'
 
 
-@dataclass(frozen=True)
 class TwoPushes(Result):
     """Two versions of one app, pushed one after the other.
 
@@ -52,7 +51,6 @@ def two_pushes(on: Context, registry: RunningRegistry, repository: str = "shop")
     return TwoPushes(on.facts, first, second, [blob for blob in second.sizes if blob not in before], asked)
 
 
-@dataclass(frozen=True)
 class PullBack(Result):
     """An image that the engine no longer had: ``blobs`` it is made of, and those ``downloaded`` by the pull, by digest.
 
@@ -99,7 +97,6 @@ def pull_back(on: Context, registry: RunningRegistry, repository: str = "back") 
     return PullBack(on.facts, blobs, [digest for digest in fetched if digest in blobs], first, again)
 
 
-@dataclass(frozen=True)
 class Matched(Result):
     """An image's blobs fetched from the registry, hashed, and compared with engine and manifest.
 
@@ -152,7 +149,6 @@ def _matched(
     )
 
 
-@dataclass(frozen=True)
 class Everywhere(Result):
     """Images whose names were recomputed from the engine's archive and from the registry's blobs, by reference.
 
@@ -198,7 +194,6 @@ def everywhere(on: Context, registry: RunningRegistry, *images: str, repository:
     return Everywhere(on.facts, archives, fetched)
 
 
-@dataclass(frozen=True)
 class BrokenPush(Result):
     """A push that broke off and its repetition: blobs by digest.
 
@@ -217,20 +212,14 @@ class BrokenPush(Result):
         )
 
 
-def broken_push(
-    on: Context, registry: RunningRegistry, repository: str = "broken", *, megabytes: int | None = None
-) -> BrokenPush:
+def broken_push(on: Context, registry: RunningRegistry, repository: str = "broken") -> BrokenPush:
     """Break off a push when its first blob is in, then push again.
 
     The image has small layers and one of random bytes, which can't be compressed and so takes longest.
-
-    Args:
-        megabytes: the large layer's size; 16, and 48 where the image store is containerd's. That one sends
-            without compressing first, and what the line's buffers hold arrives also after it broke.
     """
-    megabytes = megabytes or (48 if on.facts.image_store == "containerd" else 16)
-    size = f"head -c {megabytes}m /dev/urandom > /big"
-    steps = [f"FROM {images.BUSYBOX}", "RUN echo one > /one", f"RUN {size}"]
+    # containerd's store sends without compressing first, and what the line's buffers hold arrives also after it broke.
+    megabytes = 48 if on.facts.image_store == "containerd" else 16
+    steps = [f"FROM {images.BUSYBOX}", "RUN echo one > /one", f"RUN head -c {megabytes}m /dev/urandom > /big"]
     built = build(on, f"{on.session.name('broken')}:1", {"Dockerfile": "\n".join([*steps, ""])}, cache=False)
     try:
         arrived = registry.push_and_break(built.tag, repository, "1")

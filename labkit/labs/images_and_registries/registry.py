@@ -12,7 +12,6 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
@@ -34,7 +33,6 @@ _NOBODY = "e30="
 _LOCKED = {"REGISTRY_AUTH": "{htpasswd: {realm: lab, path: /htpasswd}}"}
 
 
-@dataclass(frozen=True)
 class Push(Result):
     """One push, as the registry saw it.
 
@@ -67,7 +65,6 @@ class Push(Result):
         )
 
 
-@dataclass(frozen=True)
 class BlobsStored(Result):
     """What a registry stores: bytes by blob digest."""
 

@@ -58,9 +58,9 @@ class RegistryAPI:
         visitor = self._on.visitor(self.network)
         return visitor.request(method, url, headers=headers, body=body, timeout=30)
 
-    def get(self, path: str, *, accept: str = ANY_MANIFEST) -> Reply:
-        """A GET; ``accept`` says which kinds of manifest the asker understands."""
-        return self.request("GET", path, headers={"Accept": accept})
+    def get(self, path: str) -> Reply:
+        """A GET by an asker who understands every kind of manifest."""
+        return self.request("GET", path, headers={"Accept": ANY_MANIFEST})
 
     # What one asks most, by name.
 

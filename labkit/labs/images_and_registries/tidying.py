@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 
 from docker.errors import APIError
 
@@ -19,7 +18,6 @@ from . import buildkit
 from .building import Build, build
 
 
-@dataclass(frozen=True)
 class Remembered(Result):
     """One Dockerfile built three times, the third time without the image of the second.
 
@@ -65,7 +63,6 @@ def remembered(on: Context) -> Remembered:
     return Remembered(on.facts, builds, record)
 
 
-@dataclass(frozen=True)
 class Tidied(Result):
     """What the lab left on purpose, and what is left of it after pruning: counts by kind.
 

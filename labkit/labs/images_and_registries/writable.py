@@ -34,7 +34,6 @@ class Side:
     image_size: int
 
 
-@dataclass(frozen=True)
 class TwoContainers(Result):
     """Two containers on one image, of which only the first wrote anything."""
 
@@ -100,7 +99,6 @@ def _side(on: Context, container: Container, name: str) -> Side:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class CopyUp(Result):
     """Seconds for writing one byte into a file of the image: the first time and the second, by file size in bytes.
 

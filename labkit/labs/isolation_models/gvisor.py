@@ -10,7 +10,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ...course.benchmark import Benchmark, Series, Subject, check_budget, measure
 from ...course.context import Context
@@ -35,7 +35,6 @@ _MODELS = {RUNC: "runc", GVISOR: "gVisor"}
 _COUNTS = {RUNC: 400_000, GVISOR: 4_000}
 
 
-@dataclass(frozen=True)
 class Sandbox(Benchmark):
     """Times to start as ``series``, microseconds per system call as ``calls``, and which kernel answered where.
 

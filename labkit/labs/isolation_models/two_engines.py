@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ _DAEMONS = (
 _ALL_SHARED: dict[str, Any] = {"pid_mode": "host", "network_mode": "host", "ipc_mode": "host", "uts_mode": "host"}
 
 
-@dataclass(frozen=True)
 class TwoEngines(Benchmark):
     """How long the same container takes on each engine, and what one that owns its engine's machine sees.
 
@@ -41,7 +39,6 @@ class TwoEngines(Benchmark):
     outer_boot: str = ""
     inner_boot: str = ""
     inner_kernel: str = ""
-    machine_memory: int = 0
     memory: tuple[float, float] = (0.0, 0.0)
 
     @property
@@ -96,7 +93,7 @@ def two_engines(on: Context, other: Context, budget: float = 60.0, *, n: int = 1
             "Create, start and wait of `true` over the API, without a network. Warm, in turn.", subjects, budget,
             note="The kernel in the VM boots with mitigations=off and without hardening; the machine's is as it is.",
             inside=other.facts, outer_boot=own.read_text().strip() if own.exists() else "", inner_boot=boot,
-            inner_kernel=kernel, machine_memory=other.facts.memory,
+            inner_kernel=kernel,
         )  # fmt: skip
         engine = require_owned(other.session.engine)
         inside = sum(int(kib) for kib in engine.shell(_DAEMONS).split()) / 1024

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from ...course.context import Context
@@ -77,7 +76,6 @@ def _in_container(on: Context, **options: Any) -> dict[str, str]:
     return reported(on.ran(on.image(), ["sh", "-c", _SCRIPT], **options).text)
 
 
-@dataclass(frozen=True)
 class Matrix(Result):
     """One column per place (``plain process``, ``container``, ``virtual machine``), rows by :data:`ROWS`.
 
@@ -128,7 +126,6 @@ def matrix(on: Context) -> Matrix:
         return Matrix(on.facts, columns, False, f"no virtual machine here: {fault}")
 
 
-@dataclass(frozen=True)
 class Neighbours(Result):
     """Virtual machines that ran at the same time on the notebook's machine: what each reports, by :data:`ROWS`."""
 
@@ -158,7 +155,6 @@ def neighbours(on: Context, n: int = 2) -> Neighbours:
         return Neighbours(on.facts, [reported(machine.run(_SCRIPT)) for machine in running])
 
 
-@dataclass(frozen=True)
 class NamespaceView(Result):
     """Namespace numbers by place; ``shared`` are the namespaces that flags asked to share."""
 

@@ -122,7 +122,6 @@ def _state(on: Context, name: str) -> str:
     return "is gone"
 
 
-@dataclass(frozen=True)
 class Started(Result):
     """An incident has begun: its number, and what a user reports. The report differs from learner to learner."""
 
@@ -142,7 +141,6 @@ class Started(Result):
             "</small></div>")}  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Report(Result):
     """How an incident stands, or how it was mended.
 
@@ -265,7 +263,6 @@ def check(on: Context) -> Report:
     return report
 
 
-@dataclass(frozen=True)
 class Answer(Result):
     """What a customer gets: an HTTP status, 0 for none, and the text or the reason."""
 
@@ -305,7 +302,6 @@ def command(on: Context, part: str) -> str:
     return current(on).system.lines[part]
 
 
-@dataclass(frozen=True)
 class Way(Result):
     """Commands that mended an incident."""
 

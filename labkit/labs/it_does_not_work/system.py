@@ -95,7 +95,6 @@ class System:
         return self.customer.get(self.url + (f"?order={order}" if order else ""), timeout=15)
 
 
-@dataclass(frozen=True)
 class Manual(Result):
     """How the system is meant to be."""
 

@@ -65,7 +65,6 @@ class Round:
     quota: Quota
 
 
-@dataclass(frozen=True)
 class Throttled(Result):
     """One round of requests inside one quota."""
 
@@ -82,7 +81,6 @@ class Throttled(Result):
         return f"the kernel's quota: {has} · throttled: {yes_no(quota.throttled > 0)}"
 
 
-@dataclass(frozen=True)
 class LatencyCurve(Result):
     """The same requests inside one quota after the other; ``cost`` is what each takes on a processor, in seconds."""
 
@@ -219,7 +217,6 @@ def latency(on: Context, quotas: Sequence[float | None] = (None, 0.8, 0.6, 0.4, 
     return LatencyCurve(on.facts, COST, rounds)
 
 
-@dataclass(frozen=True)
 class Quarrel(Result):
     """Two containers on one processor.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from docker.models.containers import Container
@@ -44,7 +43,6 @@ def program() -> str:
     return BOMB
 
 
-@dataclass(frozen=True)
 class Bomb(Result):
     """A fork bomb inside a limit.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ... import images
@@ -35,7 +34,6 @@ n=$(awk '$5 == "/etc/hosts" { print $3 }' /proc/self/mountinfo); d=/sys/dev/bloc
 _FILES = {1: "blkio.throttle.write_bps_device", 2: "io.max"}
 
 
-@dataclass(frozen=True)
 class Disk(Result):
     """The disk that holds the engine's containers: its number and path; ``why`` says why it can't be limited."""
 
@@ -47,7 +45,6 @@ class Disk(Result):
         return f"a limit on writing can be tried here: {yes_no(not self.why)}" + (f" ({self.why})" if self.why else "")
 
 
-@dataclass(frozen=True)
 class Written(Result):
     """Runs of one writer; ``disk.why`` says why there is none.
 

@@ -89,7 +89,6 @@ def _words(keys: Sequence[str]) -> str:
     return " · ".join(ATTEMPTS[key] for key in keys) or "nothing"
 
 
-@dataclass(frozen=True)
 class Tried(Result):
     """How each attempt ended, by flag, and what the kernel says of the program (``/proc/self/status``)."""
 
@@ -186,7 +185,6 @@ def profile(deny: Sequence[str] = ("mkdir", "mkdirat")) -> str:
     return json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}, indent=1)
 
 
-@dataclass(frozen=True)
 class Filtered(Result):
     """A container under a profile of its own: what ``mkdir`` said, and whether a file could be made all the same.
 

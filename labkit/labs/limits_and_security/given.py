@@ -9,7 +9,6 @@ import contextlib
 import json
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ... import images
 from ...course.context import Context, Ran
@@ -26,7 +25,6 @@ _SETTINGS = "/etc/docker/daemon.json"
 _SECRET = "/root/only-for-root"
 
 
-@dataclass(frozen=True)
 class Given(Result):
     """What a container could do with ``--privileged``, and what one that holds the engine's socket read.
 
@@ -68,7 +66,6 @@ def given_away(on: Context) -> Given:
     return Given(on.facts, tried, read, secret)
 
 
-@dataclass(frozen=True)
 class Remapped(Result):
     """Root in a container, with and without ``userns-remap``.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from docker.errors import NotFound
@@ -70,7 +69,6 @@ def _asked(on: Context, volume: str) -> str:
             return f"404 {answer.explanation}"
 
 
-@dataclass(frozen=True)
 class Survival(Result):
     """What a look for the file said, by place: after a restart, and in a new container with the same flags.
 
@@ -133,7 +131,6 @@ _OWNED = {"/new": "a volume at a new folder", "/tmp": "a volume at the image's /
           "/memory": "--tmpfs"}  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Owners(Result):
     """Who could write where: by place and user, the owner of the file that was made there, or why it was refused.
 
@@ -170,7 +167,6 @@ def owners(on: Context) -> Owners:
     return Owners(on.facts, found, (image[0], image[1]))
 
 
-@dataclass(frozen=True)
 class Carried(Result):
     """A volume before its backup and the one that was made of it: a line for each file, the same in both when alike.
 

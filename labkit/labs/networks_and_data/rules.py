@@ -84,7 +84,6 @@ class Way:
         return sum(more for rule, more in self.rises if rule.target == "DNAT")
 
 
-@dataclass(frozen=True)
 class Published(Result):
     """The same requests on several ways; ``words`` says what an address or a name is, for rules to be readable.
 

@@ -63,7 +63,6 @@ class Kill:
     end: str = ""
 
 
-@dataclass(frozen=True)
 class Torn(Result):
     """For each case its kills, and what a new container finds after the old one was removed."""
 

@@ -39,7 +39,6 @@ class End:
         return self.outside is not None and self.outside["peer"] == self.number
 
 
-@dataclass(frozen=True)
 class Cables(Result):
     """The two containers of one network, both ends of their cables, and the bridge."""
 
@@ -100,7 +99,6 @@ def cables(on: Context) -> Cables:
 _UP = "cd /sys/class/net; for name in *; do [ $(($(cat $name/flags) & 1)) = 1 ] && echo $name; done"
 
 
-@dataclass(frozen=True)
 class Modes(Result):
     """What a container sees in each mode: its interfaces, and whose network namespace it is in.
 
@@ -142,7 +140,6 @@ def modes(on: Context) -> Modes:
     return Modes(on.facts, rows, spaces)
 
 
-@dataclass(frozen=True)
 class Names(Result):
     """Who answers for a name, in a network of one's own and in the default one.
 

@@ -191,7 +191,6 @@ class Yard:
         return Look(places, reached, {word: text for word, (text, _) in asked.items()})
 
 
-@dataclass(frozen=True)
 class Reach(Result):
     """Who reached whom, before and after a container was connected to one more network.
 

@@ -49,18 +49,13 @@ def draw_curve(
 
 
 @draws(OomRun)
-def plot(run: OomRun, *, stats: bool = True) -> Picture:
-    """Memory against time, the limit as a line, the kill as a mark.
-
-    Args:
-        run: the run to draw.
-        stats: also mark what ``docker stats`` saw of the same run.
-    """
+def plot(run: OomRun) -> Picture:
+    """Memory against time, the limit as a line, the kill as a mark; and what ``docker stats`` saw of the same run."""
     ending = how_it_ended(run)
     figure, axes = new_figure(4.6)
     # What stats saw after the kill would stand right below its mark, as if it were the kill's own.
     ends = float("inf") if run.kill_time is None else run.kill_time
-    seen = [one for one in run.stats if one.time <= ends] if stats else []
+    seen = [one for one in run.stats if one.time <= ends]
     draw_curve(axes, run.samples, run.limit, stats=seen, highest=run.sampled_peak)
     if run.kill_time is not None:
         _mark(axes, run.kill_time, run.limit / MIB, "the kernel kills", "X")
@@ -93,19 +88,14 @@ def _caption(run: OomRun) -> str:
 
 
 class LiveCurve:
-    """The same curve, drawn again and again while it grows; gives PNG bytes for an image widget.
-
-    Args:
-        limit: bytes.
-        seconds: how wide the time axis is at first; it grows with the run.
-    """
+    """The same curve inside a limit (bytes), drawn again and again while it grows; gives PNG bytes for an image widget."""
 
     @styled()
-    def __init__(self, limit: int, seconds: float = 3.0):
-        self._seconds = seconds
+    def __init__(self, limit: int):
+        self._seconds = 3.0  # how wide the time axis is at first
         self._figure, self._axes = new_figure(4.2)
         self._curve = draw_curve(self._axes, [], limit)
-        self._axes.set_xlim(0, seconds)
+        self._axes.set_xlim(0, self._seconds)
         self._axes.set_title(f"Growing inside {show_size(limit)}", pad=30)
         legend(self._axes, ncols=4)
         self._figure.canvas.draw()

@@ -41,11 +41,11 @@ def plot(run: MachineOom) -> Picture:
     return picture(figure, alt, caption=f"time of the kill: kernel log{silent}\n{machine_line(run.engine)}")
 
 
-def _with_gaps(samples: list[MachineSample], longest: float = 1.0) -> list[MachineSample]:
-    """The samples, with a break wherever none came for longer than ``longest`` seconds."""
+def _with_gaps(samples: list[MachineSample]) -> list[MachineSample]:
+    """The samples, with a break wherever none came for longer than a second."""
     found: list[MachineSample] = []
     for sample in samples:
-        if found and sample.time - found[-1].time > longest:
+        if found and sample.time - found[-1].time > 1:
             found.append(MachineSample(found[-1].time, math.nan, math.nan, math.nan))
         found.append(sample)
     return found

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -39,7 +38,6 @@ _AS_CHILD = (
 )
 
 
-@dataclass(frozen=True)
 class OomRun(Result):
     """One run of a growing process.
 

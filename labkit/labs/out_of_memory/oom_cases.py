@@ -36,7 +36,6 @@ _CANDIDATE = (
 )
 
 
-@dataclass(frozen=True)
 class TwoCandidates(Result):
     """Who died first. ``order`` has the names in the order in which the kernel chose them; ``log`` the kernel's lines."""
 
@@ -79,7 +78,6 @@ def candidates(on: Context, limit: str | int = "48m", *, adjust: int = 900) -> T
     return TwoCandidates(engine=on.facts, limit=memory, adjust=adjust, order=chosen or order, log=lines)
 
 
-@dataclass(frozen=True)
 class SharedRun(Result):
     """Containers that share their parent's limit.
 
@@ -179,7 +177,6 @@ class Flag:
     value: str
 
 
-@dataclass(frozen=True)
 class FlagsView(Result):
     """What a container's memory flags wrote, read from the kernel's files on the engine's machine."""
 
@@ -235,7 +232,6 @@ def job(on: Context) -> list[str]:
     return ["sh", "-c", program(MIB, 19, 0.005, "main", 0.0, 0.1)]
 
 
-@dataclass(frozen=True)
 class Series(Result):
     """Several runs alike; ``afterlife`` is the time from each kill to the cgroup's removal, in seconds.
 

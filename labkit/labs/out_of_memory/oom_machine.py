@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from requests.exceptions import Timeout
@@ -20,7 +19,6 @@ from ...waiting import wait_until
 _VICTIM = re.compile(r"Out of memory: Killed process (\d+) \(([^)]*)\)")
 
 
-@dataclass(frozen=True)
 class MachineOom(Result):
     """What happened when a machine had no memory left.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...course.context import Context
 from ...course.result import Result
 from ...errors import EngineGone
@@ -13,7 +11,6 @@ from .kiosk import open_kiosk, pace
 _customers: dict[str, Steady] = {}
 
 
-@dataclass(frozen=True)
 class Customers(Result):
     """Who serves them, with which release."""
 

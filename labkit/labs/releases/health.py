@@ -24,7 +24,6 @@ class Probe:
     code: int
 
 
-@dataclass(frozen=True)
 class Health(Result):
     """A server that was well, broken and mended.
 

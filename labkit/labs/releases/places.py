@@ -45,7 +45,6 @@ class Place:
         return values.pop() if len(values) == 1 else "they differ"
 
 
-@dataclass(frozen=True)
 class Places(Result):
     """Staging and production, side by side."""
 

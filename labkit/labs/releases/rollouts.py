@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ...course.benchmark import rounds
 from ...course.context import Context
@@ -21,7 +20,6 @@ Watch = Callable[[list[Visit]], object]
 AROUND = 10
 
 
-@dataclass(frozen=True)
 class Rollout(Result):
     """One rollout and all requests around it.
 
@@ -116,7 +114,6 @@ def rollout(
     return Rollout(on.facts, way, before, release, kiosk.release, load.rows, began, ended, times.every, found)
 
 
-@dataclass(frozen=True)
 class Comparison(Result):
     """Several rollouts in each way, in the order in which they were done, and the answers in each."""
 
@@ -163,7 +160,6 @@ def compare(on: Context, n: int | None = None) -> Comparison:
     return Comparison(on.facts, found, {way: [run.answers() for run in rows] for way, rows in found.items()})
 
 
-@dataclass(frozen=True)
 class BadRelease(Result):
     """The same bad release rolled out without a look at its health, and with one; ``back`` is how the first was undone.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from ...course.context import Context
@@ -21,7 +20,6 @@ from .kiosk import files
 PACKAGES = ("certifi", "h11", "idna")
 
 
-@dataclass(frozen=True)
 class Bill(Result):
     """A CycloneDX document of an image's Python packages.
 
@@ -51,7 +49,6 @@ class Bill(Result):
         return Gate(self.engine, allowed, verdicts)
 
 
-@dataclass(frozen=True)
 class Gate(Result):
     """For each package, whether the policy allows it."""
 

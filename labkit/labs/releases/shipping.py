@@ -41,7 +41,6 @@ class Shipped:
     size: int
 
 
-@dataclass(frozen=True)
 class Shipping(Result):
     """The same folder built as it is, with a ``.dockerignore``, and in two stages."""
 
@@ -78,7 +77,6 @@ WAYS = {
 }
 
 
-@dataclass(frozen=True)
 class Leaks(Result):
     """For each way: the signature that the step made, and where in the saved image the token was found.
 
@@ -149,7 +147,6 @@ def leaks(on: Context) -> Leaks:
     return Leaks(on.facts, signatures, places, why)
 
 
-@dataclass(frozen=True)
 class CacheMount(Result):
     """Modules that each build compiled, first and after one of them had changed; ``kept`` are files left in ``/cache``."""
 

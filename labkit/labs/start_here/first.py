@@ -6,7 +6,6 @@ import shlex
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ... import images
@@ -62,7 +61,6 @@ def by_http(on: Context) -> tuple[str, list[Exchange]]:
     return log[8:].decode().strip(), steps
 
 
-@dataclass(frozen=True)
 class ThreeWays(Result):
     """The same container by three clients; ``seconds`` has each run's duration by client."""
 

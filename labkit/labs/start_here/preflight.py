@@ -27,7 +27,6 @@ class Check:
     needed: bool = True
 
 
-@dataclass(frozen=True)
 class Preflight(Result):
     """All checks, in the order they were made."""
 

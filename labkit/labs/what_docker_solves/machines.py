@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import statistics
 import time
-from dataclasses import dataclass
 
 import psutil
 
@@ -22,7 +21,6 @@ from ..devops_and_delivery.shop import DeployedShop, loaded
 from ..images_and_registries.building import build
 
 
-@dataclass(frozen=True)
 class Machines(Result):
     """Seconds to an answer and bytes of memory, n containers and n virtual machines.
 
@@ -85,7 +83,6 @@ def machines(on: Context, *, n: int | None = None) -> Machines:
     return Machines(on.facts, seconds, memory, vm_seconds, vm_memory, emulated)
 
 
-@dataclass(frozen=True)
 class RollOut(Result):
     """Seconds from the decision to the right version's answer: forward and back, n times."""
 
@@ -121,7 +118,6 @@ def roll_out(on: Context, *, n: int | None = None) -> RollOut:
     return RollOut(on.facts, forward, back, versions)
 
 
-@dataclass(frozen=True)
 class Replicas(Result):
     """Start times (s) of replicas, and answers a second by their number; ``work`` is seconds a request.
 

@@ -9,7 +9,6 @@ import contextlib
 import textwrap
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ... import engine as engines
 from ... import images
@@ -43,7 +42,6 @@ def second_engine(on: Context) -> Iterator[Context]:
             session.close()
 
 
-@dataclass(frozen=True)
 class Environments(Result):
     """The same script's answers in two people's environments, by name, and packed into an image."""
 
@@ -80,7 +78,6 @@ def environments(on: Context) -> Environments:
         return Environments(on.facts, answers, on.ran(tag).text.strip())
 
 
-@dataclass(frozen=True)
 class Carried(Result):
     """An image saved here, loaded on another engine, and run there. Times in seconds, size in bytes.
 
@@ -138,7 +135,6 @@ _APPS = {"old app": ("1", "greet Ann"), "new app": ("2", "welcome Ann")}
 LIBRARY = "/lib/greeting.sh"
 
 
-@dataclass(frozen=True)
 class Conflict(Result):
     """How each app ended on one shared system, and in an image of its own."""
 
@@ -198,7 +194,6 @@ SETUP = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class SetUp(Result):
     """A written set-up against one run: seconds by step, and what the app says when a step was forgotten."""
 

@@ -54,7 +54,7 @@ def _glance(pid: str) -> tuple[int, int, str, list[str]] | None:
     return int(fields[1]), int(fields[19]), comm, command
 
 
-def watch(request: Any, rest: float = 0.001) -> dict[str, float]:
+def watch(request: Any) -> dict[str, float]:
     """Stream the processes that appear, turn into another program and end, by looking again and again.
 
     Rows are ``[seconds on the monotonic clock, pid, parent, name, command line]``; the command line is
@@ -79,7 +79,7 @@ def watch(request: Any, rest: float = 0.001) -> dict[str, float]:
             elif young.get(pid) != found:
                 young[pid] = found
                 request.rows((now, int(pid), found[0], found[2], found[3]))
-        request.stopped.wait(rest)
+        request.stopped.wait(0.001)
     return {"looks": looks, "longest": longest}
 
 
