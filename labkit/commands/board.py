@@ -1,8 +1,7 @@
 """What ``labkit run`` shows while it works: a row per lab on a terminal, a line per event elsewhere."""
 
-from __future__ import annotations
-
 import json
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -43,7 +42,7 @@ class Board:
             for lab in names
         }
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> Self:
         self._rows.start()
         return self
 

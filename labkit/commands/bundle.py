@@ -1,7 +1,5 @@
 """``labkit bundle``: the course in one file, for a room without a network: Python packages, notebooks, an engine."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -6,8 +6,6 @@ scope ``access:services!service=NAME`` in one of the hub's roles. Learners join 
 class's code: what their kernels send is signed, and needs no login.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 from urllib.parse import urlsplit

@@ -1,7 +1,5 @@
 """``labkit class``: the live board of a class, and the place that its learners' progress is sent to."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import hmac

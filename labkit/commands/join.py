@@ -1,7 +1,5 @@
 """``labkit join``: into a class, what is sent to it, and out of it again."""
 
-from __future__ import annotations
-
 import argparse
 import json
 

@@ -3,8 +3,6 @@
 The learners' side is :mod:`labkit.course.classroom`.
 """
 
-from __future__ import annotations
-
 import csv
 import hmac
 import io

@@ -1,12 +1,11 @@
 """The line below a cell that shows what takes long."""
 
-from __future__ import annotations
-
 import contextvars
 import html
 import threading
 import time
 from contextlib import ExitStack
+from typing import Self
 
 from ..saying import listening
 from .card import in_notebook
@@ -33,7 +32,7 @@ class Busy:
         """As a :class:`labkit.saying.Listener`."""
         self._line = line if done is None else f"{done * 100:.0f} % · {line}"
 
-    def __enter__(self) -> Busy:
+    def __enter__(self) -> Self:
         if in_notebook():
             # The thread speaks for the cell that runs now, and no later one.
             work = contextvars.copy_context().run

@@ -5,8 +5,6 @@ carries an HMAC-SHA256 (RFC 2104) over its bytes, with a secret that only this l
 that only grows: nobody sends for somebody else, and nothing is taken twice.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import hmac

@@ -5,8 +5,6 @@ Two images serve most labs. ``labkit/busybox:1`` (2 MB) is one static program wi
 ``labkit/registry:1`` holds Debian's build of the registry that the Docker project wrote.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

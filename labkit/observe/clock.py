@@ -1,9 +1,8 @@
 """Three clocks, one time: whatever was noted by any of them becomes seconds since one moment."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, replace
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,12 @@ class Clock:
     zero: float = 0.0
 
     @classmethod
-    def ours(cls) -> Clock:
+    def ours(cls) -> Self:
         """Where nobody can be asked: as if the engine's machine were this one."""
         now = time.monotonic()
         return cls(now, now, time.time())
 
-    def since(self, zero: float) -> Clock:
+    def since(self, zero: float) -> Self:
         """The same, counting from a monotonic time of the engine's machine."""
         return replace(self, zero=zero)
 

@@ -3,10 +3,8 @@
 Times are seconds on the monotonic clock of the engine's machine (see :mod:`labkit.observe.clock`), sizes bytes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypedDict, TypeVar
 
 from ..errors import NotPossibleHere
 from .helper import Stream
@@ -177,7 +175,7 @@ class Rows(Generic[R, E]):
         found: E = self._stream.result()
         return found
 
-    def __enter__(self) -> Rows[R, E]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,8 +7,6 @@ understand passes all the same.
 Sources: HTTP/1.1, RFC 9112 (message framing); Engine API, ContainerAttach (hijacking).
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
@@ -20,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import h11
@@ -247,7 +245,7 @@ class Wiretap:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def __enter__(self) -> Wiretap:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,5 @@
 """Container history: the timeline, the comparisons, and what your own container could do."""
 
-from __future__ import annotations
-
 from ...course.result import draws, machine_line
 from ...course.style import COLOURS, Cell, Picture, canvas, new_figure, picture, styled, table
 from .history import GroupRun, Jail, NamespaceSteps

@@ -6,8 +6,6 @@ group with mkdir and echo. The workshop (:mod:`labkit.observe.workshop`) is a co
 capabilities that this takes; it plays the machine.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ LXC is set up on an engine that the lab owns, by hand and as root on its machine
 filesystem, a configuration, services. Docker runs one program from an image. Then both are looked at.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import shlex

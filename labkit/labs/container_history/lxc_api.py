@@ -3,8 +3,6 @@
 Nothing is started: a container is defined, which takes a file of settings and no right at all.
 """
 
-from __future__ import annotations
-
 import json
 
 from ...course.context import Context

@@ -4,8 +4,6 @@
 parts that you choose, and a program inside reports what it can see, kill and use.
 """
 
-from __future__ import annotations
-
 from ...course.context import Context
 from ...course.result import Result
 from ...errors import BadInput, LabError

@@ -1,7 +1,5 @@
 """What stands below Docker: runc with no containerd, containerd with no dockerd."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Forty years of containers as a list of steps, with those that the notes leave out."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from ...course.context import Context

@@ -1,7 +1,5 @@
 """Build your own container: a switch for each part, and what the program inside can still do."""
 
-from __future__ import annotations
-
 import ipywidgets as w
 
 from ...course.context import Context

@@ -1,7 +1,5 @@
 """How a container's run ends: exit codes, signals to process 1, zombies, restarts."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import shlex

@@ -1,7 +1,5 @@
 """A container's states, its events in time, and how long its endings take."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 

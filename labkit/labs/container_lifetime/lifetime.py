@@ -3,12 +3,11 @@
 ``walk`` presses every button in turn; :class:`DrivenContainer` is one container that a widget presses.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import time
 from dataclasses import dataclass
+from typing import Self
 
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
@@ -155,7 +154,7 @@ class DrivenContainer:
         """Remove the container, whatever state it is in."""
         self._on.free(self.name)
 
-    def __enter__(self) -> DrivenContainer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,5 @@
 """The state machine as buttons: each press acts on a real container."""
 
-from __future__ import annotations
-
 import ipywidgets as w
 
 from ...course.context import Context

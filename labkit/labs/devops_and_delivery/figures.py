@@ -1,7 +1,5 @@
 """A pipeline's run as a Gantt chart; the shop's architectures by latency, blast radius, rebuild, scaling."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ Each stage is a call on the engine or the registry; a stage that fails stops tho
 The artifact is an image, and from the push on it is known by its digest only.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Continuous integration: a real git repository that two people share, built and tested after each merge."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -5,8 +5,6 @@ only those of its piece. Pieces in one container call each other as functions, p
 containers over HTTP. Requests come from a visitor inside the shop's network.
 """
 
-from __future__ import annotations
-
 from docker.models.containers import Container
 
 from ... import images

@@ -1,7 +1,5 @@
 """The pipeline's board: stages turn green or red while the real engine works on them."""
 
-from __future__ import annotations
-
 import ipywidgets as w
 
 from ...course.context import Context

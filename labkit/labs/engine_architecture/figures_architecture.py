@@ -1,7 +1,5 @@
 """The engine's parts: then and now, as processes, and while some of them are gone."""
 
-from __future__ import annotations
-
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 

@@ -1,7 +1,5 @@
 """The X-ray of one ``docker run`` as a swimlane, and of many as stacked bars."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple

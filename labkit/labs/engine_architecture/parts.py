@@ -3,8 +3,6 @@
 :mod:`labkit.labs.engine_architecture.parts_owned` takes them apart, on an engine that the lab owns.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

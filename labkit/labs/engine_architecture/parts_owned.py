@@ -3,8 +3,6 @@
 Stop dockerd, kill containerd, kill a shim; run runc by hand; be an ordinary user at the socket.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

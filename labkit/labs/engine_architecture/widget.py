@@ -1,7 +1,5 @@
 """The X-ray with flags to change: run, look, zoom."""
 
-from __future__ import annotations
-
 import ipywidgets as w
 
 from ...course.context import Context

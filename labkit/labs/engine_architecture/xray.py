@@ -6,15 +6,13 @@ kernel may not be traced (a rootless engine, gVisor, a locked-down kernel), look
 again and again stands in for the tracepoints, and every span of it says so.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import shlex
 import statistics
 import subprocess
 import time
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from ... import images
 from ...course.benchmark import rounds
@@ -145,7 +143,7 @@ class _Tracer:
             with contextlib.suppress(LabError):
                 self.looks = on.observer.watch()
 
-    def __enter__(self) -> _Tracer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

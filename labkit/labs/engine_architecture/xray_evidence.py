@@ -3,8 +3,6 @@
 :mod:`labkit.labs.engine_architecture.xray` makes the runs; here their evidence is read.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Poorer than a trace, and marked as such: a time is that of the look at which som
 seen or first missed, and what is shorter than the pause between two looks is not seen at all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

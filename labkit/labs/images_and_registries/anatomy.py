@@ -10,8 +10,6 @@ here from the bytes and then compared with what the engine says.
 Source: OCI image-spec, ``config.md``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import io

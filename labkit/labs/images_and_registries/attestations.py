@@ -3,8 +3,6 @@
 Source: moby/buildkit, ``docs/attestations/attestation-storage.md``.
 """
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -4,8 +4,6 @@ The build context is made with fixed times and modes, so that two builds of the 
 step itself makes a difference.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import time

@@ -1,7 +1,5 @@
 """BuildKit, as a learner calls it: ``docker build``, and its own account of each step, read line by line."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """The classic builder, by docker-py: for an engine without BuildKit (Podman), or where no command line can be had."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

@@ -1,7 +1,5 @@
 """Images: their layers as stacks, what containers add on top, what a rebuild and a push can skip."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import statistics

@@ -1,7 +1,5 @@
 """What makes a layer, what the build cache reuses, and when the same content gets the same ID."""
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A registry that asks who is there: refused, let in, and what the command line keeps of it."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -5,8 +5,6 @@ machine code writes one line and ends. There is one for amd64 and one for arm64;
 program of its processor, which the other's kernel refuses.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import struct

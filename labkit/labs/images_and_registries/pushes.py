@@ -1,7 +1,5 @@
 """What a push really sends, and a pull: everything once, then only what is new; and a push that broke off."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import field

@@ -5,13 +5,12 @@ container with a network of its own and a loopback port chosen by the engine: th
 to that port (127.0.0.0/8 needs no TLS), and HTTP requests are made from inside its network.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import threading
 import time
 from collections.abc import Iterator
+from typing import Self
 
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
@@ -290,7 +289,7 @@ class RunningRegistry(RegistryAPI):
         if _running.get(on.session.id) is self:
             del _running[on.session.id]
 
-    def __enter__(self) -> RunningRegistry:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

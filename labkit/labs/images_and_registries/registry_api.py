@@ -4,8 +4,6 @@ Requests are made by the visitor, inside the registry's network. What the regist
 becomes a sentence that keeps the registry's own words.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """The sample apps of ``data/apps``: source files that a learner may read, change and build."""
 
-from __future__ import annotations
-
 from ...errors import BadInput
 from ...paths import data_file
 

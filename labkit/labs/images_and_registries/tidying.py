@@ -1,7 +1,5 @@
 """What stays on an engine's disk: records of builds, ended containers, images without a name; and how some of it goes."""
 
-from __future__ import annotations
-
 import secrets
 
 from docker.errors import APIError

@@ -1,7 +1,5 @@
 """Widgets on images: the build cache as a puzzle, and the layer explorer."""
 
-from __future__ import annotations
-
 import ipywidgets as w
 
 from ...course.context import Context

@@ -1,7 +1,5 @@
 """Read-only below, writable above: what containers on one image share, and what a first write costs."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Isolation models: the visibility matrix, namespaces side by side, and measured comparisons."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from ...course.benchmark import published

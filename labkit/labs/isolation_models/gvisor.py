@@ -4,8 +4,6 @@
 machine, and asks inside which kernel answers, how long a start takes and what a system call costs.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import time

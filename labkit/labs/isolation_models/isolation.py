@@ -6,8 +6,6 @@ engine, and the *virtual machine* by QEMU on the notebook's machine. All run the
 the virtual machine is marked as emulated.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import itertools

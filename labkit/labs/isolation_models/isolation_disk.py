@@ -4,8 +4,6 @@ As in :mod:`labkit.labs.isolation_models.isolation_work`: a folder of the machin
 layer, and a small virtual machine whose disk is a file of the notebook's machine.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import io

@@ -4,8 +4,6 @@ As in :mod:`labkit.labs.isolation_models.isolation`, with the same programs in a
 and in a small virtual machine.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import re

@@ -1,7 +1,5 @@
 """Docker on the machine itself against Docker in a virtual machine: two engines, one container."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from pathlib import Path

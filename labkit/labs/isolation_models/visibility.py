@@ -4,8 +4,6 @@
 compares the namespaces, inode by inode, and starts the container with the flags you choose.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable
 from typing import Any

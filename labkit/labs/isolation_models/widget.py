@@ -1,7 +1,5 @@
 """Widgets of the isolation lab: namespaces by flag, and benchmarks within a budget."""
 
-from __future__ import annotations
-
 import threading
 
 import ipywidgets as w

@@ -1,7 +1,5 @@
 """Two figures: the system as it should be, and the card of an incident, with what was done when."""
 
-from __future__ import annotations
-
 import textwrap
 
 from matplotlib.axes import Axes

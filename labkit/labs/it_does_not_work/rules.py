@@ -4,8 +4,6 @@ An incident is mended when none of them is broken any more. The order matters: t
 learner reads, so what the customer feels comes before what only the engine knows.
 """
 
-from __future__ import annotations
-
 import re
 import secrets
 from collections.abc import Callable

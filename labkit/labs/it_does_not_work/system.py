@@ -4,8 +4,6 @@ Its programs are ``data/apps/counter``. Every part is started by the ``docker ru
 what an incident changes is a piece of that line.
 """
 
-from __future__ import annotations
-
 import random
 import tempfile
 import time

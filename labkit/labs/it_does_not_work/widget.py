@@ -1,7 +1,5 @@
 """The widget: an incident to choose, a clock that runs, hints, a check, and the card of how it went."""
 
-from __future__ import annotations
-
 import html
 import threading
 import time

@@ -4,8 +4,6 @@
 the same request inside several quotas, ``shares`` lets two containers quarrel for one processor.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

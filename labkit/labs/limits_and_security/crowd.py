@@ -1,7 +1,5 @@
 """A limit on the number of processes, and a fork bomb that it makes harmless."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

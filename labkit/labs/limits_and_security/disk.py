@@ -1,7 +1,5 @@
 """A limit on what a container writes to the disk that holds it."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Figures of limits: the staircase of a quota, latency against it, two weights, a bomb, a slow disk."""
 
-from __future__ import annotations
-
 import statistics
 
 from ...course.result import draws, machine_line

@@ -1,7 +1,5 @@
 """Figures of rights: capabilities one by one, and what each flag takes away."""
 
-from __future__ import annotations
-
 from ...course.result import draws, machine_line
 from ...course.style import Cell, Picture, table
 from .flags import ATTEMPTS, OneByOne, Tried

@@ -3,8 +3,6 @@
 The program is ``data/apps/limits/attempts.py``. It asks with values that do nothing, so a success harms nobody.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 ``--privileged``, a mounted socket, and the user namespace that makes root inside a nobody outside.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shlex

@@ -1,7 +1,5 @@
 """Two widgets: a quota to slide, and flags to choose for the program that tries everything."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import ipywidgets as w

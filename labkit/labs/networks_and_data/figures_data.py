@@ -1,7 +1,5 @@
 """Figures of data: what survives what, and what a kill in mid-write leaves."""
 
-from __future__ import annotations
-
 from ...course.result import draws, machine_line
 from ...course.style import COLOURS, Cell, Picture, aside, named_rows, new_figure, picture, table
 from .places import MARK, PLACES, Survival

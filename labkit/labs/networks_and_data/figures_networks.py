@@ -1,7 +1,5 @@
 """Figures of networks: both ends of a cable, the map with its matrix, a published port through the rules."""
 
-from __future__ import annotations
-
 import textwrap
 
 from matplotlib.axes import Axes

@@ -1,7 +1,5 @@
 """Where a container's files can lie: what each place survives, who may write there, and how a volume is carried."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The packet filter's rules with their counters, and a published port that is followed through them."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

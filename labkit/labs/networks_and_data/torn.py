@@ -1,7 +1,5 @@
 """A program that is killed in the middle of a write, with and without a volume, in place and by a new file."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import random

@@ -1,7 +1,5 @@
 """A widget: the map of two networks, with containers to connect and disconnect while they run."""
 
-from __future__ import annotations
-
 import ipywidgets as w
 
 from ...course.context import Context

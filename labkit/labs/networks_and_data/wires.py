@@ -1,7 +1,5 @@
 """What a container's network is made of: both ends of its cable, its modes, and who answers for a name."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from dataclasses import dataclass

@@ -1,12 +1,11 @@
 """Containers in two networks, in none and in the machine's own: who reaches whom."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Self
 
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
@@ -110,7 +109,7 @@ class Yard:
         for net in NETWORKS:
             self._on.drop_network(self.name(net))
 
-    def __enter__(self) -> Yard:
+    def __enter__(self) -> Self:
         self.open()
         return self
 

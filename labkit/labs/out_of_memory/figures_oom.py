@@ -1,7 +1,5 @@
 """The memory curve of a growing process, its limit and its end."""
 
-from __future__ import annotations
-
 import bisect
 import statistics
 from collections.abc import Sequence

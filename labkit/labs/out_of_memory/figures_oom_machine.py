@@ -1,7 +1,5 @@
 """The memory of a whole machine while one container takes all of it."""
 
-from __future__ import annotations
-
 import math
 
 from ...course.result import draws, machine_line

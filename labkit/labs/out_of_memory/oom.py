@@ -6,13 +6,11 @@ allocation fail without a kill: the two look-alikes. :mod:`labkit.labs.out_of_me
 has those with several processes or containers.
 """
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from ... import images
 from ...course.context import Context
@@ -208,7 +206,7 @@ class LiveRun:
         """Remove the container, whatever state the run is in."""
         self._undo.close()
 
-    def __enter__(self) -> LiveRun:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,8 +5,6 @@
 ``flags``: which kernel file each memory flag ends in, by its v1 and its v2 name.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import itertools

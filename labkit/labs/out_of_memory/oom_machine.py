@@ -1,7 +1,5 @@
 """The machine itself runs out of memory: only on an engine that the lab owns."""
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from typing import Any

@@ -7,8 +7,6 @@ is the kernel: the cgroup's own counter, or its log, where the group was gone be
 could be read once more.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The live out-of-memory widget: set a limit, let a process grow, watch the kernel."""
 
-from __future__ import annotations
-
 import ipywidgets as w
 
 from ...course.context import Context

@@ -1,7 +1,5 @@
 """Customers in the background, for an exercise: they ask the kiosk's door without pause."""
 
-from __future__ import annotations
-
 from ...course.context import Context
 from ...course.result import Result
 from ...errors import EngineGone

@@ -1,7 +1,5 @@
 """A health check over time, and what a build sends and ships as a table."""
 
-from __future__ import annotations
-
 from ...course.result import draws, machine_line
 from ...course.style import COLOURS, Cell, Picture, legend, new_figure, picture, table
 from ...units import show_size

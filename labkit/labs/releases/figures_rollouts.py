@@ -1,7 +1,5 @@
 """Rollouts as strips: each request a mark at its time, in the lane of who answered; what was lost has a lane of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ...course.result import draws, machine_line

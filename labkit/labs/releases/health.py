@@ -1,7 +1,5 @@
 """A health check, live: what the engine makes of a server that still runs and no longer works."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from docker.models.containers import Container

@@ -4,8 +4,6 @@ The servers are containers of ``data/apps/kiosk``, the door one of ``data/apps/d
 of the servers that its list names. Every step of a rollout is a ``docker`` command that one could type.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

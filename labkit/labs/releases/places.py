@@ -1,7 +1,5 @@
 """One image in two places: staging and production differ by what they are told, by one Compose file."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import secrets

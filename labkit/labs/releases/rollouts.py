@@ -1,7 +1,5 @@
 """A new release under load: which requests are lost, by the way in which it takes the old one's place."""
 
-from __future__ import annotations
-
 import statistics
 from collections import Counter
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A build that ships only what runs: what reaches the builder, what reaches the image, and what reaches neither."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

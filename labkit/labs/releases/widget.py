@@ -1,7 +1,5 @@
 """A widget: choose a way, roll a release out under load, and watch each request as it is answered or lost."""
 
-from __future__ import annotations
-
 import time
 
 import ipywidgets as w

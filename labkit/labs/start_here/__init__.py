@@ -1,7 +1,5 @@
 """Lab 00: a first container, three ways to the same engine, and whether everything is ready."""
 
-from __future__ import annotations
-
 from ...course.topic import Topic, experiment
 from . import first, preflight
 

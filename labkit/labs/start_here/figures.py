@@ -1,7 +1,5 @@
 """Three clients, one engine: how long the same container takes by each."""
 
-from __future__ import annotations
-
 from ...course.result import draws, machine_line
 from ...course.style import COLOURS, Picture, new_figure, picture
 from .first import ThreeWays

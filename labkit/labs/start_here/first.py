@@ -1,7 +1,5 @@
 """A first container, the same thing three ways: SDK, command line, raw HTTP."""
 
-from __future__ import annotations
-
 import shlex
 import statistics
 import time

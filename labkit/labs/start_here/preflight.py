@@ -1,7 +1,5 @@
 """Every precondition of the labs, checked by doing it, each with its remedy."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

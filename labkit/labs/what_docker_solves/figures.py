@@ -1,7 +1,5 @@
 """What Docker solves, as measured here: conflicts, deployment, replicas, memory, set-up."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Sequence
 

@@ -1,7 +1,5 @@
 """Deployment, replicas and memory: containers beside virtual machines that the lab starts itself."""
 
-from __future__ import annotations
-
 import functools
 import statistics
 import time

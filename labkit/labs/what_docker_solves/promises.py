@@ -3,8 +3,6 @@
 :mod:`labkit.labs.what_docker_solves.machines` has the two that stand beside virtual machines and replicas.
 """
 
-from __future__ import annotations
-
 import contextlib
 import textwrap
 import time

@@ -1,7 +1,5 @@
 """Replicas by a slider: how many answer to one name, and how many answers a second that gives."""
 
-from __future__ import annotations
-
 import ipywidgets as w
 
 from ...course.context import Context
