@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from docker.errors import APIError
 
@@ -67,6 +67,9 @@ def not_yet(message: str, hint: int = 0) -> Outcome:
     return Outcome(False, message, hint)
 
 
+Check = Callable[[Context], Outcome]
+
+
 @dataclass(frozen=True)
 class Exercise:
     """Something to do on the engine. ``check`` looks at the engine's state, never at what was typed.
@@ -77,10 +80,10 @@ class Exercise:
     key: str
     title: str
     hints: tuple[str, ...]
-    check: Callable[[Context], Outcome]
+    check: Check
 
 
-def _steady(check: Callable[[Context], Outcome]) -> Callable[[Context], Outcome]:
+def _steady(check: Check) -> Check:
     """A check that looks again where a container has vanished (``--rm``) or ended since it was listed."""
 
     @functools.wraps(check)
@@ -105,10 +108,12 @@ class LabContent:
     predictions: dict[str, Question] = field(default_factory=dict)
     quiz: list[Question] = field(default_factory=list)
     exercises: dict[str, Exercise] = field(default_factory=dict)
+    #: Each exercise's title and hints, by its key; ``hints`` may be the key of another one that has the same.
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def beside(cls, checks: str) -> LabContent:
-        """A lab's content with the questions from ``questions.toml`` in the folder of its ``checks.py``.
+        """A lab's content with the words from ``questions.toml`` in the folder of its ``checks.py``.
 
         Raises:
             ValueError: a question whose right answer isn't exactly one of its choices.
@@ -119,15 +124,17 @@ class LabContent:
             kind: {key: Question(key, **{**row, "choices": tuple(row["choices"])}) for key, row in found[kind].items()}
             for kind in ("predictions", "quiz")
         }
-        return cls(resolve(folder.name).lab, asked["predictions"], list(asked["quiz"].values()))
+        return cls(
+            resolve(folder.name).lab, asked["predictions"], list(asked["quiz"].values()), tasks=found["exercises"]
+        )
 
-    def exercise(
-        self, key: str, title: str, *hints: str
-    ) -> Callable[[Callable[[Context], Outcome]], Callable[[Context], Outcome]]:
+    def exercise(self, key: str) -> Callable[[Check], Check]:
         """Decorator: the function below is this exercise's check."""
 
-        def register(check: Callable[[Context], Outcome]) -> Callable[[Context], Outcome]:
-            self.exercises[key] = Exercise(key, title, hints, _steady(check))
+        def register(check: Check) -> Check:
+            hints = self.tasks[key]["hints"]
+            hints = self.tasks[hints]["hints"] if isinstance(hints, str) else hints
+            self.exercises[key] = Exercise(key, self.tasks[key]["title"], tuple(hints), _steady(check))
             return self.exercises[key].check
 
         return register

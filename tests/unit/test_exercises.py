@@ -36,15 +36,19 @@ def test_a_lab_whose_questions_are_wrong_does_not_load(tmp_path):
     folder = tmp_path / "start_here"
     folder.mkdir()
     row = 'asks = "?"\nchoices = ["a", "b"]\nright = "c"\nwhy = "why"\n'
-    (folder / "questions.toml").write_text(f"[predictions]\n[quiz.touch]\n{row}")
+    (folder / "questions.toml").write_text(f"[predictions]\n[exercises]\n[quiz.touch]\n{row}")
     with pytest.raises(ValueError, match="touch: one of its choices must be 'c'"):
         LabContent.beside(str(folder / "checks.py"))
 
 
-def test_content_is_found_by_its_key():
-    content = LabContent("99-test", {"p": Question("p", "?", ("a",), "a", "why")})
+#: An exercise's words, as ``questions.toml`` has them.
+TASKS = {"e": {"title": "Title", "hints": ["hint one", "hint two"]}, "f": {"title": "Same", "hints": "e"}}
 
-    @content.exercise("e", "Title", "hint one", "hint two")
+
+def test_content_is_found_by_its_key():
+    content = LabContent("99-test", {"p": Question("p", "?", ("a",), "a", "why")}, tasks=TASKS)
+
+    @content.exercise("e")
     def check(on):
         return passed("well done") if on else not_yet("no", 1)
 
@@ -52,6 +56,8 @@ def test_content_is_found_by_its_key():
     exercise = content.find("exercises", "e")
     assert (exercise.title, exercise.hints) == ("Title", ("hint one", "hint two"))
     assert exercise.check(True).passed and exercise.check(False).hint == 1
+    content.exercise("f")(check)
+    assert content.find("exercises", "f").hints == exercise.hints
     with pytest.raises(BadInput, match="no prediction 'x'") as caught:
         content.find("predictions", "x")
     assert "It has: p" in caught.value.next_step
@@ -77,9 +83,9 @@ class Vanishing:
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("status", [404, 409])
 def test_a_container_that_vanishes_under_a_check_is_no_fault(status, told):
-    content = LabContent("99-test")
+    content = LabContent("99-test", tasks=TASKS)
 
-    @content.exercise("e", "Title", "hint one", "hint two")
+    @content.exercise("e")
     def check(on):
         on.look()
         return passed("seen")
@@ -112,6 +118,7 @@ def test_content_is_whole(lab):
     for exercise in content.exercises.values():
         assert 2 <= len(exercise.hints) <= 4 and all(exercise.hints)
     assert len(content.quiz) >= 3 and content.exercises
+    assert list(content.tasks) == list(content.exercises), "words without a check"
 
 
 @pytest.mark.parametrize("lab", WRITTEN)

@@ -1,7 +1,5 @@
 """Lab 05: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import machine_namespaces, namespaces_of, running, shared_with_machine
@@ -16,13 +14,7 @@ INITS = {
 }  # fmt: skip
 
 
-@CONTENT.exercise(
-    "nineteen-seventy-nine",
-    "A container from 1979",
-    "Only the mount namespace stays its own: four flags give up pid, net, ipc and uts. Keep it running.",
-    'docker-py: `pid_mode`, `network_mode`, `ipc_mode` and `uts_mode`, each with the value `"host"`.',
-    '`lab.docker.containers.run("labkit/busybox:1", ["sleep", "600"], detach=True, pid_mode="host", network_mode="host", ipc_mode="host", uts_mode="host")`',
-)
+@CONTENT.exercise("nineteen-seventy-nine")
 def nineteen_seventy_nine(on: Context) -> Outcome:
     rows = running(on)
     if not rows:
@@ -39,13 +31,7 @@ def nineteen_seventy_nine(on: Context) -> Outcome:
     )
 
 
-@CONTENT.exercise(
-    "system",
-    "A system in a Docker container",
-    "Process 1 must be an init: busybox has one, called `init`, and reads what to start from `/etc/inittab`.",
-    "A line of inittab: `::respawn:httpd -f`. Write two such lines first, then `exec init`.",
-    'The command: `["sh", "-c", "printf \'::respawn:httpd -f\\n::respawn:syslogd -n\\n\' > /etc/inittab; exec init"]`, and `detach=True`.',
-)
+@CONTENT.exercise("system")
 def system(on: Context) -> Outcome:
     rows = running(on)
     if not rows:
@@ -69,13 +55,7 @@ def system(on: Context) -> Outcome:
     )
 
 
-@CONTENT.exercise(
-    "limits",
-    "Three limits, found again in the kernel",
-    "One running container: at most 32 MiB of memory, 20 processes and half a processor.",
-    "docker-py: `mem_limit`, `pids_limit`, and `nano_cpus` (a processor is 1,000,000,000).",
-    '`…run("labkit/busybox:1", ["sleep", "600"], detach=True, mem_limit="32m", pids_limit=20, nano_cpus=500_000_000)`',
-)
+@CONTENT.exercise("limits")
 def limits(on: Context) -> Outcome:
     rows = running(on)
     if not rows:

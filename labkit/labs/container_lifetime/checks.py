@@ -1,7 +1,5 @@
 """Lab 07: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 
@@ -14,13 +12,7 @@ from ...waiting import wait_until
 CONTENT = LabContent.beside(__file__)
 
 
-@CONTENT.exercise(
-    "all-states",
-    "Four states at once",
-    "`lab.docker.containers.create(…)` makes one that is created and nothing more.",
-    "`container.pause()` freezes a running one; give it something long to do, such as `sleep 600`.",
-    'An exited one: run `["true"]` with `detach=True` and don\'t remove it.',
-)
+@CONTENT.exercise("all-states")
 def all_states(on: Context) -> Outcome:
     have = {row["State"]["Status"] for row in containers(on)}
     hints = {"created": 0, "running": 1, "paused": 1, "exited": 2}
@@ -30,13 +22,7 @@ def all_states(on: Context) -> Outcome:
     return passed("created, running, paused and exited, all at the same time.")
 
 
-@CONTENT.exercise(
-    "goodbye",
-    "A quick goodbye",
-    "It has to be ended with `container.stop()`, which asks with SIGTERM first.",
-    "`sleep` as process 1 has no handler for SIGTERM, and a shell passes nothing on.",
-    "`init=True` puts an init in front: then `sleep` gets the signal, and ends with 143.",
-)
+@CONTENT.exercise("goodbye")
 def goodbye(on: Context) -> Outcome:
     found = [_farewell(on, row) for row in containers(on) if row["State"]["Status"] == "exited"]
     if done := next((outcome for outcome in found if outcome.passed), None):
@@ -74,13 +60,7 @@ def _lasts(on: Context, row: dict[str, Any]) -> bool:
         return not wait_until(ended, min(ran, 19.0) + 1.0)
 
 
-@CONTENT.exercise(
-    "second-life",
-    "A second life",
-    'Write the file while the container runs: `container.exec_run(["touch", "/note"])`.',
-    "`container.stop()` and `container.start()`, or `container.restart()`: a second run of the same container.",
-    "Don't remove it and don't make a new one: the file is in this container's own layer.",
-)
+@CONTENT.exercise("second-life")
 def second_life(on: Context) -> Outcome:
     with explained(on.session.engine.endpoint):
         noted = [
@@ -103,13 +83,7 @@ def second_life(on: Context) -> Outcome:
     return passed("it runs for the second time, and the file of its first run is there.")
 
 
-@CONTENT.exercise(
-    "persistent",
-    "It keeps trying",
-    '`restart_policy={"Name": "on-failure", "MaximumRetryCount": 3}` makes the engine try again.',
-    'Only a run that fails is tried again: the program\'s exit code must not be 0. `["false"]` will do.',
-    "Give it a few seconds: the pauses between attempts grow.",
-)
+@CONTENT.exercise("persistent")
 def persistent(on: Context) -> Outcome:
     # The engine may still be in one of its growing pauses; on a busy machine each attempt takes seconds.
     began = seen = time.monotonic()

@@ -1,7 +1,5 @@
 """Lab 01: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from docker.models.images import Image
@@ -17,13 +15,7 @@ from . import pipeline, shop
 CONTENT = LabContent.beside(__file__)
 
 
-@CONTENT.exercise(
-    "release",
-    "Release version 7",
-    'Run the pipeline with `lab.delivery.tea("7")`: `lab.delivery.run(files)`.',
-    "A release that waits at the gate needs a person: `lab.delivery.approve(release)`.",
-    'One line does it all with `mode="deployment"`.',
-)
+@CONTENT.exercise("release")
 def release(on: Context) -> Outcome:
     live, staged = (pipeline.call(on, place, "/health") for place in ("production", "staging"))
     versions = [reply.json()["version"] if reply.status == 200 else "" for reply in (live, staged)]
@@ -39,13 +31,7 @@ def release(on: Context) -> Outcome:
     return passed("version 7 answers in production, from the digest that was staged.")
 
 
-@CONTENT.exercise(
-    "caught",
-    "Caught by a test",
-    'Take `files = lab.delivery.tea("8")`; add a test to `files["test_app.py"]`, or a mistake to `files["app.py"]`.',
-    "The pipeline must stop at the test stage: run it with `lab.delivery.run(files)`, and leave the registry alone.",
-    'A mistake: `files["app.py"] = files["app.py"].replace("PRICE = 4", "PRICE = 5")`. Then `lab.delivery.run(files)`.',
-)
+@CONTENT.exercise("caught")
 def caught(on: Context) -> Outcome:
     with explained(on.session.engine.endpoint):
         tea = on.session.name("tea")
@@ -83,13 +69,7 @@ def _tested(on: Context, image: str) -> tuple[str, bool]:
     return version.partition("=")[2].strip(" \"'"), end.startswith("FAILED")
 
 
-@CONTENT.exercise(
-    "copies",
-    "Two carts",
-    'Deploy with `shop = lab.shop.deploy("microservices")`, then add one copy of one piece.',
-    '`shop.add("cart", 2)` starts a second container that answers to the name cart.',
-    "Leave all other pieces at one copy.",
-)
+@CONTENT.exercise("copies")
 def copies(on: Context) -> Outcome:
     network = on.session.name("microservices-net")
     named: Counter[str] = Counter()

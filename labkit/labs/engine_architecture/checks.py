@@ -1,7 +1,5 @@
 """Lab 06: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import containers, file_in, running
@@ -10,13 +8,7 @@ from ...units import MIB
 CONTENT = LabContent.beside(__file__)
 
 
-@CONTENT.exercise(
-    "raw",
-    "A container by HTTP",
-    "Three requests do it: `POST /containers/create?name=…`, `POST /containers/ID/start`, `GET /containers/ID/json`.",
-    "`HostConfig` takes `Memory` in bytes: 64 MiB is `64 * 2**20`.",
-    'Give it a `"Cmd"` that lasts. By its name the lab knows it as its own, and clears it away; `"Labels": lab.docker.lab_labels` say it aloud.',
-)
+@CONTENT.exercise("raw")
 def raw(on: Context) -> Outcome:
     wanted = "/" + on.session.name("raw")
     found = [row for row in containers(on) if row["Name"] == wanted]
@@ -30,13 +22,7 @@ def raw(on: Context) -> Outcome:
     return passed("it runs, and its limit is 64 MiB.")
 
 
-@CONTENT.exercise(
-    "number",
-    "Two numbers, one process",
-    '`container.attrs["State"]["Pid"]` is its number on the engine\'s machine; reload first.',
-    'Write it with `container.exec_run(["sh", "-c", f"echo {pid} > /pid"])`.',
-    "A restart gives the process a new number: write the file after the last start.",
-)
+@CONTENT.exercise("number")
 def number(on: Context) -> Outcome:
     rows = running(on)
     if not rows:
@@ -53,13 +39,7 @@ def number(on: Context) -> Outcome:
     return passed("inside it is process 1, outside it has another number: you wrote it down.")
 
 
-@CONTENT.exercise(
-    "shims",
-    "One shim each",
-    "Start them in the background with `detach=True`, each with something that takes its time.",
-    "Three containers make three shims. Three programs in one container have one.",
-    '`for n in range(3): lab.docker.containers.run("labkit/busybox:1", ["sleep", "600"], detach=True)`',
-)
+@CONTENT.exercise("shims")
 def shims(on: Context) -> Outcome:
     rows = [row for row in containers(on) if row["State"]["Running"]]  # a paused one's shim is at work as well
     if not rows:

@@ -1,7 +1,5 @@
 """Lab 03: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 import re
 
 from ...course.context import Context
@@ -15,13 +13,7 @@ from .anatomy import has_image, require_image
 CONTENT = LabContent.beside(__file__)
 
 
-@CONTENT.exercise(
-    "lean",
-    "One layer of your own",
-    'Start from `files = lab.images.source("hello")`, change `files["Dockerfile"]`, and build with `lab.images.build(name, files)`.',
-    "One COPY can take both files: `COPY greeting.sh app.sh /lib/`. ENV and CMD make no layer.",
-    'A file that is not executable can still be run by a shell: `CMD ["sh", "/lib/app.sh"]`.',
-)
+@CONTENT.exercise("lean")
 def lean(on: Context) -> Outcome:
     name = on.session.name("lean") + ":1"
     with explained(on.session.engine.endpoint):
@@ -43,13 +35,7 @@ def lean(on: Context) -> Outcome:
     return passed("one layer above the base, and it still greets.")
 
 
-@CONTENT.exercise(
-    "no-tag",
-    "What one gets who gives no tag",
-    'Push both: `registry.push(lab.name_for("hello") + ":1", "team/shop", "1")`, and the second under the tag 2.',
-    'Which tag does the engine write where none was given? Look: `registry.tags("team/shop")`, after a push without one.',
-    'A tag stays where it was put: `registry.push(lab.name_for("hello") + ":2", "team/shop")` moves the one you mean.',
-)
+@CONTENT.exercise("no-tag")
 def no_tag(on: Context) -> Outcome:
     registry, repository = registries.start(on), "team/shop"
     if repository not in registry.catalogue():
@@ -68,13 +54,7 @@ def no_tag(on: Context) -> Outcome:
     return passed("who gives no tag gets version 2: two tags, one digest, and its blobs are stored once.")
 
 
-@CONTENT.exercise(
-    "by-digest",
-    "Run by digest",
-    'Ask for the digest: `registry.digest("shop", "1")`, and pull by it: `registry.pull("shop", digest)`.',
-    "A reference by digest is written with an @: `ADDRESS/shop@sha256:…`. Use it as the container's image.",
-    "Keep the container: `lab.docker.containers.run(reference, detach=True)`, without `remove=True`.",
-)
+@CONTENT.exercise("by-digest")
 def by_digest(on: Context) -> Outcome:
     registry = registries.start(on)
     port = registry.address.rpartition(":")[2]

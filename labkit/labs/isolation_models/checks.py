@@ -1,7 +1,5 @@
 """Lab 02: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 import itertools
 
 from ...course.context import Context
@@ -11,13 +9,7 @@ from ...course.state import machine_namespaces, namespaces_of, running, shared_w
 CONTENT = LabContent.beside(__file__)
 
 
-@CONTENT.exercise(
-    "shared-network",
-    "Two containers, one network",
-    "Start two containers that keep running, such as `sleep 600`; the second one joins the first one's network.",
-    "`network_mode` takes more than `none`, `host` and `bridge`: it can name a container.",
-    'First `a = lab.docker.containers.run("labkit/busybox:1", ["sleep", "600"], detach=True)`, then the second with `network_mode=f"container:{a.id}"`.',
-)
+@CONTENT.exercise("shared-network")
 def shared_network(on: Context) -> Outcome:
     rows = running(on)
     if len(rows) < 2:
@@ -35,13 +27,7 @@ def shared_network(on: Context) -> Outcome:
     return passed("one network namespace, two containers, each with processes of its own. Kubernetes calls that a pod.")
 
 
-@CONTENT.exercise(
-    "only-pid",
-    "A window on the machine's processes",
-    "One flag shares the machine's pid namespace; all the others stay the container's own. Keep it running.",
-    "`pid_mode` is the argument; leave network, ipc and uts alone.",
-    '`lab.docker.containers.run("labkit/busybox:1", ["sleep", "600"], pid_mode="host", detach=True)`',
-)
+@CONTENT.exercise("only-pid")
 def only_pid(on: Context) -> Outcome:
     rows = running(on)
     if not rows:
@@ -57,13 +43,7 @@ def only_pid(on: Context) -> Outcome:
     return passed("it sees the machine's processes; files, host name, ipc and network are its own.")
 
 
-@CONTENT.exercise(
-    "tight",
-    "As tight as it gets without a virtual machine",
-    "A running container with no network, a root filesystem that can't be written, no capabilities, and not as root.",
-    "docker-py has an argument for each: `network_mode`, `read_only`, `cap_drop`, `user`.",
-    '`…run("labkit/busybox:1", ["sleep", "600"], detach=True, network_mode="none", read_only=True, cap_drop=["ALL"], user="1000")`',
-)
+@CONTENT.exercise("tight")
 def tight(on: Context) -> Outcome:
     rows = running(on)
     if not rows:

@@ -1,7 +1,5 @@
 """Lab 09: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -23,14 +21,7 @@ DEFAULT_CAPABILITIES = frozenset(
 NEEDED = {"CHOWN", "SYS_CHROOT"}
 
 
-@CONTENT.exercise(
-    "quarter",
-    "A quarter of a processor",
-    "Leave a container running that has something to do: `sh -c 'while :; do :; done'`.",
-    "Its quota is what `nano_cpus` or `cpu_quota` says when it is made, and `update(cpu_quota=…)` later. A quarter of "
-    "the period of 100000 µs is 25000 µs.",
-    "The quota is right, but nothing has used it up: a container that sleeps is never stopped.",
-)
+@CONTENT.exercise("quarter")
 def quarter(on: Context) -> Outcome:
     quotas = [cpu.read_quota(on, row["Id"]) for row in running(on)]
     limited = [row for row in quotas if row.quota is not None]
@@ -53,13 +44,7 @@ def capabilities_of(row: dict[str, Any]) -> set[str]:
     return {"ALL"} if "ALL" in add else (set() if "ALL" in drop else set(DEFAULT_CAPABILITIES - drop)) | add
 
 
-@CONTENT.exercise(
-    "fewest",
-    "As few rights as possible",
-    "Run `lab.security.job()` as a container's command, as root, and look at its exit code. Keep the container.",
-    "It still has capabilities that it does not use. Begin with `cap_drop=['ALL']`.",
-    "Give back one capability at a time with `cap_add`: what does `chown` need, and what `chroot`?",
-)
+@CONTENT.exercise("fewest")
 def fewest(on: Context) -> Outcome:
     jobs = [row for row in containers(on) if row["Config"]["Cmd"] == flags.job()]
     good = [row for row in jobs if row["State"]["Status"] == "exited" and row["State"]["ExitCode"] == 0]
@@ -72,14 +57,7 @@ def fewest(on: Context) -> Outcome:
     return passed("the job is done with two capabilities, and with fewer it can't be.")
 
 
-@CONTENT.exercise(
-    "hardened",
-    "Nothing to hold on to",
-    "Leave a container running whose root file system is read-only: `read_only=True`.",
-    "Its process is still user 0. `user='1000'` starts it as an ordinary one.",
-    "A `tmpfs` at `/scratch` belongs to root unless it says otherwise: `tmpfs={'/scratch': 'mode=1777'}`.",
-    "The container's processes can still gain rights: `security_opt=['no-new-privileges']`.",
-)
+@CONTENT.exercise("hardened")
 def hardened(on: Context) -> Outcome:
     rows = [row for row in running(on) if row["HostConfig"]["ReadonlyRootfs"]]
     if not rows:

@@ -1,7 +1,5 @@
 """Lab 10: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 import contextlib
 from itertools import permutations
 from typing import Any
@@ -26,13 +24,7 @@ def addresses(row: dict[str, Any]) -> list[str]:
     return [net["IPAddress"] for net in row["NetworkSettings"]["Networks"].values() if net["IPAddress"]]
 
 
-@CONTENT.exercise(
-    "between",
-    "One in between",
-    "Leave three containers running: `sleep 600` will do.",
-    "They are all in one network. Make two, with `docker network create`, and put each end into another one.",
-    "Nobody reaches both others yet. `docker network connect` puts a running container into one more network.",
-)
+@CONTENT.exercise("between")
 def between(on: Context) -> Outcome:
     rows = running(on)
     if len(rows) < 3:
@@ -54,13 +46,7 @@ def between(on: Context) -> Outcome:
     )
 
 
-@CONTENT.exercise(
-    "alias",
-    "One name, two containers",
-    "Names are answered in networks that somebody made: `docker network create`, and `--network` for each container.",
-    "Nobody bears the name yet. `--network-alias db` gives a container one more name in its network.",
-    "One container bears the name. Start another one with the same alias.",
-)
+@CONTENT.exercise("alias")
 def alias(on: Context) -> Outcome:
     rows = running(on)
     there = {address for row in rows for address in addresses(row)}
@@ -75,14 +61,7 @@ def alias(on: Context) -> Outcome:
     return not_yet(f"`db` leads to {most} of this session's containers.", 2 if most else 1)
 
 
-@CONTENT.exercise(
-    "here",
-    "For this machine only",
-    "Publish a port of a container that serves HTTP, with `-p`. busybox: `httpd -f -p 80 -h /etc`.",
-    "Without an address, a port is published at all of the machine's. Name one: `-p 127.0.0.1::80`.",
-    "Nobody answers. The number after the last colon is the port in the container, and its program must listen on all "
-    "of the container's addresses.",
-)
+@CONTENT.exercise("here")
 def here(on: Context) -> Outcome:
     found = []
     for row in running(on):
@@ -103,13 +82,7 @@ def here(on: Context) -> Outcome:
     return not_yet("a port is published for this machine only, and nobody answers there.", 2)
 
 
-@CONTENT.exercise(
-    "outlives",
-    "Older than its container",
-    f"Leave a container running that has a file `{LETTER}`.",
-    "The file lies in the container's own layer, or in memory. Mount a volume at `/kept`.",
-    "The file is younger than its container. Remove the container, and start another one with the same volume.",
-)
+@CONTENT.exercise("outlives")
 def outlives(on: Context) -> Outcome:
     found = []
     for row in running(on):

@@ -1,7 +1,5 @@
 """Lab 08: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import containers, events_of, oom_killed
@@ -14,14 +12,7 @@ CONTENT = LabContent.beside(__file__)
 KILLED = {("kill", "9"), ("kill", "SIGKILL")}
 
 
-@CONTENT.exercise(
-    "smallest-limit",
-    "The smallest limit",
-    "Run `lab.oom.job()` as a container's command with some `mem_limit`, and look at its exit code. "
-    "Keep the container: no `remove=True`.",
-    "Halve the gap: a limit that works is the upper end, one that fails is the lower end.",
-    "Give `memswap_limit` the same value as `mem_limit`, or swap may help the job on machines that have it.",
-)
+@CONTENT.exercise("smallest-limit")
 def smallest_limit(on: Context) -> Outcome:
     job = oom_cases.job(on)
     tried = [row for row in containers(on) if row["Config"]["Cmd"] == job and row["HostConfig"]["Memory"]]
@@ -45,13 +36,7 @@ def _finishes(on: Context, limit: int) -> bool:
     return on.ran(on.image(), oom_cases.job(on), timeout=60, mem_limit=limit, memswap_limit=limit).code == 0
 
 
-@CONTENT.exercise(
-    "same-code",
-    "One code, two causes",
-    "One container must be killed by the OOM killer, the other by you.",
-    "For the second one, start something that sleeps, then call its `kill()`.",
-    "Keep both containers: `lab.docker.containers.run(…, detach=True)`, and no `remove=True`.",
-)
+@CONTENT.exercise("same-code")
 def same_code(on: Context) -> Outcome:
     ended = [row for row in containers(on) if row["State"]["Status"] == "exited" and row["State"]["ExitCode"] == 137]
     if not ended:
@@ -65,13 +50,7 @@ def same_code(on: Context) -> Outcome:
     return passed("exit code 137 twice, and only one of them ran out of memory.")
 
 
-@CONTENT.exercise(
-    "survivor",
-    "The survivor",
-    "A child must be killed, so the main process has to be a small one that waits: a shell.",
-    'In `sh -c "big thing; echo still here"`, the shell is the main process and the big thing its child.',
-    "`tail /dev/zero` grows without end: `sh -c 'tail /dev/zero; sleep 1'` with `mem_limit=memswap_limit='16m'`.",
-)
+@CONTENT.exercise("survivor")
 def survivor(on: Context) -> Outcome:
     ended = [row for row in containers(on) if row["State"]["Status"] == "exited"]
     killed = [row for row in ended if oom_killed(on, row)]

@@ -1,7 +1,5 @@
 """Lab 12: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import running
@@ -15,14 +13,7 @@ CONTENT = LabContent.beside(__file__)
 LEAN = "lean"
 
 
-@CONTENT.exercise(
-    "truthful",
-    "A check that tells the truth",
-    "Leave a container running that has a health check, and wait until the engine calls it healthy.",
-    "The container has none: `--health-cmd` beside its image in `docker run`, or HEALTHCHECK in its Dockerfile.",
-    "Look what the check says: docker inspect -f '{{json .State.Health}}' NAME. It is to become healthy.",
-    "The check also passes where nothing serves: so it does not ask the server. Have it make a request.",
-)
+@CONTENT.exercise("truthful")
 def truthful(on: Context) -> Outcome:
     # The lab's own kiosk has a health check, too: it does not count.
     own = on.session.name("kiosk-net")
@@ -44,13 +35,7 @@ def truthful(on: Context) -> Outcome:
     return not_yet("the check passes in an empty container of that image, too.", 3)
 
 
-@CONTENT.exercise(
-    "unnoticed",
-    "Nobody noticed",
-    "Nobody asks at the door: run lab.releases.customers() first, then roll out.",
-    "The customers are still served by the release that they began with. Put the other one in its place.",
-    "Requests were lost. Which server did the door still lead to when it was stopped? Send for new customers, and again.",
-)
+@CONTENT.exercise("unnoticed")
 def unnoticed(on: Context) -> Outcome:
     visits = customers.asked(on)
     if not visits:
@@ -67,14 +52,7 @@ def unnoticed(on: Context) -> Outcome:
     return passed("another release serves, and not a request was lost.")
 
 
-@CONTENT.exercise(
-    "lean",
-    "Nothing but what runs",
-    "Build the folder as an image named lean and the session's ending: lab.name_for('lean').",
-    "The image must have /app/app.py, and start it.",
-    "There is more in the image than what runs: find /app. A .dockerignore or a second stage leaves it out.",
-    "It is not to be seen in /app, and it is in a layer all the same: what a later layer removes is still shipped.",
-)
+@CONTENT.exercise("lean")
 def lean(on: Context) -> Outcome:
     name = on.session.name(LEAN)
     with explained(on.session.engine.endpoint):

@@ -1,7 +1,5 @@
 """Lab 00: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 import re
 
 from ...course.context import Context
@@ -11,13 +9,7 @@ from ...course.state import containers, events_of, running
 CONTENT = LabContent.beside(__file__)
 
 
-@CONTENT.exercise(
-    "hello",
-    "Say hello",
-    '`lab.docker.containers.run("labkit/busybox:1", ["echo", "hello"])` runs one. It has to stay: no `remove=True`.',
-    "Whatever the container prints is in its log: `container.logs()`.",
-    "Let it run in the background with `detach=True`, and wait for it with `container.wait()`.",
-)
+@CONTENT.exercise("hello")
 def hello(on: Context) -> Outcome:
     ended = [row for row in containers(on) if row["State"]["Status"] == "exited"]
     if not ended:
@@ -29,13 +21,7 @@ def hello(on: Context) -> Outcome:
     return passed("a container said hello, ended, and is still there to be looked at.")
 
 
-@CONTENT.exercise(
-    "keep-running",
-    "Keep it running",
-    "A container lives as long as its main process: give it one that takes its time, such as `sleep 600`.",
-    "`detach=True` starts it and comes back at once.",
-    'The name goes in `name=`: `lab.name_for("clock")` makes one that nobody else uses.',
-)
+@CONTENT.exercise("keep-running")
 def keep_running(on: Context) -> Outcome:
     rows = running(on)
     if not rows:
@@ -46,13 +32,7 @@ def keep_running(on: Context) -> Outcome:
     return passed("it runs, under a name of its own.")
 
 
-@CONTENT.exercise(
-    "inside",
-    "Look inside",
-    "`container.exec_run([...])` runs a second program in a running container.",
-    '`container.exec_run(["touch", "/tmp/seen"])` leaves a file behind.',
-    "The engine tells what changed: `container.diff()` has to list /tmp/seen.",
-)
+@CONTENT.exercise("inside")
 def inside(on: Context) -> Outcome:
     rows = running(on)
     if not rows:

@@ -1,7 +1,5 @@
 """Lab 04: what its exercises ask of the engine."""
 
-from __future__ import annotations
-
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import file_in, running
@@ -13,13 +11,7 @@ from . import promises
 CONTENT = LabContent.beside(__file__)
 
 
-@CONTENT.exercise(
-    "two-versions",
-    "Two versions at once",
-    "Build two images with different content at the same path, then start a container from each and keep both running.",
-    "Both must hold the path `/lib/greeting.sh`: `lab.images.build(name, {'Dockerfile': …, 'greeting.sh': …})`.",
-    "`lab.docker.containers.run(image, ['sleep', '600'], detach=True)` for each image keeps them running.",
-)
+@CONTENT.exercise("two-versions")
 def two_versions(on: Context) -> Outcome:
     found: dict[str, str] = {}
     rows = running(on)
@@ -37,13 +29,7 @@ def two_versions(on: Context) -> Outcome:
     return passed("two versions at one path, side by side.")
 
 
-@CONTENT.exercise(
-    "replicas",
-    "Three behind one name",
-    "Make a network, and start three containers in it that share one alias.",
-    "With docker-py: `network = lab.docker.networks.create(lab.name_for('team'))`, then `network.connect(container, aliases=['web'])`.",
-    "A container with `network_mode='none'` can't join; start it with the default network, then connect it.",
-)
+@CONTENT.exercise("replicas")
 def replicas(on: Context) -> Outcome:
     names: dict[tuple[str, str], set[str]] = {}
     for row in running(on):
@@ -60,13 +46,7 @@ def replicas(on: Context) -> Outcome:
     return passed("three containers answer to one name.")
 
 
-@CONTENT.exercise(
-    "one-run",
-    "One run",
-    "Put the script into an image with all that it needs: Python and its time zone.",
-    "`FROM labkit/python:1` brings Python; `ENV TZ=CET-1` brings the time zone; `COPY` the script and name it in `CMD`.",
-    "Name the image `lab.name_for('mine') + ':1'`, and try it: `lab.docker.containers.run(name, remove=True)`.",
-)
+@CONTENT.exercise("one-run")
 def one_run(on: Context) -> Outcome:
     name = on.session.name("mine") + ":1"
     with explained(on.session.engine.endpoint):
