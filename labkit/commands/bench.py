@@ -12,6 +12,7 @@ from typing import Any
 from ..course import benchmark
 from ..course.context import Context
 from ..engine.dockercli import command_line
+from ..engine.faults import explained
 from ..errors import BadInput
 from ..labs.engine_architecture import xray
 from ..labs.isolation_models import gvisor, isolation_disk
@@ -163,7 +164,7 @@ def main(options: argparse.Namespace) -> int:
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         raise BadInput(f"There is no benchmark {unknown[0]!r}.", next_step=f"Known: {', '.join(BENCHMARKS)}.")
-    with opened("bench", options.engine) as lab:
+    with opened("bench", options.engine) as lab, explained(lab.engine.endpoint):
         results = {}
         for name in options.names or BENCHMARKS:
             say(f"Measuring {name}")

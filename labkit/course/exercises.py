@@ -13,6 +13,7 @@ from typing import Any, Literal, overload
 
 from docker.errors import APIError
 
+from ..engine.faults import explained
 from ..errors import BadInput, LabError
 from . import labs, resolve
 from .context import Context
@@ -88,14 +89,15 @@ def _steady(check: Check) -> Check:
 
     @functools.wraps(check)
     def look(on: Context) -> Outcome:
-        for _ in range(LOOKS - 1):
-            try:
-                return check(on)
-            except (APIError, LabError) as fault:
-                said = fault.__cause__ if isinstance(fault, LabError) else fault
-                if not isinstance(said, APIError) or said.status_code not in (404, 409):
-                    raise
-        return check(on)
+        with explained(on.session.engine.endpoint):
+            for _ in range(LOOKS - 1):
+                try:
+                    return check(on)
+                except (APIError, LabError) as fault:
+                    said = fault.__cause__ if isinstance(fault, LabError) else fault
+                    if not isinstance(said, APIError) or said.status_code not in (404, 409):
+                        raise
+            return check(on)
 
     return look
 

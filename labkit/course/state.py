@@ -7,7 +7,6 @@ from typing import Any
 from docker.errors import NotFound
 
 from ..engine.client import engine_time, small_file
-from ..engine.faults import explained
 from ..engine.session import ROLE, SESSION, belongs
 from .context import Context
 
@@ -19,13 +18,12 @@ def containers(on: Context) -> list[dict[str, Any]]:
     and on an engine that the lab owns. labkit's own helpers are left out.
     """
     found, session = [], on.session
-    with explained(session.engine.endpoint):
-        for row in on.docker.api.containers(all=True):
-            labels = row["Labels"] or {}
-            if ROLE in labels or not (belongs(row, session.id) or (session.engine.owned and SESSION not in labels)):
-                continue
-            with contextlib.suppress(NotFound):  # one with --rm goes by itself
-                found.append(on.docker.api.inspect_container(row["Id"]))
+    for row in on.docker.api.containers(all=True):
+        labels = row["Labels"] or {}
+        if ROLE in labels or not (belongs(row, session.id) or (session.engine.owned and SESSION not in labels)):
+            continue
+        with contextlib.suppress(NotFound):  # one with --rm goes by itself
+            found.append(on.docker.api.inspect_container(row["Id"]))
     return found
 
 
@@ -70,11 +68,10 @@ def events_of(on: Context, container: dict[str, Any]) -> list[tuple[str, str]]:
     Where ``("start", "")`` is, all that came after it is too.
     """
     started = moment(container["State"]["StartedAt"])
-    with explained(on.session.engine.endpoint):
-        rows = list(on.docker.api.events(
-            since=max(0, int(started) - 1), until=f"{engine_time(on.docker.api):.6f}", decode=True,
-            filters={"container": container["Id"], "type": "container"},
-        ))  # fmt: skip
+    rows = list(on.docker.api.events(
+        since=max(0, int(started) - 1), until=f"{engine_time(on.docker.api):.6f}", decode=True,
+        filters={"container": container["Id"], "type": "container"},
+    ))  # fmt: skip
     return [
         (row["Action"], row["Actor"]["Attributes"].get("signal", ""))
         for row in rows if row["timeNano"] / 1e9 >= started - 0.001
@@ -91,6 +88,6 @@ def oom_killed(on: Context, container: dict[str, Any]) -> bool:
 
 def file_in(on: Context, container: str, path: str) -> str | None:
     """The text of a small file in a container, running or not; None where there is none."""
-    with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
+    with contextlib.suppress(NotFound):
         return small_file(on.docker.containers.get(container), path)
     return None

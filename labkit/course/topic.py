@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
+from ..engine.faults import explained
 from .busy import Busy
 from .context import Context
 
@@ -23,11 +24,11 @@ class Topic:
 
 
 def experiment(function: Callable[Concatenate[Context, P], R]) -> Callable[Concatenate[Topic, P], R]:
-    """An experiment as a method of a topic, which knows the context and shows what takes long."""
+    """An experiment as a method of a topic, which knows the context, shows what takes long, and explains faults."""
 
     @functools.wraps(function)
     def method(topic: Topic, /, *values: P.args, **named: P.kwargs) -> R:
-        with Busy():
+        with Busy(), explained(topic._on.session.engine.endpoint):
             return function(topic._on, *values, **named)
 
     return method

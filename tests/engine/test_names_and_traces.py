@@ -8,7 +8,7 @@ import pytest
 
 from labkit.engine import clients
 from labkit.errors import BadInput, LabError
-from labkit.labs.images_and_registries import attestations, logins, names, pushes, registry, tidying
+from labkit.labs.images_and_registries import Images, attestations, logins, names, pushes, registry, tidying
 
 from .states import typed
 
@@ -44,7 +44,7 @@ def test_a_name_of_somebody_elses_image_stays_where_it_is(on):
         with pytest.raises(BadInput, match="can't be given"):
             names.names(on, wrong)
     with pytest.raises(LabError, match="lowercase"):
-        names.names(on, "Shop")
+        Images(on).names("Shop")
 
 
 def test_a_registry_with_a_password_lets_in_who_logged_in(on):

@@ -12,6 +12,8 @@ import pytest
 import requests.exceptions
 import urllib3.exceptions
 
+from labkit.course.exercises import LabContent
+from labkit.course.topic import Topic, experiment
 from labkit.engine import faults
 from labkit.engine.faults import explain, explained
 from labkit.errors import BadInput, EngineGone, EngineRefused, LabError, NoEngine, NotPossibleHere
@@ -159,6 +161,18 @@ def test_explained_turns_faults_into_sentences_and_keeps_the_cause():
     with pytest.raises(LabError) as caught, explained("unix:///x"):
         raise inner
     assert caught.value.__cause__ is inner and caught.value.engine == "unix:///x"
+
+
+def test_an_experiment_and_a_check_explain_what_the_engine_refuses():
+    def refused(on):
+        raise said(500, "driver failed")
+
+    on = SimpleNamespace(session=SimpleNamespace(engine=SimpleNamespace(endpoint="unix:///x")))
+    content = LabContent("99-test", tasks={"e": {"title": "Title", "hints": []}})
+    for call, given in ((experiment(refused), Topic(on)), (content.exercise("e")(refused), on)):
+        with pytest.raises(LabError, match="driver failed") as caught:
+            call(given)
+        assert caught.value.engine == "unix:///x"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from typing import Any
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import containers, events_of, moment
-from ...engine.faults import explained
 from ...waiting import wait_until
 
 CONTENT = LabContent.beside(__file__)
@@ -62,11 +61,10 @@ def _lasts(on: Context, row: dict[str, Any]) -> bool:
 
 @CONTENT.exercise("second-life")
 def second_life(on: Context) -> Outcome:
-    with explained(on.session.engine.endpoint):
-        noted = [
-            (row, moment(on.docker.api.get_archive(row["Id"], "/note")[1]["mtime"])) for row in containers(on)
-            if "/note" in {change["Path"] for change in on.docker.api.diff(row["Id"]) or []}
-        ]  # fmt: skip
+    noted = [
+        (row, moment(on.docker.api.get_archive(row["Id"], "/note")[1]["mtime"])) for row in containers(on)
+        if "/note" in {change["Path"] for change in on.docker.api.diff(row["Id"]) or []}
+    ]  # fmt: skip
     if not noted:
         return not_yet("no container of this session has a file /note in its layer.", 0)
     noted = [(row, written) for row, written in noted if row["State"]["Status"] == "running"]

@@ -16,7 +16,6 @@ from ...course.benchmark import rounds
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.dockercli import command_line, program
-from ...engine.faults import explained
 from ...errors import LabError
 from ...observe.rows import ProcessRow
 from ...units import yes_no
@@ -71,7 +70,7 @@ def exit_codes(on: Context) -> Codes:
     """
     program(on.session.engine)
     on.image()
-    with explained(on.session.engine.endpoint), ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool:
         return Codes(on.facts, list(pool.map(functools.partial(_ending, on), _ENDINGS)))
 
 
@@ -165,7 +164,7 @@ def stop_times(on: Context, n: int | None = None, grace: int | None = None) -> S
         container.reload()
         return took, container.attrs["State"]["ExitCode"]
 
-    with explained(on.session.engine.endpoint), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         ways = [way for way in STARTS for _ in range(n)]
         made = [stack.enter_context(on.container(on.image(), STARTS[way][0], start=False, network_mode="none",
                                                  **STARTS[way][1])) for way in ways]  # fmt: skip

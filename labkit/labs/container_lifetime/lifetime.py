@@ -220,26 +220,25 @@ def layer(on: Context) -> LayerLife:
     name = on.session.name("layer")
     wait = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"]
     answers: dict[str, str] = {}
-    with explained(on.session.engine.endpoint):
+    on.free(name)
+    try:
+        container = on.docker.containers.create(on.image(), wait, name=name, network_mode="none")
+        answers["created"] = _asked(container)
+        container.start()
+        container.exec_run(["sh", "-c", "echo kept > /note"])
+        answers["written while running"] = _asked(container)
+        for step, act in (
+            ("stopped", container.stop),
+            ("started again", container.start),
+            ("restarted", container.restart),
+        ):
+            act()
+            answers[step] = _asked(container)
+        container.remove(force=True)
+        container = on.docker.containers.create(on.image(), wait, name=name, network_mode="none")
+        answers["removed, and a new one of that name"] = _asked(container)
+    finally:
         on.free(name)
-        try:
-            container = on.docker.containers.create(on.image(), wait, name=name, network_mode="none")
-            answers["created"] = _asked(container)
-            container.start()
-            container.exec_run(["sh", "-c", "echo kept > /note"])
-            answers["written while running"] = _asked(container)
-            for step, act in (
-                ("stopped", container.stop),
-                ("started again", container.start),
-                ("restarted", container.restart),
-            ):
-                act()
-                answers[step] = _asked(container)
-            container.remove(force=True)
-            container = on.docker.containers.create(on.image(), wait, name=name, network_mode="none")
-            answers["removed, and a new one of that name"] = _asked(container)
-        finally:
-            on.free(name)
     return LayerLife(on.facts, answers)
 
 

@@ -7,7 +7,6 @@ from docker.models.images import Image
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import running
-from ...engine.faults import explained
 from ...waiting import wait_until
 from ..images_and_registries import registry as registries
 from . import pipeline, shop
@@ -24,8 +23,7 @@ def release(on: Context) -> Outcome:
             return not_yet("version 7 is in staging, and not in production.", 1)
         said = f"production answers with version {versions[0]}" if versions[0] else live.error
         return not_yet(f"{said or 'production does not answer'}.", 0)
-    with explained(on.session.engine.endpoint):
-        staging, production = (pipeline.running_digest(on, place) for place in ("staging", "production"))
+    staging, production = (pipeline.running_digest(on, place) for place in ("staging", "production"))
     if not production or production != staging:
         return not_yet("version 7 is in production, but not as the digest that was staged.", 2)
     return passed("version 7 answers in production, from the digest that was staged.")
@@ -33,17 +31,16 @@ def release(on: Context) -> Outcome:
 
 @CONTENT.exercise("caught")
 def caught(on: Context) -> Outcome:
-    with explained(on.session.engine.endpoint):
-        tea = on.session.name("tea")
-        built = [row for row in on.docker.images.list(name=tea) if any(tag.startswith(f"{tea}:") for tag in row.tags)]
-        if not built:
-            return not_yet("the pipeline has not built anything in this session.", 1)
-        # The lab's own failing version is no answer.
-        tested = [(image, failed) for image in built for version, failed in [_tested(on, image.id)] if version == "8"]
-        if not tested:
-            return not_yet("no version 8 has been built in this session.", 0)
-        if there := [place for image, _ in tested if (place := _in_registry(on, image))]:
-            return not_yet(f"a version 8 is in the registry: delete {', '.join(there)} there.", 1)
+    tea = on.session.name("tea")
+    built = [row for row in on.docker.images.list(name=tea) if any(tag.startswith(f"{tea}:") for tag in row.tags)]
+    if not built:
+        return not_yet("the pipeline has not built anything in this session.", 1)
+    # The lab's own failing version is no answer.
+    tested = [(image, failed) for image in built for version, failed in [_tested(on, image.id)] if version == "8"]
+    if not tested:
+        return not_yet("no version 8 has been built in this session.", 0)
+    if there := [place for image, _ in tested if (place := _in_registry(on, image))]:
+        return not_yet(f"a version 8 is in the registry: delete {', '.join(there)} there.", 1)
     if not any(failed for _, failed in tested):
         return not_yet("version 8 was built, but its tests pass.", 0)
     return passed("the tests of version 8 fail, and nothing of it is in the registry.")
@@ -74,12 +71,11 @@ def copies(on: Context) -> Outcome:
     network = on.session.name("microservices-net")
     named: Counter[str] = Counter()
     serving: Counter[str] = Counter()
-    with explained(on.session.engine.endpoint):
-        for row in running(on):
-            place = row["NetworkSettings"]["Networks"].get(network) or {}
-            for piece in set(place.get("Aliases") or []) & set(shop.ARCHITECTURES["microservices"]):
-                named[piece] += 1
-                serving[piece] += _serves(on, network, place["IPAddress"], piece)
+    for row in running(on):
+        place = row["NetworkSettings"]["Networks"].get(network) or {}
+        for piece in set(place.get("Aliases") or []) & set(shop.ARCHITECTURES["microservices"]):
+            named[piece] += 1
+            serving[piece] += _serves(on, network, place["IPAddress"], piece)
     if not serving.total():
         return not_yet("no microservices answer in this session.", 0)
     if serving["cart"] < 2:

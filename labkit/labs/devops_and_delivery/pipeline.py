@@ -116,7 +116,8 @@ class _Run:
         self.on.say(f"stage {STAGES.index(name) + 1} of {len(STAGES)}: {name}")
         self.say(StageRun(name, "running", start - self.began))
         try:
-            words, state = action(), "passed"
+            with explained(self.on.session.engine.endpoint):
+                words, state = action(), "passed"
         except LabError as fault:
             words, state = fault.what, "failed"
         seconds = time.perf_counter() - start
@@ -190,7 +191,7 @@ def run(
     """
     if mode not in MODES:
         raise BadInput(f"{mode!r} is no mode.", next_step=f"Choose one of: {', '.join(MODES)}.")
-    with explained(on.session.engine.endpoint), contextlib.suppress(_Stopped):
+    with contextlib.suppress(_Stopped):
         registries.start(on)  # it runs before any commit: its start is no part of a stage
         on.visitor(place_network(on))
         ours = _Run(on, tea() if files is None else files, mode, watch)
@@ -209,7 +210,7 @@ def run(
 def checked(on: Context, files: Mapping[str, str]) -> Release:
     """Run the first three stages only, source, build and test: what continuous integration does with every merge."""
     ours = _Run(on, files, "delivery", None)
-    with explained(on.session.engine.endpoint), contextlib.suppress(_Stopped):
+    with contextlib.suppress(_Stopped):
         ours.integrate()
     return ours.result()
 
@@ -229,7 +230,7 @@ def approve(on: Context, release: Release, *, watch: Watch | None = None) -> Rel
     ours.began = release.committed
     waits = time.perf_counter() - ours.began - waited.began
     ours.say(replace(waited, state="passed", seconds=waits, words="a person approved"))
-    with explained(on.session.engine.endpoint), contextlib.suppress(_Stopped):
+    with contextlib.suppress(_Stopped):
         ours.do("production", lambda: ours.deploy("production"))
     return ours.result()
 
@@ -257,10 +258,9 @@ class Rebuilt(Result):
 def rebuilt(on: Context, release: Release, files: Mapping[str, str] | None = None) -> Rebuilt:
     """Build the same source again, push it, and compare its digest with the one that was tested."""
     second = _Run(on, tea() if files is None else files, release.mode, None)
-    with explained(on.session.engine.endpoint):
-        second.read_source()
-        second.build()
-        again = registries.start(on).push(second.tag, REPOSITORY, "rebuilt").digest
+    second.read_source()
+    second.build()
+    again = registries.start(on).push(second.tag, REPOSITORY, "rebuilt").digest
     return Rebuilt(on.facts, release.digest, again, release.source_digest, second.source_digest)
 
 
@@ -303,11 +303,10 @@ def deploy(on: Context, place: str, reference: str) -> None:
 def call(on: Context, place: str, path: str) -> Reply:
     """An HTTP GET to what runs in a place, from inside its network."""
     network = place_network(on)
-    with explained(on.session.engine.endpoint):
-        try:
-            container = on.docker.containers.get(on.session.name(place))
-        except NotFound:
-            return Reply(0, {}, b"", 0.0, f"nothing runs in {place}")
+    try:
+        container = on.docker.containers.get(on.session.name(place))
+    except NotFound:
+        return Reply(0, {}, b"", 0.0, f"nothing runs in {place}")
     address = container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
     if not address:  # what has ended has none
         return Reply(0, {}, b"", 0.0, f"{place} is {container.status}")

@@ -73,16 +73,15 @@ class DeployedShop:
         self.entrance = next(iter(self.layout))
         self.network = on.session.name(f"{self.name}-net")
         self.containers: dict[str, Container] = {}
-        with explained(on.session.engine.endpoint):
-            try:
-                on.network(self.network, internal=True)
-                for piece in self.layout:
-                    self._start(piece)
-                on.say(f"{architecture}: waiting for its first answers")
-                self.wait()
-            except BaseException:
-                self.close()
-                raise
+        try:
+            on.network(self.network, internal=True)
+            for piece in self.layout:
+                self._start(piece)
+            on.say(f"{architecture}: waiting for its first answers")
+            self.wait()
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, piece: str, number: int = 1, work: float = 0.0) -> None:
         """Start one more container of a piece; all of them answer to the piece's name. It listens when this returns.
@@ -279,12 +278,11 @@ def blast_radius(on: Context) -> BlastRadius:
         replies[architecture] = {}
         for piece in layout:
             on.say(f"{architecture}: without {piece}")
-            with explained(on.session.engine.endpoint):
-                shop.stop(piece)
-                try:
-                    replies[architecture][piece] = shop.replies()
-                finally:
-                    shop.start(piece)
+            shop.stop(piece)
+            try:
+                replies[architecture][piece] = shop.replies()
+            finally:
+                shop.start(piece)
     return BlastRadius(on.facts, replies)
 
 
@@ -316,9 +314,8 @@ def rebuild_scope(on: Context, change: str = "cart.py") -> RebuildScope:
             on.say(f"{architecture}: building {piece} again")
             before, after = image_tag(on, architecture, piece), image_tag(on, architecture, piece, "2")
             build(on, after, piece_files(pieces, **changed))
-            with explained(on.session.engine.endpoint):
-                old, new = (on.docker.api.inspect_image(tag)["RootFS"]["Layers"] for tag in (before, after))
-                on.docker.api.remove_image(after)
+            old, new = (on.docker.api.inspect_image(tag)["RootFS"]["Layers"] for tag in (before, after))
+            on.docker.api.remove_image(after)
             rebuilt[architecture][piece] = [layer for layer in new if layer not in old]
     return RebuildScope(on.facts, change, rebuilt)
 
@@ -351,15 +348,12 @@ def scaling(on: Context, copies: int = 3, *, n: int | None = None) -> Scaling:
     per_second: dict[int, list[float]] = {}
     served: dict[int, list[str]] = {}
     try:
-        with explained(on.session.engine.endpoint):
-            for number in range(1, copies + 1):
-                shop.add("catalogue", number, work)  # the first one in place of the one that does no work
-                shop.wait()
-                on.say(f"the catalogue in {number} of {copies} copies: under load")
-                url = f"http://{shop.address(shop.entrance)}:8000/catalogue"
-                per_second[number], served[number] = loaded(
-                    on.visitor(shop.network), url, count, n, "catalogue", number
-                )
+        for number in range(1, copies + 1):
+            shop.add("catalogue", number, work)  # the first one in place of the one that does no work
+            shop.wait()
+            on.say(f"the catalogue in {number} of {copies} copies: under load")
+            url = f"http://{shop.address(shop.entrance)}:8000/catalogue"
+            per_second[number], served[number] = loaded(on.visitor(shop.network), url, count, n, "catalogue", number)
     finally:
         for name in [name for name in shop.containers if name.startswith("catalogue-")]:
             shop.remove(name)

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.dockercli import read_words, run, run_cli
-from ...engine.faults import explained
 from ...engine.rawhttp import request
 from ...engine.session import SESSION
 from ...errors import BadInput, LabError, NotPossibleHere
@@ -238,7 +237,7 @@ def ways(on: Context) -> Ways:
     filters = json.dumps({"label": [label]}, separators=(",", ":"))
     path = f"/containers/json?filters={filters}"
     secured = bool(engine.environment().get("DOCKER_CERT_PATH"))
-    with on.container(on.image(), ["sleep", "600"], network_mode="none"), explained(engine.endpoint):
+    with on.container(on.image(), ["sleep", "600"], network_mode="none"):
         answers = {"by hand (HTTP)": sorted(row["Id"] for row in request(engine, "GET", path).json())}
         if engine.cli_path() is not None:
             said = run_cli(on.session, f"docker ps -q --no-trunc --filter label={label}")

@@ -87,17 +87,16 @@ def without_daemons(on: Context) -> WithoutDaemons:
     engine = require_owned(on.session.engine)
     readings: list[tuple[float, int, str]] = []
     refused = ""
-    with explained(engine.endpoint):
-        # Not on.container: while dockerd is gone, its way out could not remove them.
-        made = [
-            on.docker.containers.create(on.image(), ["sh", "-c", program], network_mode="none")
-            for program in (_LEAVER, _COUNTER)
-        ]
-        for one in made:
-            one.start()
-            one.reload()
-        early, container = made
-        early_pid, pid = (one.attrs["State"]["Pid"] for one in made)
+    # Not on.container: while dockerd is gone, its way out could not remove them.
+    made = [
+        on.docker.containers.create(on.image(), ["sh", "-c", program], network_mode="none")
+        for program in (_LEAVER, _COUNTER)
+    ]
+    for one in made:
+        one.start()
+        one.reload()
+    early, container = made
+    early_pid, pid = (one.attrs["State"]["Pid"] for one in made)
     began = time.monotonic()
     changes = [(0.0, "both")]
 
@@ -137,13 +136,12 @@ def without_daemons(on: Context) -> WithoutDaemons:
             engine.start_dockerd()
             change("both")
         read("both", 2)
-        with explained(engine.endpoint):
-            engine.shell(f"touch /proc/{pid}/root/leave")
-            code = container.wait(timeout=120)["StatusCode"]
-            count = int(small_file(container, "/count"))
-            lines = container.logs().decode().split()
-            early_code = early.wait(timeout=120)["StatusCode"]
-            early_lines = early.logs().decode().splitlines()
+        engine.shell(f"touch /proc/{pid}/root/leave")
+        code = container.wait(timeout=120)["StatusCode"]
+        count = int(small_file(container, "/count"))
+        lines = container.logs().decode().split()
+        early_code = early.wait(timeout=120)["StatusCode"]
+        early_lines = early.logs().decode().splitlines()
         back.close()
     finally:
         # An engine that did not come back is thrown away with all that is on it; its own sentence is what counts.

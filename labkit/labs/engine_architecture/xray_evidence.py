@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...course.context import Context
-from ...engine.faults import explained
 from ...observe.clock import Clock
 from ...observe.trail import Process, Trail
 from ...observe.wiretap import Exchange
@@ -116,8 +115,7 @@ class Seen:
 def events(on: Context, seen: Seen) -> list[dict[str, Any]]:
     """The engine's events about this container."""
     since, until = seen.clock.to_wall(-0.01), seen.clock.to_wall(seen.ended + 0.05)
-    with explained(on.session.engine.endpoint):
-        rows = list(on.docker.api.events(since=f"{since:.6f}", until=f"{until:.6f}", decode=True))
+    rows = list(on.docker.api.events(since=f"{since:.6f}", until=f"{until:.6f}", decode=True))
     ours = seen.container
     return [row for row in rows if ours and ours in (row["Actor"]["ID"], row["Actor"]["Attributes"].get("container"))]
 

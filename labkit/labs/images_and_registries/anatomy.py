@@ -26,7 +26,6 @@ from docker.types import Mount
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.faults import explained
 from ...errors import LabError, NotPossibleHere
 from ...images.archive import sha256
 from ...units import yes_no
@@ -143,16 +142,15 @@ def require_image(on: Context, image: str) -> dict[str, Any]:
     Raises:
         NotPossibleHere: the engine has none of that name.
     """
-    with explained(on.session.engine.endpoint):
-        try:
-            found: dict[str, Any] = on.docker.api.inspect_image(image)
-            return found
-        except ImageNotFound:
-            raise NotPossibleHere(
-                f"The engine has no image {image}.",
-                next_step="Build it first, or look which there are: lab.docker.images.list()",
-                engine=on.session.engine.endpoint,
-            ) from None
+    try:
+        found: dict[str, Any] = on.docker.api.inspect_image(image)
+        return found
+    except ImageNotFound:
+        raise NotPossibleHere(
+            f"The engine has no image {image}.",
+            next_step="Build it first, or look which there are: lab.docker.images.list()",
+            engine=on.session.engine.endpoint,
+        ) from None
 
 
 def sample_tag(on: Context, tag: str = "1", **changed: str) -> str:
@@ -172,7 +170,7 @@ def anatomy(on: Context, image: str) -> Anatomy:
         LabError: it saved something that is no image archive.
     """
     api, inspected = on.docker.api, require_image(on, image)
-    with explained(on.session.engine.endpoint), tempfile.TemporaryFile() as saved:
+    with tempfile.TemporaryFile() as saved:
         for chunk in api.get_image(image):
             saved.write(chunk)
         saved.seek(0)

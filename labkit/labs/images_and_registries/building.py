@@ -14,7 +14,6 @@ from docker.utils.build import match_tag
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.faults import explained
 from ...errors import BadInput, LabError
 from ...images.archive import EPOCH
 from . import buildkit, classic
@@ -75,14 +74,13 @@ def build(
     given = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
     on.say(f"building {tag}")
     began = time.perf_counter()
-    with explained(on.session.engine.endpoint):
-        program = buildkit.command_line(on)
-        run = functools.partial(buildkit.run, program=program) if program else classic.run
-        account = run(on, tag, given, cache=cache, mtime=mtime, arguments=arguments or {}, secrets=secrets or {})
-        if account.error:
-            on.docker.ping()  # an engine that is gone has a sentence of its own
-            raise _fault(on, account, recipe)
-        image = on.docker.api.inspect_image(tag)["Id"]
+    program = buildkit.command_line(on)
+    run = functools.partial(buildkit.run, program=program) if program else classic.run
+    account = run(on, tag, given, cache=cache, mtime=mtime, arguments=arguments or {}, secrets=secrets or {})
+    if account.error:
+        on.docker.ping()  # an engine that is gone has a sentence of its own
+        raise _fault(on, account, recipe)
+    image = on.docker.api.inspect_image(tag)["Id"]
     return Build(on.facts, tag, image, account.steps, time.perf_counter() - began, account.context)
 
 

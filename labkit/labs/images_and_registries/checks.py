@@ -5,7 +5,6 @@ import re
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import containers
-from ...engine.faults import explained
 from ...errors import LabError
 from . import registry as registries
 from .anatomy import has_image, require_image
@@ -16,18 +15,17 @@ CONTENT = LabContent.beside(__file__)
 @CONTENT.exercise("lean")
 def lean(on: Context) -> Outcome:
     name = on.session.name("lean") + ":1"
-    with explained(on.session.engine.endpoint):
-        if not has_image(on, name):
-            return not_yet("there is no image lean-SESSION:1 yet (lab.name_for('lean') + ':1').", 0)
-        layers, base = (require_image(on, one)["RootFS"]["Layers"] for one in (name, on.image()))
-        if layers[: len(base)] != base:
-            return not_yet("the image does not begin with the layers of labkit/busybox:1.", 0)
-        if len(layers) - len(base) != 1:
-            return not_yet(f"the image has {len(layers) - len(base)} layers above its base; one is asked for.", 1)
-        try:
-            says = [on.ran(name, environment=set_to).text for set_to in ({}, {"GREETING": "good day"})]
-        except LabError as fault:
-            return not_yet(f"the image does not start: {fault.what}", 2)
+    if not has_image(on, name):
+        return not_yet("there is no image lean-SESSION:1 yet (lab.name_for('lean') + ':1').", 0)
+    layers, base = (require_image(on, one)["RootFS"]["Layers"] for one in (name, on.image()))
+    if layers[: len(base)] != base:
+        return not_yet("the image does not begin with the layers of labkit/busybox:1.", 0)
+    if len(layers) - len(base) != 1:
+        return not_yet(f"the image has {len(layers) - len(base)} layers above its base; one is asked for.", 1)
+    try:
+        says = [on.ran(name, environment=set_to).text for set_to in ({}, {"GREETING": "good day"})]
+    except LabError as fault:
+        return not_yet(f"the image does not start: {fault.what}", 2)
     if says[0].strip() != "hello from a container":
         return not_yet("the image has one layer of its own, but it does not greet when it is run.", 2)
     if says[1].strip() != "good day from a container":
@@ -43,8 +41,7 @@ def no_tag(on: Context) -> Outcome:
     tags = registry.tags(repository)
     if not {"1", "2"} <= set(tags):
         return not_yet(f"{repository} has these tags: {', '.join(tags) or 'none'}; 1 and 2 are asked for.", 0)
-    with explained(on.session.engine.endpoint):
-        says = [on.ran(registry.pull(repository, tag)).text for tag in ("1", "2")]
+    says = [on.ran(registry.pull(repository, tag)).text for tag in ("1", "2")]
     if "second version" in says[0] or "second version" not in says[1]:
         return not_yet("tag 1 is to be the sample's first version, and tag 2 its second.", 0)
     if "latest" not in tags:

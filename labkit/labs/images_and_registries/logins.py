@@ -10,7 +10,6 @@ from typing import NamedTuple
 from ...course.context import Context
 from ...course.result import Result
 from ...engine import dockercli
-from ...engine.faults import explained
 from ...errors import LabError
 from ...files import Temporary
 from ...units import yes_no
@@ -74,8 +73,7 @@ def login(on: Context) -> Login:
             return Answer(done.returncode, "\n".join(words))
 
         push, kept = f"docker push -q {image}", Path(folder, "config.json")
-        with explained(on.session.engine.endpoint):
-            on.docker.api.tag(on.image(), image)
+        on.docker.api.tag(on.image(), image)
         steps = {"docker push": typed(push)}
         steps["docker login"] = typed(f"docker login -u {user} --password-stdin {store.address}", password)
         if steps["docker login"].status:

@@ -13,7 +13,6 @@ from docker.errors import NotFound
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.faults import explained
 from ...errors import BadInput
 from ...units import yes_no
 from .anatomy import sample_tag
@@ -94,27 +93,26 @@ def names(on: Context, *written: str, registry: RunningRegistry | None = None) -
     """
     api, image = on.docker.api, sample_tag(on)
     parts, listed, found = {}, {}, {}
-    with explained(on.session.engine.endpoint):
-        before = set(api.inspect_image(image)["RepoTags"])
-        for text in written or EXAMPLES:
-            parts[text] = name = split(text)
-            if name.digest or not name.path:
-                raise BadInput(f"{text!r} can't be given to an image.", next_step="Write a name, and perhaps a tag.")
-            ours = replace(name, path=on.session.name(name.path))
-            api.tag(image, str(ours))
-            try:
-                tags = [tag for tag in api.inspect_image(image)["RepoTags"] if tag not in before]
-                with contextlib.suppress(NotFound):
-                    found[text] = set(tags) <= set(api.inspect_image(str(ours.full()))["RepoTags"])
-            finally:
-                api.remove_image(str(ours), noprune=True)
-            listed[text] = [tag.replace(f"-{on.session.id}", "") for tag in tags]
-            found.setdefault(text, False)
-        digests = {}
-        if registry is not None:
-            digest = registry.digest("shop", "1")
-            for tag in ("another", "1"):
-                text = f"{registry.address}/shop:{tag}@{digest}"
-                digests[text] = api.inspect_image(text)["Id"]
-            parts[text] = split(text)
+    before = set(api.inspect_image(image)["RepoTags"])
+    for text in written or EXAMPLES:
+        parts[text] = name = split(text)
+        if name.digest or not name.path:
+            raise BadInput(f"{text!r} can't be given to an image.", next_step="Write a name, and perhaps a tag.")
+        ours = replace(name, path=on.session.name(name.path))
+        api.tag(image, str(ours))
+        try:
+            tags = [tag for tag in api.inspect_image(image)["RepoTags"] if tag not in before]
+            with contextlib.suppress(NotFound):
+                found[text] = set(tags) <= set(api.inspect_image(str(ours.full()))["RepoTags"])
+        finally:
+            api.remove_image(str(ours), noprune=True)
+        listed[text] = [tag.replace(f"-{on.session.id}", "") for tag in tags]
+        found.setdefault(text, False)
+    digests = {}
+    if registry is not None:
+        digest = registry.digest("shop", "1")
+        for tag in ("another", "1"):
+            text = f"{registry.address}/shop:{tag}@{digest}"
+            digests[text] = api.inspect_image(text)["Id"]
+        parts[text] = split(text)
     return Names(on.facts, parts, listed, found, digests)

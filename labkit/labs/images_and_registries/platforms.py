@@ -15,7 +15,6 @@ from docker.errors import APIError
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.client import remove_container
-from ...engine.faults import explained
 from ...images.archive import CREATED, layer_from_files, sha256
 from ...units import yes_no
 from .registry import RunningRegistry
@@ -112,9 +111,8 @@ def publish(on: Context, registry: RunningRegistry, repository: str = "hello") -
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": rows}
     digest = registry.put_manifest(repository, "1", index)
     name = registry.pull(repository, "1")
-    with explained(on.session.engine.endpoint):
-        picked = on.docker.api.inspect_image(name)["Architecture"]
-        says = run_once(on, name)[0]
+    picked = on.docker.api.inspect_image(name)["Architecture"]
+    says = run_once(on, name)[0]
     document = json.dumps(registry.manifest(repository, "1"), indent=1)
     return OneName(on.facts, repository, digest, document, manifests, picked, says)
 
@@ -156,10 +154,9 @@ def force(on: Context, registry: RunningRegistry, repository: str = "hello") -> 
     """Ask for the platform that this engine's machine has not, and run it all the same."""
     own = GOARCH.get(on.facts.architecture, on.facts.architecture)
     other = next(name for name in MACHINES if name != own)
-    with explained(on.session.engine.endpoint):
-        name = registry.pull(repository, "1", platform=f"linux/{other}")
-        words, code = run_once(on, name, platform=f"linux/{other}")
-        registry.pull(repository, "1")  # leave the name as it was
+    name = registry.pull(repository, "1", platform=f"linux/{other}")
+    words, code = run_once(on, name, platform=f"linux/{other}")
+    registry.pull(repository, "1")  # leave the name as it was
     return Refusal(on.facts, other, words.strip(), code, f"hello from {other}" in words)
 
 

@@ -7,7 +7,6 @@ from dataclasses import field
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.faults import explained
 from ...errors import LabError
 from ...units import yes_no
 from .anatomy import Anatomy, anatomy, sample_tag
@@ -76,19 +75,18 @@ def pull_back(on: Context, registry: RunningRegistry, repository: str = "back") 
     built would be kept, image or not, in the builder's cache.
     """
     name = on.session.name("back")
-    with explained(on.session.engine.endpoint):
-        with on.container(sample_tag(on), ["sh", "-c", "echo new > /new"], network_mode="none") as author:
-            author.wait(timeout=60)
-            author.commit(name, "1")
-        blobs = list(registry.push(f"{name}:1", repository, "1").sizes)
-        there = f"{registry.address}/{repository}:1"
-        for reference in (there, f"{name}:1"):
-            on.docker.api.remove_image(reference)
-        marks = [len(registry.requests())]
-        for _ in ("first", "again"):
-            registry.pull(repository, "1")
-            marks.append(len(registry.requests()))
-        on.docker.api.remove_image(there)
+    with on.container(sample_tag(on), ["sh", "-c", "echo new > /new"], network_mode="none") as author:
+        author.wait(timeout=60)
+        author.commit(name, "1")
+    blobs = list(registry.push(f"{name}:1", repository, "1").sizes)
+    there = f"{registry.address}/{repository}:1"
+    for reference in (there, f"{name}:1"):
+        on.docker.api.remove_image(reference)
+    marks = [len(registry.requests())]
+    for _ in ("first", "again"):
+        registry.pull(repository, "1")
+        marks.append(len(registry.requests()))
+    on.docker.api.remove_image(there)
     asked = registry.requests()
     first, again = asked[marks[0] : marks[1]], asked[marks[1] : marks[2]]
     fetched = [row.split()[1].rpartition("/")[2] for row in first if row.startswith("GET ")]

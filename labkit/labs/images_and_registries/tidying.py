@@ -9,7 +9,6 @@ from ...course.context import Context
 from ...course.result import Result
 from ...engine import dockercli
 from ...engine.client import remove_container
-from ...engine.faults import explained
 from ...errors import NotPossibleHere
 from ...units import yes_no
 from . import buildkit
@@ -53,8 +52,7 @@ def remembered(on: Context) -> Remembered:
     builds: dict[str, Build] = {}
     for when in ("built", "built again", "image removed, built again"):
         if len(builds) == 2:
-            with explained(on.session.engine.endpoint):
-                on.docker.api.remove_image(tag)
+            on.docker.api.remove_image(tag)
         builds[when] = build(on, tag, {"Dockerfile": recipe, "kept.txt": f"{word}\n"})
     record = dockercli.run_cli(on.session, f"docker buildx du --verbose --filter description~={word}")
     on.docker.api.remove_image(tag)
@@ -83,30 +81,29 @@ def tidied(on: Context) -> Tidied:
     """
     name, word = on.session.name("tidy"), f"tidy={on.session.id}"
     on.free(on.session.name("ended"))
-    with explained(on.session.engine.endpoint):
-        container = on.docker.containers.create(
-            on.image(), ["touch", "/new"], name=on.session.name("ended"), labels={"tidy": on.session.id},
-            network_mode="none",
-        )  # fmt: skip
-        try:
-            container.start()
-            container.wait(timeout=60)
-            container.commit(message="without a name")
-            container.commit(name, "1", message="with a name")
-            before = _left(on, word)
-            disk = dockercli.run_cli(on.session, "docker system df")
-            said = {
-                line: dockercli.run_cli(on.session, line)
-                for line in (f"docker {kind} prune --force --filter label={word}" for kind in ("container", "image"))
-            }
-            after = _left(on, word)
-        finally:
-            remove_container(container)
-        try:
-            on.docker.api.remove_image(f"{name}:1")
-        except APIError as fault:  # a learner's container may hold it
-            if fault.status_code != 409:
-                raise
+    container = on.docker.containers.create(
+        on.image(), ["touch", "/new"], name=on.session.name("ended"), labels={"tidy": on.session.id},
+        network_mode="none",
+    )  # fmt: skip
+    try:
+        container.start()
+        container.wait(timeout=60)
+        container.commit(message="without a name")
+        container.commit(name, "1", message="with a name")
+        before = _left(on, word)
+        disk = dockercli.run_cli(on.session, "docker system df")
+        said = {
+            line: dockercli.run_cli(on.session, line)
+            for line in (f"docker {kind} prune --force --filter label={word}" for kind in ("container", "image"))
+        }
+        after = _left(on, word)
+    finally:
+        remove_container(container)
+    try:
+        on.docker.api.remove_image(f"{name}:1")
+    except APIError as fault:  # a learner's container may hold it
+        if fault.status_code != 409:
+            raise
     return Tidied(on.facts, before, after, disk, said)
 
 

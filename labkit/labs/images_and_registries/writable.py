@@ -9,7 +9,6 @@ from docker.models.containers import Container
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.faults import explained
 from ...units import MIB, at_least_one, yes_no
 from .anatomy import sample_tag
 from .building import build
@@ -68,7 +67,6 @@ def two_containers(on: Context) -> TwoContainers:
     """
     tag = sample_tag(on)
     with (
-        explained(on.session.engine.endpoint),
         on.container(tag, ["sh", "-c", _WRITES], network_mode="none") as writer,
         on.container(tag, ["sleep", "600"], network_mode="none") as reader,
     ):
@@ -143,14 +141,13 @@ def copy_up(on: Context, sizes: tuple[int, ...] = (1, 8, 32), *, n: int | None =
     build(on, tag, {"Dockerfile": f"FROM {images.PYTHON}\nRUN mkdir /data; {made}\n"})
     first: dict[int, list[float]] = {size * MIB: [] for size in sizes}
     second: dict[int, list[float]] = {size * MIB: [] for size in sizes}
-    with explained(on.session.engine.endpoint):
-        for _ in range(n):
-            with on.container(tag, ["python3", "-c", _TIMED.format(sizes=list(sizes))], network_mode="none") as box:
-                box.wait(timeout=120)
-                rows = [json.loads(line) for line in box.logs().decode().splitlines()]
-                [sizes_now] = on.docker.api.containers(all=True, size=True, filters={"id": box.id})
-            for size, one, two in rows:
-                first[size * MIB].append(one)
-                second[size * MIB].append(two)
-        on.docker.api.remove_image(tag)
+    for _ in range(n):
+        with on.container(tag, ["python3", "-c", _TIMED.format(sizes=list(sizes))], network_mode="none") as box:
+            box.wait(timeout=120)
+            rows = [json.loads(line) for line in box.logs().decode().splitlines()]
+            [sizes_now] = on.docker.api.containers(all=True, size=True, filters={"id": box.id})
+        for size, one, two in rows:
+            first[size * MIB].append(one)
+            second[size * MIB].append(two)
+    on.docker.api.remove_image(tag)
     return CopyUp(on.facts, first, second, sizes_now.get("SizeRw", 0))

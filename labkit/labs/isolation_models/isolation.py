@@ -20,7 +20,6 @@ from ...course.benchmark import Benchmark, Subject
 from ...course.context import Context
 from ...engine.client import remove_container
 from ...engine.embedded.small import SmallVM, accelerator
-from ...engine.faults import explained
 from ...errors import BadInput, LabError
 from ...paths import text_beside
 from ...units import MIB, show_size, size
@@ -79,7 +78,7 @@ def start_latency(on: Context, budget: float = 30.0, *, n: int = 10) -> Benchmar
     on.image()
     bundle(on)
     emulated = on.facts.emulated
-    with explained(on.session.engine.endpoint), bridge(on) as network:
+    with bridge(on) as network:
         subjects = [
             Subject(PLAIN, "bare metal", lambda: float(on.observer.outside("spawn", "busybox", "true", count=1)[0]), n=n,
                     emulated=emulated),
@@ -155,9 +154,8 @@ def memory(on: Context, budget: float = 60.0, *, n: int = 10) -> Benchmark:
         f"their number ({', '.join(f'{label}: {count}' for label, count in _BATCH.items())}). Fresh ones, in turn."
     )
     note = "QEMU's memory includes room for translated code." if accelerator() == "tcg" else ""
-    with explained(on.session.engine.endpoint):
-        return Benchmark.of(on.facts, "memory", "Memory per instance", "MiB", method, subjects, budget, note=note,
-                            clear_order=True)  # fmt: skip
+    return Benchmark.of(on.facts, "memory", "Memory per instance", "MiB", method, subjects, budget, note=note,
+                        clear_order=True)  # fmt: skip
 
 
 def _taken(label: str, available: Callable[[], int], start: Callable[[], object]) -> float:

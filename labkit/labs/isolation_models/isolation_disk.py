@@ -18,7 +18,6 @@ from ...course.benchmark import Benchmark, Subject, check_budget
 from ...course.context import Context
 from ...engine.embedded.initramfs import cpio
 from ...engine.embedded.small import SmallVM
-from ...engine.faults import explained
 from ...errors import LabError
 from ...observe.workshop import tools
 from ...paths import cache_dir
@@ -42,7 +41,7 @@ _READ = (
 def _places(on: Context, mib: int, **machine: Any) -> Iterator[dict[str, tuple[str, Callable[[str], str], str, bool]]]:
     """Model, runner of a script, path and whether emulated, by label; for the length of a ``with`` block."""
     image = Path(cache_dir("small-vm"), f"disk-{on.session.id}")
-    with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
+    with contextlib.ExitStack() as stack:
         stack.callback(lambda: image.unlink(missing_ok=True))
         with open(image, "wb") as handle:
             # Really written: places of a file that were only reserved are read without a disk.

@@ -17,7 +17,6 @@ from ...course.benchmark import Benchmark, Series, Subject, check_budget
 from ...course.context import Context
 from ...engine.client import address_in
 from ...engine.embedded.small import accelerator, borrowed
-from ...engine.faults import explained
 from ...errors import LabError
 from .isolation import VM, bridge
 
@@ -58,7 +57,7 @@ def _three_places(
         often = count // 8 if emulated else count
         return Subject(label, model, lambda: value(timed(run, script % often) / often), n=n, emulated=emulated)
 
-    with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
+    with contextlib.ExitStack() as stack:
         vm = stack.enter_context(borrowed())
         places = [subject("plain process", "bare metal", functools.partial(plain, on), on.facts.emulated)]
         for label, options in {"container": {}, **more}.items():
@@ -133,7 +132,7 @@ def network(on: Context, budget: float = 20.0, *, n: int = 50) -> Benchmark:
 
     def across() -> str:
         image, sleep = on.image(), ["sleep", "600"]
-        with explained(on.session.engine.endpoint), bridge(on) as net:
+        with bridge(on) as net:
             with on.container(image, sleep, network=net) as left, on.container(image, sleep, network=net) as right:
                 return shell_in(left, f"{ping} {address_in(right, net)}")
 

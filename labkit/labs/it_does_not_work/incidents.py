@@ -19,7 +19,6 @@ from ...course.context import Context
 from ...course.progress import Progress
 from ...course.result import Evidence, Result
 from ...engine.client import engine_time
-from ...engine.faults import explained
 from ...engine.session import SESSION
 from ...errors import BadInput
 from .rules import broken
@@ -114,7 +113,7 @@ _customers: dict[str, Customer] = {}
 
 
 def _state(on: Context, name: str) -> str:
-    with explained(on.session.engine.endpoint), suppress(NotFound):
+    with suppress(NotFound):
         row = on.docker.api.inspect_container(name)
         state, count = row["State"], row["RestartCount"]
         ended = f", exit code {state['ExitCode']}" if state["Status"] != "running" else ""
@@ -242,15 +241,14 @@ def check(on: Context) -> Report:
     at = current(on)
     seconds = at.seconds
     commands = [(when - at.system.began, line) for when, line in on.session.typed[at.system.mark :]]
-    with explained(on.session.engine.endpoint):
-        began = engine_time(on.docker.api)
-        name, sentence = broken(on, at.system, at.incident.also)
-        ended = engine_time(on.docker.api)
-        events = on.docker.api.events(
-            since=int(at.system.since), until=f"{began:.6f}", decode=True,
-            filters={"type": "container", "label": f"{SESSION}={on.session.id}"},
-        )  # fmt: skip
-        changes = [row["timeNano"] / 1e9 for row in events if row["Action"] in CHANGES]
+    began = engine_time(on.docker.api)
+    name, sentence = broken(on, at.system, at.incident.also)
+    ended = engine_time(on.docker.api)
+    events = on.docker.api.events(
+        since=int(at.system.since), until=f"{began:.6f}", decode=True,
+        filters={"type": "container", "label": f"{SESSION}={on.session.id}"},
+    )  # fmt: skip
+    changes = [row["timeNano"] / 1e9 for row in events if row["Action"] in CHANGES]
     at.looks.append((began, ended))
     at.checks.append((seconds, not name))
     seen = sum(at.system.since < when < began and not any(a <= when <= b for a, b in at.looks) for when in changes)

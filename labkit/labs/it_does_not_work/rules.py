@@ -16,7 +16,6 @@ from ... import images
 from ...course.context import Context
 from ...course.state import containers, moment
 from ...engine.client import engine_time
-from ...engine.faults import explained
 from ...observe.visitor import Reply
 from ...units import MIB, show_size
 from ...waiting import wait_until
@@ -86,19 +85,18 @@ def rule(function: Rule) -> Rule:
 
 def broken(on: Context, system: System, also: list[str]) -> tuple[str, str]:
     """The first rule that does not hold, and its sentence; two empty texts where all do."""
-    with explained(on.session.engine.endpoint):
-        look = Look(on, system)
-        # What was started a moment ago gets some time to come up; what does not run will not, and what is held back by its
-        # own quota may take for ever.
-        if all(row and row["State"]["Status"] == "running" for row in look.rows.values()) and not quick(look):
-            newest = max(moment(row["State"]["StartedAt"]) for row in look.rows.values())
-            young = engine_time(on.docker.api) - newest < 30
-            wait_until(look.served, young * (25 if on.facts.emulated else 5), every=0.5)
-        for name, holds in RULES.items():
-            if name in ASKED and name not in also:
-                continue
-            if sentence := holds(look):
-                return name, sentence
+    look = Look(on, system)
+    # What was started a moment ago gets some time to come up; what does not run will not, and what is held back by its
+    # own quota may take for ever.
+    if all(row and row["State"]["Status"] == "running" for row in look.rows.values()) and not quick(look):
+        newest = max(moment(row["State"]["StartedAt"]) for row in look.rows.values())
+        young = engine_time(on.docker.api) - newest < 30
+        wait_until(look.served, young * (25 if on.facts.emulated else 5), every=0.5)
+    for name, holds in RULES.items():
+        if name in ASKED and name not in also:
+            continue
+        if sentence := holds(look):
+            return name, sentence
     return "", ""
 
 

@@ -21,7 +21,6 @@ from ...course.result import Result
 from ...course.state import containers
 from ...engine import dockercli
 from ...engine.client import engine_time, remove_container
-from ...engine.faults import explained
 from ...engine.session import belongs
 from ...errors import LabError, NotPossibleHere
 from ...images.archive import image_config, layer_from_files, sha256, write_archive
@@ -130,18 +129,17 @@ def typed(on: Context, line: str, *, fails: bool = False) -> None:
 
 def clear(on: Context) -> None:
     """Take away all that a system and its learner have left in this session; the images stay."""
-    with explained(on.session.engine.endpoint):
-        for row in containers(on):
-            if belongs({"Labels": row["Config"]["Labels"], "Names": [row["Name"]]}, on.session.id):
-                remove_container(on.docker.containers.get(row["Id"]))
-        # By their names: in a terminal they get no label.
-        mine = f"-{on.session.id}"
-        for row in on.docker.api.networks():
-            if row["Name"].endswith(mine):
-                on.docker.api.remove_network(row["Id"])
-        for row in on.docker.api.volumes()["Volumes"] or []:
-            if row["Name"].endswith(mine):
-                on.docker.api.remove_volume(row["Name"], force=True)
+    for row in containers(on):
+        if belongs({"Labels": row["Config"]["Labels"], "Names": [row["Name"]]}, on.session.id):
+            remove_container(on.docker.containers.get(row["Id"]))
+    # By their names: in a terminal they get no label.
+    mine = f"-{on.session.id}"
+    for row in on.docker.api.networks():
+        if row["Name"].endswith(mine):
+            on.docker.api.remove_network(row["Id"])
+    for row in on.docker.api.volumes()["Volumes"] or []:
+        if row["Name"].endswith(mine):
+            on.docker.api.remove_volume(row["Name"], force=True)
 
 
 def _committed(on: Context, name: str, release: str) -> str:
@@ -167,17 +165,16 @@ def _foreign(on: Context, name: str) -> None:
 def _images(on: Context, words: Mapping[str, str], needs: list[str]) -> str:
     """Make the images, once a session, and let the release's tags stand for what they should; returns its ID."""
     good = on.session.name("tea-counter") + ":build-417"
-    with explained(on.session.engine.endpoint):
-        there = {tag for image in on.docker.images.list(words["repository"]) for tag in image.tags}
-        if good not in there:
-            on.say("making the counter's image")
-            _committed(on, good, RELEASE)
-        if "next" in needs and words["next"] not in there:
-            _committed(on, words["next"], "1.5-test")
-        if "foreign" in needs and words["foreign"] not in there:
-            _foreign(on, words["foreign"])
-        on.docker.images.get(good).tag(*words["image"].rsplit(":", 1))
-        return str(on.docker.api.inspect_image(good)["Id"])
+    there = {tag for image in on.docker.images.list(words["repository"]) for tag in image.tags}
+    if good not in there:
+        on.say("making the counter's image")
+        _committed(on, good, RELEASE)
+    if "next" in needs and words["next"] not in there:
+        _committed(on, words["next"], "1.5-test")
+    if "foreign" in needs and words["foreign"] not in there:
+        _foreign(on, words["foreign"])
+    on.docker.images.get(good).tag(*words["image"].rsplit(":", 1))
+    return str(on.docker.api.inspect_image(good)["Id"])
 
 
 def _free_port(on: Context, customer: Customer) -> str:
@@ -233,6 +230,5 @@ def launch(
         if part in PARTS:
             on.say(f"starting the {part}", 0.5 + place / 6)
             typed(on, lines[part], fails=part in fails)
-    with explained(on.session.engine.endpoint):
-        system.lines, system.since = dict(lines), engine_time(on.docker.api)
+    system.lines, system.since = dict(lines), engine_time(on.docker.api)
     system.began, system.mark = time.monotonic(), len(on.session.typed)

@@ -6,7 +6,6 @@ from typing import Any
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import containers, running
-from ...engine.faults import explained
 from . import cpu, flags
 
 CONTENT = LabContent.beside(__file__)
@@ -62,17 +61,15 @@ def hardened(on: Context) -> Outcome:
     rows = [row for row in running(on) if row["HostConfig"]["ReadonlyRootfs"]]
     if not rows:
         return not_yet("no container of this session runs on a read-only file system.", 0)
-    with explained(on.session.engine.endpoint):
-        found = [on.docker.containers.get(row["Id"]) for row in rows]
-        # Process 1 by the kernel's words, whatever flag made it so.
-        words = [
-            dict(re.findall(r"(\w+):\s+(\d+)", one.exec_run(["cat", "/proc/1/status"]).output.decode()))
-            for one in found
-        ]
-        ordinary = [(one, word) for one, word in zip(found, words) if word.get("Uid", "0") != "0"]
-        if not ordinary:
-            return not_yet("its file system is read-only, but its process is root's.", 1)
-        able = [word for one, word in ordinary if one.exec_run(["touch", "/scratch/new"]).exit_code == 0]
+    found = [on.docker.containers.get(row["Id"]) for row in rows]
+    # Process 1 by the kernel's words, whatever flag made it so.
+    words = [
+        dict(re.findall(r"(\w+):\s+(\d+)", one.exec_run(["cat", "/proc/1/status"]).output.decode())) for one in found
+    ]
+    ordinary = [(one, word) for one, word in zip(found, words) if word.get("Uid", "0") != "0"]
+    if not ordinary:
+        return not_yet("its file system is read-only, but its process is root's.", 1)
+    able = [word for one, word in ordinary if one.exec_run(["touch", "/scratch/new"]).exit_code == 0]
     if not able:
         return not_yet("its own user can't write to /scratch.", 2)
     if not any(word["NoNewPrivs"] == "1" for word in able):

@@ -12,7 +12,6 @@ from ... import images
 from ...course.context import Context, Ran
 from ...course.result import Result
 from ...engine import OwnedEngine, require_owned
-from ...engine.faults import explained
 from ...paths import data_file
 from ...units import yes_no
 from .flags import FLAGS, PRIVILEGED, Tried, with_flags
@@ -113,7 +112,6 @@ def _root(on: Context, engine: OwnedEngine) -> tuple[int, Ran, Ran]:
     bind = [f"{_SECRET}:/secret:ro"]
     try:
         with (
-            explained(engine.endpoint),
             on.container(images.BUSYBOX, ["sleep", "600"], network_mode="none", volumes=bind) as container,
         ):
             container.reload()

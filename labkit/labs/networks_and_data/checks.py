@@ -10,7 +10,6 @@ from ... import images
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import moment, running
-from ...engine.faults import explained
 from . import wires, yard
 
 CONTENT = LabContent.beside(__file__)
@@ -30,11 +29,10 @@ def between(on: Context) -> Outcome:
     if len(rows) < 3:
         return not_yet(f"{len(rows)} containers of this session run: three are needed.", 0)
     reached = set()
-    with explained(on.session.engine.endpoint):
-        for row in rows:
-            others = {other["Id"]: addresses(other) for other in rows if other is not row}
-            done = on.docker.containers.get(row["Id"]).exec_run(["sh", "-c", yard.pings(others)])
-            reached |= {(row["Id"], other) for other in yard.heard(done.output.decode())}
+    for row in rows:
+        others = {other["Id"]: addresses(other) for other in rows if other is not row}
+        done = on.docker.containers.get(row["Id"]).exec_run(["sh", "-c", yard.pings(others)])
+        reached |= {(row["Id"], other) for other in yard.heard(done.output.decode())}
     for middle, one, other in permutations([row["Id"] for row in rows], 3):
         if {(middle, one), (middle, other)} <= reached and not {(one, other), (other, one)} & reached:
             return passed("one reaches both others, and those two can't reach each other.")
@@ -53,8 +51,7 @@ def alias(on: Context) -> Outcome:
     asking = [row for row in rows if set(row["NetworkSettings"]["Networks"]) - {"bridge", "host", "none"}]
     if not asking:
         return not_yet("no container of this session runs in a network that somebody made.", 0)
-    with explained(on.session.engine.endpoint):
-        found = [there & set(wires.lookup(on, on.docker.containers.get(row["Id"]), "db")) for row in asking]
+    found = [there & set(wires.lookup(on, on.docker.containers.get(row["Id"]), "db")) for row in asking]
     most = max(map(len, found))
     if most > 1:
         return passed(f"`db` leads to {most} containers, by the network's own name server.")
@@ -86,7 +83,7 @@ def here(on: Context) -> Outcome:
 def outlives(on: Context) -> Outcome:
     found = []
     for row in running(on):
-        with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
+        with contextlib.suppress(NotFound):
             stat = on.docker.containers.get(row["Id"]).get_archive(LETTER)[1]
             mounted = any(LETTER.startswith(mount["Destination"].rstrip("/") + "/") for mount in row["Mounts"])
             found.append((mounted, moment(stat["mtime"]) < moment(row["Created"])))

@@ -10,7 +10,6 @@ from docker.types import Mount
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.faults import explained
 from ...engine.session import SESSION
 from ...units import yes_no
 
@@ -39,14 +38,13 @@ def volumes(on: Context, *words: str) -> Iterator[list[str]]:
                 if (volume.attrs.get("Labels") or {}).get(SESSION) == on.session.id:
                     volume.remove(force=True)
 
-    with explained(on.session.engine.endpoint):
-        drop()  # an interrupted cell may have left them
-        try:
-            for name in names:
-                on.docker.volumes.create(name)
-            yield names
-        finally:
-            drop()
+    drop()  # an interrupted cell may have left them
+    try:
+        for name in names:
+            on.docker.volumes.create(name)
+        yield names
+    finally:
+        drop()
 
 
 def folder_of(on: Context, volume: str) -> str:
@@ -54,17 +52,15 @@ def folder_of(on: Context, volume: str) -> str:
 
     It stands for any folder of that machine, which is often not the one where the notebook runs.
     """
-    with explained(on.session.engine.endpoint):
-        return str(on.docker.volumes.get(volume).attrs["Mountpoint"])
+    return str(on.docker.volumes.get(volume).attrs["Mountpoint"])
 
 
 def _asked(on: Context, volume: str) -> str:
     """The engine's answer to the question for a volume: 200 and its folder, or 404 and its words."""
-    with explained(on.session.engine.endpoint):
-        try:
-            return f"200 {on.docker.volumes.get(volume).attrs['Mountpoint']}"
-        except NotFound as answer:
-            return f"404 {answer.explanation}"
+    try:
+        return f"200 {on.docker.volumes.get(volume).attrs['Mountpoint']}"
+    except NotFound as answer:
+        return f"404 {answer.explanation}"
 
 
 class Survival(Result):
@@ -114,7 +110,7 @@ def survival(on: Context) -> Survival:
                 orphan = "\n".join(_asked(on, name) for name in orphans)
         finally:
             for name in orphans:
-                with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
+                with contextlib.suppress(NotFound):
                     on.docker.volumes.get(name).remove()
         with on.container(images.BUSYBOX, ["sleep", "600"], **options) as second:
             second.reload()

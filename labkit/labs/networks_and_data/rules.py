@@ -10,7 +10,6 @@ from ... import images
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.client import address_in
-from ...engine.faults import explained
 from ...errors import BadInput, NotPossibleHere
 from ...units import yes_no
 from ...waiting import wait_until
@@ -139,8 +138,7 @@ def published(on: Context, requests: int = 5) -> Published:
         raise BadInput(f"{requests} requests can't be counted here.", next_step="Ask for 1 to 50.")
     net = on.network(on.session.name("lab-shown"))
     try:
-        with explained(on.session.engine.endpoint):
-            attrs = on.docker.networks.get(net).attrs
+        attrs = on.docker.networks.get(net).attrs
         gateway = attrs["IPAM"]["Config"][0]["Gateway"].partition("/")[0]
         bind: dict[str, Any] = {"80/tcp": [("127.0.0.1", None), (gateway, None)]}
         with (

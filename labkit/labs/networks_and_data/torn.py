@@ -15,7 +15,6 @@ from ... import images
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.client import small_file
-from ...engine.faults import explained
 from ...errors import BadInput
 from ...paths import data_file
 from ...units import yes_no
@@ -79,7 +78,7 @@ class Torn(Result):
 
 
 def _file(on: Context, container: Container) -> str | None:
-    with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
+    with contextlib.suppress(NotFound):
         return small_file(container, FILE)
     return None
 

@@ -12,7 +12,6 @@ from ... import images
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.client import address_in
-from ...engine.faults import explained
 from ...observe.rows import Link
 from ...units import yes_no
 from .yard import Yard
@@ -88,8 +87,7 @@ def cables(on: Context) -> Cables:
             ends.append(End(word, int(number), int(other), address.partition("/")[0], gateway, outside))
         name = yard.bridges()["front"]
         bridge = next((row for row in links.values() if row["name"] == name), None)
-        with explained(on.session.engine.endpoint):
-            network = str(on.docker.networks.get(yard.name("front")).id)
+        network = str(on.docker.networks.get(yard.name("front")).id)
     return Cables(on.facts, ends, bridge, network)
 
 
@@ -162,7 +160,7 @@ class Names(Result):
 
 def lookup(on: Context, container: Container, name: str) -> list[str]:
     """The IPv4 addresses that a container's name servers have for a name, each asked for three seconds at most."""
-    with explained(on.session.engine.endpoint), contextlib.suppress(NotFound):
+    with contextlib.suppress(NotFound):
         text = container.exec_run(["timeout", "3", "nslookup", name]).output.decode()
         return re.findall(r"^Address(?: \d+)?:\s+([\d.]+)\s*$", text.partition("\nName:")[2], re.M)
     return []

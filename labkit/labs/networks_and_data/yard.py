@@ -14,7 +14,6 @@ from ... import images
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.client import remove_container
-from ...engine.faults import explained
 from ...engine.session import ROLE
 from ...errors import BadInput
 from ...units import yes_no
@@ -83,18 +82,17 @@ class Yard:
             on.free(self.name(word))
         for net in NETWORKS:
             on.network(self.name(net))
-        with explained(on.session.engine.endpoint):
-            for word in (*self.plan, *MODES):
-                nets = sorted(self.plan.get(word, ()))
-                mode = self.name(nets[0]) if nets else word if word in MODES else "none"
-                self._made[word] = on.docker.containers.run(
-                    image, ["sleep", "3600"], name=self.name(word), network=mode, detach=True, labels={ROLE: "yard"}
-                )
-                for net in nets[1:]:
-                    on.docker.networks.get(self.name(net)).connect(self._made[word])
+        for word in (*self.plan, *MODES):
+            nets = sorted(self.plan.get(word, ()))
+            mode = self.name(nets[0]) if nets else word if word in MODES else "none"
+            self._made[word] = on.docker.containers.run(
+                image, ["sleep", "3600"], name=self.name(word), network=mode, detach=True, labels={ROLE: "yard"}
+            )
+            for net in nets[1:]:
+                on.docker.networks.get(self.name(net)).connect(self._made[word])
 
     def _lives(self) -> bool:
-        with explained(self._on.session.engine.endpoint), contextlib.suppress(NotFound):
+        with contextlib.suppress(NotFound):
             for container in self._made.values():
                 container.reload()
             return True
@@ -102,9 +100,8 @@ class Yard:
 
     def clear(self) -> None:
         """Remove all of it."""
-        with explained(self._on.session.engine.endpoint):
-            for container in self._made.values():
-                remove_container(container)
+        for container in self._made.values():
+            remove_container(container)
         self._made = {}
         for net in NETWORKS:
             self._on.drop_network(self.name(net))
@@ -128,47 +125,36 @@ class Yard:
         self.open()
         if (net in self.plan[word]) is not leave:
             return  # it is so already
-        with explained(self._on.session.engine.endpoint):
-            network = self._on.docker.networks.get(self.name(net))
-            if leave:
-                network.disconnect(self._made[word])
-            else:
-                with contextlib.suppress(APIError):  # out of "none", where it has no network to be joined
-                    self._on.docker.networks.get("none").disconnect(self._made[word])
-                network.connect(self._made[word])
+        network = self._on.docker.networks.get(self.name(net))
+        if leave:
+            network.disconnect(self._made[word])
+        else:
+            with contextlib.suppress(APIError):  # out of "none", where it has no network to be joined
+                self._on.docker.networks.get("none").disconnect(self._made[word])
+            network.connect(self._made[word])
         (self.plan[word].discard if leave else self.plan[word].add)(net)
 
     def bridges(self) -> dict[str, str]:
         """The name of each network's bridge on the engine's machine: ``br-`` and twelve digits of its ID."""
-        with explained(self._on.session.engine.endpoint):
-            return {net: "br-" + self._on.docker.networks.get(self.name(net)).id[:12] for net in NETWORKS}
+        return {net: "br-" + self._on.docker.networks.get(self.name(net)).id[:12] for net in NETWORKS}
 
     def gateways(self) -> dict[str, str]:
         """The address that the engine's machine has in each network."""
-        with explained(self._on.session.engine.endpoint):
-            found = {net: self._on.docker.networks.get(self.name(net)).attrs["IPAM"]["Config"] for net in NETWORKS}
+        found = {net: self._on.docker.networks.get(self.name(net)).attrs["IPAM"]["Config"] for net in NETWORKS}
         return {net: rows[0]["Gateway"].partition("/")[0] for net, rows in found.items()}
 
     def inside(self, word: str, script: str) -> str:
         """What a shell script prints in a container; its errors too."""
-        with explained(self._on.session.engine.endpoint):
-            return str(self._made[word].exec_run(["sh", "-c", script]).output.decode())
-
-    def pid(self, word: str) -> int:
-        """A container's first process, by its number on the engine's machine."""
-        with explained(self._on.session.engine.endpoint):
-            self._made[word].reload()
-        return int(self._made[word].attrs["State"]["Pid"])
+        return str(self._made[word].exec_run(["sh", "-c", script]).output.decode())
 
     def places(self) -> dict[str, dict[str, str]]:
         """The address of each container in each of its networks, as the engine says."""
         found: dict[str, dict[str, str]] = {}
-        with explained(self._on.session.engine.endpoint):
-            for word in self.plan:
-                self._made[word].reload()
-                nets = self._made[word].attrs["NetworkSettings"]["Networks"]
-                named = {net: nets.get(self.name(net)) for net in NETWORKS}
-                found[word] = {net: row["IPAddress"] for net, row in named.items() if row and row["IPAddress"]}
+        for word in self.plan:
+            self._made[word].reload()
+            nets = self._made[word].attrs["NetworkSettings"]["Networks"]
+            named = {net: nets.get(self.name(net)) for net in NETWORKS}
+            found[word] = {net: row["IPAddress"] for net, row in named.items() if row and row["IPAddress"]}
         return found
 
     def look(self) -> Look:

@@ -142,8 +142,7 @@ class LiveRun:
                 self._kills = undo.enter_context(on.observer.trace(["oom/mark_victim"]))
             self._cgroup = undo.enter_context(on.observer.sample(self.container.id, rate))
             self._stats = _StatsWatch(on, self.container.id)
-            with explained(on.session.engine.endpoint):
-                self.container.start()
+            self.container.start()
             self._undo = undo.pop_all()
 
     @property

@@ -17,7 +17,6 @@ from docker.models.containers import Container
 from ... import images
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.faults import explained
 from ...errors import EngineGone
 from ...observe.observer import Steward
 from ...observe.rows import Rows, Sample, Sampled
@@ -116,7 +115,7 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
     # No way out into swap, where the machine has some: on v1 that is a limit on the sum of both.
     no_swap = {"memory.memsw.limit_in_bytes": memory, "memory.swap.max": 0}
     rate = SAMPLES_PER_SECOND["emulated" if on.facts.emulated else "native"] // 5
-    with contextlib.ExitStack() as stack, explained(on.session.engine.endpoint):
+    with contextlib.ExitStack() as stack:
         steward = stack.enter_context(contextlib.closing(Steward(on.session)))
         make = functools.partial(steward.call, "parent_cgroup", name=name)
         make() if systemd else make(files=limits, optional=no_swap)

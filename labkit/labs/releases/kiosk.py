@@ -285,12 +285,11 @@ _kiosks: dict[str, Kiosk] = {}
 
 def open_kiosk(on: Context, release: str = "1") -> Kiosk:
     """This session's kiosk; made anew where there is none, or not all of it runs."""
-    with explained(on.session.engine.endpoint):
-        found = _kiosks.pop(on.session.id, None)
-        if found is not None and not found.lives():
-            found.close()
-            found = None
-        on.say("opening the kiosk")
-        found = found or Kiosk(on, release)
-        _kiosks[on.session.id] = found
+    found = _kiosks.pop(on.session.id, None)
+    if found is not None and not found.lives():
+        found.close()
+        found = None
+    on.say("opening the kiosk")
+    found = found or Kiosk(on, release)
+    _kiosks[on.session.id] = found
     return found

@@ -13,7 +13,6 @@ from docker.models.containers import Container
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.dockercli import run
-from ...engine.faults import explained
 from ...errors import LabError
 from ...files import Temporary
 from ...units import yes_no
@@ -115,7 +114,7 @@ def places(on: Context) -> Places:
         on.say(f"docker compose up: {place}", number / len(PLACES))
         token = secrets.token_hex(16)
         environment = {**on.session.engine.process_environment(), "IMAGE": tag, "TOKEN": token}
-        with explained(on.session.engine.endpoint), _up(on, place, environment) as containers:
+        with _up(on, place, environment) as containers:
             told = [_ask(container) for container in containers]
             inspected = [on.docker.api.inspect_container(container.id) for container in containers]
             images = {row["Image"] for row in inspected}

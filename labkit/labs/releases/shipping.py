@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.faults import explained
 from ...errors import NotPossibleHere
 from ...units import MIB, yes_no
 from ..images_and_registries.building import build
@@ -60,8 +59,7 @@ def shipping(on: Context) -> Shipping:
         tag = f"{on.session.name('shipped')}:{len(found) + 1}"
         built = build(on, tag, given)
         listed = on.ran(tag, ["find", "/app", "-type", "f"]).text.split()
-        with explained(on.session.engine.endpoint):
-            sizes = [on.docker.api.inspect_image(name)["Size"] for name in (tag, "labkit/python:1")]
+        sizes = [on.docker.api.inspect_image(name)["Size"] for name in (tag, "labkit/python:1")]
         names = sorted(name.removeprefix("/app/") for name in listed)
         found[way] = Shipped(built.context, tuple(names), sizes[0] - sizes[1])
     return Shipping(on.facts, found)
@@ -97,8 +95,7 @@ def holders(on: Context, tag: str, wanted: bytes) -> list[str]:
 
     Source of the forms: OCI image-spec ``image-layout.md`` and ``config.md``; layers may be compressed with gzip.
     """
-    with explained(on.session.engine.endpoint):
-        archive = io.BytesIO(b"".join(on.docker.api.get_image(tag)))
+    archive = io.BytesIO(b"".join(on.docker.api.get_image(tag)))
     found: list[str] = []
     with tarfile.open(fileobj=archive) as tar:
 

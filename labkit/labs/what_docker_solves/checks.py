@@ -3,7 +3,6 @@
 from ...course.context import Context
 from ...course.exercises import LabContent, Outcome, not_yet, passed
 from ...course.state import file_in, running
-from ...engine.faults import explained
 from ...errors import LabError
 from ..images_and_registries.anatomy import has_image
 from . import promises
@@ -49,9 +48,8 @@ def replicas(on: Context) -> Outcome:
 @CONTENT.exercise("one-run")
 def one_run(on: Context) -> Outcome:
     name = on.session.name("mine") + ":1"
-    with explained(on.session.engine.endpoint):
-        if not has_image(on, name):
-            return not_yet("there is no image mine-SESSION:1 yet (lab.name_for('mine') + ':1').", 2)
+    if not has_image(on, name):
+        return not_yet("there is no image mine-SESSION:1 yet (lab.name_for('mine') + ':1').", 2)
     try:
         code, says = on.ran(name, stderr=False)
         # Python itself tells on its other channel that it ran: an answer that was only written down is no report.

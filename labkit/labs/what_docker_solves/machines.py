@@ -10,7 +10,6 @@ from ... import engine as engines
 from ...course.benchmark import FEW, rounds
 from ...course.context import Context
 from ...course.result import Result
-from ...engine.faults import explained
 from ...observe.visitor import Visitor
 from ...units import at_least_one, yes_no
 from ...waiting import wait_until
@@ -60,24 +59,23 @@ def machines(on: Context, *, n: int | None = None) -> Machines:
     vm_seconds: list[float] = []
     vm_memory: list[int] = []
     emulated, image = True, on.image()
-    with explained(on.session.engine.endpoint):
-        for number in range(n):
-            on.say(f"container {number + 1} of {n}")
-            began = time.perf_counter()
-            with on.container(image, ["sh", "-c", _SERVICE], network_mode="none") as container:
-                next(chunk for chunk in container.logs(stream=True, follow=True) if b"answered" in chunk)
-                seconds.append(time.perf_counter() - began)
-                stats = on.docker.api.stats(container.id, stream=False, one_shot=True)
-                memory.append(int(stats["memory_stats"]["usage"]))
-        for number in range(n):
-            on.say(f"virtual machine {number + 1} of {n}")
-            began = time.perf_counter()
-            with engines.owned() as vm:
-                vm_seconds.append(time.perf_counter() - began)
-                emulated = vm.emulated
-                vm_memory.append(psutil.Process(vm.pid()).memory_info().rss)
-            if emulated and number + 1 >= FEW:
-                break
+    for number in range(n):
+        on.say(f"container {number + 1} of {n}")
+        began = time.perf_counter()
+        with on.container(image, ["sh", "-c", _SERVICE], network_mode="none") as container:
+            next(chunk for chunk in container.logs(stream=True, follow=True) if b"answered" in chunk)
+            seconds.append(time.perf_counter() - began)
+            stats = on.docker.api.stats(container.id, stream=False, one_shot=True)
+            memory.append(int(stats["memory_stats"]["usage"]))
+    for number in range(n):
+        on.say(f"virtual machine {number + 1} of {n}")
+        began = time.perf_counter()
+        with engines.owned() as vm:
+            vm_seconds.append(time.perf_counter() - began)
+            emulated = vm.emulated
+            vm_memory.append(psutil.Process(vm.pid()).memory_info().rss)
+        if emulated and number + 1 >= FEW:
+            break
     return Machines(on.facts, seconds, memory, vm_seconds, vm_memory, emulated)
 
 
@@ -104,15 +102,14 @@ def roll_out(on: Context, *, n: int | None = None) -> RollOut:
     forward: list[float] = []
     back: list[float] = []
     versions: list[str] = []
-    with explained(on.session.engine.endpoint):
-        pipeline.deploy(on, "production", tags["1"])
-        for _ in range(n):
-            for version, times in (("2", forward), ("1", back)):
-                on.say(f"round {len(back) + 1} of {n}: to version {version}")
-                began = time.perf_counter()
-                pipeline.deploy(on, "production", tags[version])
-                times.append(time.perf_counter() - began)
-                versions.append(pipeline.call(on, "production", "/health").json()["version"])
+    pipeline.deploy(on, "production", tags["1"])
+    for _ in range(n):
+        for version, times in (("2", forward), ("1", back)):
+            on.say(f"round {len(back) + 1} of {n}: to version {version}")
+            began = time.perf_counter()
+            pipeline.deploy(on, "production", tags[version])
+            times.append(time.perf_counter() - began)
+            versions.append(pipeline.call(on, "production", "/health").json()["version"])
     return RollOut(on.facts, forward, back, versions)
 
 
@@ -148,18 +145,17 @@ def replicas(on: Context, most: int = 4, *, n: int | None = None) -> Replicas:
     per_second: dict[int, list[float]] = {}
     answered: dict[int, list[str]] = {}
     try:
-        with explained(on.session.engine.endpoint):
-            shop.remove("shop")
-            visitor = on.visitor(shop.network)
-            for number in range(1, most + 1):
-                began = time.perf_counter()
-                shop.add("shop", number, work)
-                url = f"http://{shop.address('shop' if number == 1 else f'shop-{number}')}:8000/cart"
-                wait_until(functools.partial(_good, visitor, url), 90, f"Replica {number} does not answer.", every=0.01)
-                starts.append(time.perf_counter() - began)
-                on.say(f"{number} of {most} replicas: under load")
-                found = loaded(visitor, "http://shop:8000/catalogue", count, n, "shop", number)
-                per_second[number], answered[number] = found
+        shop.remove("shop")
+        visitor = on.visitor(shop.network)
+        for number in range(1, most + 1):
+            began = time.perf_counter()
+            shop.add("shop", number, work)
+            url = f"http://{shop.address('shop' if number == 1 else f'shop-{number}')}:8000/cart"
+            wait_until(functools.partial(_good, visitor, url), 90, f"Replica {number} does not answer.", every=0.01)
+            starts.append(time.perf_counter() - began)
+            on.say(f"{number} of {most} replicas: under load")
+            found = loaded(visitor, "http://shop:8000/catalogue", count, n, "shop", number)
+            per_second[number], answered[number] = found
     finally:
         shop.close()
     return Replicas(on.facts, starts, per_second, work, answered)

@@ -64,16 +64,15 @@ def environments(on: Context) -> Environments:
         "Bob's machine": (images.BUSYBOX, {"TZ": "EST5"}),
     }
     answers: dict[str, str] = {}
-    with explained(on.session.engine.endpoint):
-        for name, (image, environment) in places.items():
-            on.say(f"the report on {name}")
-            # Only what the script says: a shell's complaint differs from one version to the next.
-            said = on.ran(image, ["sh", "-c", SCRIPT], environment=environment, stderr=False)
-            answers[name] = said.text.strip()
-        # With all that it needs: Python and a time zone.
-        recipe = f'FROM {images.PYTHON}\nENV TZ=CET-1\nCOPY report.sh /report.sh\nCMD ["sh", "/report.sh"]\n'
-        tag = build(on, on.session.name("report") + ":1", {"Dockerfile": recipe, "report.sh": SCRIPT}).tag
-        return Environments(on.facts, answers, on.ran(tag).text.strip())
+    for name, (image, environment) in places.items():
+        on.say(f"the report on {name}")
+        # Only what the script says: a shell's complaint differs from one version to the next.
+        said = on.ran(image, ["sh", "-c", SCRIPT], environment=environment, stderr=False)
+        answers[name] = said.text.strip()
+    # With all that it needs: Python and a time zone.
+    recipe = f'FROM {images.PYTHON}\nENV TZ=CET-1\nCOPY report.sh /report.sh\nCMD ["sh", "/report.sh"]\n'
+    tag = build(on, on.session.name("report") + ":1", {"Dockerfile": recipe, "report.sh": SCRIPT}).tag
+    return Environments(on.facts, answers, on.ran(tag).text.strip())
 
 
 class Carried(Result):
@@ -161,17 +160,12 @@ def conflict(on: Context) -> Conflict:
         build(on, tags[app], {"Dockerfile": recipe, "greeting.sh": _LIBRARY[version]})
     script = "".join(f"printf '%s\\n' '{text.strip()}' > {LIBRARY}; " for text in _LIBRARY.values())
     runs = "; ".join(f"said=$(sh -c '. {LIBRARY} && {call}' 2>&1); echo $? $said" for _, call in _APPS.values())
-    with explained(on.session.engine.endpoint):
-        with contextlib.ExitStack() as both:
-            started = {
-                app: both.enter_context(on.container(tag, None, network_mode="none")) for app, tag in tags.items()
-            }
-            lines = [
-                line.partition(" ") for line in on.ran(images.BUSYBOX, ["sh", "-c", script + runs]).text.splitlines()
-            ]
-            shared = {app: Ran(int(code), said) for app, (code, _, said) in zip(_APPS, lines)}
-            codes = {app: container.wait(timeout=60)["StatusCode"] for app, container in started.items()}
-            own = {app: Ran(codes[app], one.logs().decode().strip()) for app, one in started.items()}
+    with contextlib.ExitStack() as both:
+        started = {app: both.enter_context(on.container(tag, None, network_mode="none")) for app, tag in tags.items()}
+        lines = [line.partition(" ") for line in on.ran(images.BUSYBOX, ["sh", "-c", script + runs]).text.splitlines()]
+        shared = {app: Ran(int(code), said) for app, (code, _, said) in zip(_APPS, lines)}
+        codes = {app: container.wait(timeout=60)["StatusCode"] for app, container in started.items()}
+        own = {app: Ran(codes[app], one.logs().decode().strip()) for app, one in started.items()}
     return Conflict(on.facts, shared, own)
 
 
@@ -226,22 +220,21 @@ def set_up(on: Context, *, n: int | None = None) -> SetUp:
     by_hand = packed = ""
     steps: list[float] = []
     run: list[float] = []
-    with explained(on.session.engine.endpoint):
-        with on.container(on.image(), ["sleep", "600"], network_mode="none") as bare:
-            for name, command in SETUP:
-                on.say(f"by hand: {name}")
-                began = time.perf_counter()
-                by_hand = bare.exec_run(["sh", "-c", command]).output.decode().strip()
-                steps.append(time.perf_counter() - began)
-        lines = "\n".join(command for _, command in SETUP[:-1])
-        recipe = f"FROM {images.BUSYBOX}\nCOPY setup.sh /setup.sh\nRUN sh -e /setup.sh\nCMD {SETUP[-1][1]}\n"
-        tag = build(on, on.session.name("packed") + ":1", {"Dockerfile": recipe, "setup.sh": lines + "\n"}).tag
-        for number in range(n):
-            on.say(f"packed: run {number + 1} of {n}")
+    with on.container(on.image(), ["sleep", "600"], network_mode="none") as bare:
+        for name, command in SETUP:
+            on.say(f"by hand: {name}")
             began = time.perf_counter()
-            packed = on.ran(tag).text.strip()
-            run.append(time.perf_counter() - began)
-        forgotten = _forgotten(on)
+            by_hand = bare.exec_run(["sh", "-c", command]).output.decode().strip()
+            steps.append(time.perf_counter() - began)
+    lines = "\n".join(command for _, command in SETUP[:-1])
+    recipe = f"FROM {images.BUSYBOX}\nCOPY setup.sh /setup.sh\nRUN sh -e /setup.sh\nCMD {SETUP[-1][1]}\n"
+    tag = build(on, on.session.name("packed") + ":1", {"Dockerfile": recipe, "setup.sh": lines + "\n"}).tag
+    for number in range(n):
+        on.say(f"packed: run {number + 1} of {n}")
+        began = time.perf_counter()
+        packed = on.ran(tag).text.strip()
+        run.append(time.perf_counter() - began)
+    forgotten = _forgotten(on)
     return SetUp(on.facts, steps, run, forgotten, by_hand, packed)
 
 
