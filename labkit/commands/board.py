@@ -22,12 +22,7 @@ def code_cells(lab: str) -> int:
 
 
 class Board:
-    """Use it in a ``with`` block; it may be told of several labs at once.
-
-    Args:
-        names: the labs, in the order of the rows.
-        console: where to show it; standard error by default, so that ``--json`` stays clean.
-    """
+    """Use it in a ``with`` block; it may be told of several labs at once. It shows on standard error: not in ``--json``."""
 
     def __init__(self, names: list[str], console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)

@@ -50,15 +50,7 @@ class Report(TypedDict):
 def as_dict(
     reports: list[LabReport], facts: EngineFacts, *, seconds: float, jobs: int, not_run: Sequence[str] = ()
 ) -> Report:
-    """The report as plain data, as ``--json`` prints it.
-
-    Args:
-        reports: one per lab.
-        facts: of the engine that they ran on.
-        seconds: from the first lab's start to the last one's end.
-        jobs: how many ran at once.
-        not_run: the labs that an interrupt left no time for.
-    """
+    """The report as ``--json`` prints it; ``seconds`` go from the first lab's start to the last one's end."""
     return {
         "ok": bool(reports) and not not_run and all(report.outcome == "pass" for report in reports),
         "ended": time.strftime("%Y-%m-%d %H:%M:%S %z"),

@@ -96,12 +96,7 @@ def _problem(notebook: NotebookNode, ended: int, fault: Exception) -> Cell:
 
 
 def tidy(notebook: NotebookNode, before: dict[str, tuple[str, list[NotebookNode]]]) -> None:
-    """Take out what is noise, and keep the words that say the same as before.
-
-    Args:
-        notebook: just executed; changed in place.
-        before: cell id to (source, outputs) as they were committed.
-    """
+    """Take out what is noise, and keep the words that say the same as ``before``: source and outputs by cell id."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook.metadata["language_info"] = {"name": "python"}

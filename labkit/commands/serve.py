@@ -130,12 +130,6 @@ def serve(line: list[str], folder: Path, engine: str | None, projector: bool = F
 
     Ctrl-C at a terminal reaches it, too: it asks back, and whoever answers no goes on. TERM, HUP, and an interrupt where
     there is no terminal to ask at, are passed on as TERM.
-
-    Args:
-        line: its command line.
-        folder: where it runs.
-        engine: as for ``--engine``.
-        projector: as for ``--projector``.
     """
     with tempfile.TemporaryDirectory(prefix="labkit-jupyter-") as workspaces:
         if projector:

@@ -42,12 +42,7 @@ def as_text(found: Sequence[Entry], labs: Sequence[str]) -> str:
 
 
 def as_markdown(found: Sequence[Entry], labs: Sequence[str]) -> str:
-    """A page: the table, engine by lab, then the engines' facts, then the cells that differ and how.
-
-    Args:
-        found: as :func:`labkit.commands.matrix.run` gives it, one a row.
-        labs: the labs' names, the table's columns.
-    """
+    """A page: the table, engine by lab, then the engines' facts, then the cells that differ and how."""
     parts = [
         "# The labs on other engines",
         f"Run on {time.strftime('%Y-%m-%d %H:%M')} by `labkit run --matrix` (labkit {__version__}), "

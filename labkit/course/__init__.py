@@ -79,8 +79,7 @@ def labs() -> tuple[LabEntry, ...]:
 def budgets() -> dict[str, dict[str, int]]:
     """What each lab may take from its first cell to its last one, in seconds, on two cores with nothing else to do;
     ``native`` with another lab beside it, ``emulated`` alone."""
-    found: dict[str, dict[str, int]] = json.loads(data_file("budgets.json").read_text(encoding="utf-8"))
-    return found
+    return dict(json.loads(data_file("budgets.json").read_text(encoding="utf-8")))
 
 
 @cache

@@ -43,11 +43,7 @@ def signature(secret: str, body: bytes) -> str:
 
 
 def joined(path: Path) -> dict[str, Any]:
-    """What is known of the class; empty where none was joined. Keys: address, learner, name, counter, secret, says.
-
-    Args:
-        path: the learner's own file, ``class.json`` beside the progress.
-    """
+    """What ``class.json`` says: address, learner, name, counter, secret, says; empty where no class was joined."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return found if all(isinstance(found[key], str) for key in ("address", "learner", "name", "secret")) else {}
@@ -178,12 +174,7 @@ os.register_at_fork(after_in_child=_senders.clear)  # a forked process has none 
 
 
 def changed(path: Path, report: Callable[[], Report]) -> None:
-    """Progress has changed: send it from a thread, as often as it takes; at once back here, whatever happens there.
-
-    Args:
-        path: the learner's own file; where it is missing nothing happens.
-        report: gives what is to be sent, as it is at that moment.
-    """
+    """Progress has changed: send it, as it is then, from a thread, as often as it takes; at once back here."""
     if not path.exists():
         return
     with _senders_lock:

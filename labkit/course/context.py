@@ -66,6 +66,16 @@ class Context:
         self._visitor.join(network)
         return self._visitor
 
+    def main_pid(self, container: Container) -> int:
+        """A container's main process, by its number on the engine's machine; 0 where it does not run."""
+        container.reload()
+        return int(container.attrs["State"]["Pid"])
+
+    def events(self, since: float, until: float, **filters: str) -> list[dict[str, Any]]:
+        """What the engine tells of between two times of day on its machine (s since 1970); it keeps the last 256."""
+        between = {"since": f"{since:.6f}", "until": f"{until:.6f}"}
+        return list(self.docker.api.events(**between, decode=True, filters=filters))
+
     def free(self, name: str) -> None:
         """Take a container's name back: an interrupted cell of this session may have left one that bears it."""
         with explained(self.session.engine.endpoint), contextlib.suppress(NotFound):

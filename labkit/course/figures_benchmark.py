@@ -84,8 +84,7 @@ def plot_ecdf(result: Benchmark) -> Picture:
         axes.xaxis.set_major_formatter(lambda value, _: show_time(value) if result.unit == "s" else f"{value:g}")
         axes.set_ylim(low, 1.05)
         axes.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-        axes.set_ylabel("runs that were done")
-        axes.set_xlabel(f"{result.title.lower()} (logarithmic)")
+        axes.set(ylabel="runs that were done", xlabel=f"{result.title.lower()} (logarithmic)")
         axes.set_title(f"{result.title}: medians in the legend", pad=58)
         axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0)
         alt = (

@@ -14,19 +14,12 @@ STATES = {"done": ("green", "-", "✓ done"), "begun": ("orange", "-", "… begu
 
 
 def course_map(labs: list[LabEntry], standings: dict[str, Standing], follows: str | None = None) -> Picture:
-    """Draw the map.
-
-    Args:
-        labs: in order; three of them make a row.
-        standings: how the learner stands in each.
-        follows: the lab to take next; None when all are done.
-    """
+    """Draw the map, three labs a row; ``follows`` is the lab to take next, None when all are done."""
     with styled():
         rows = -(-len(labs) // 3)
         figure, axes = new_figure(1.73 * rows)
         axes.set_axis_off()
-        axes.set_xlim(0, 3)
-        axes.set_ylim(rows, 0)
+        axes.set(xlim=(0, 3), ylim=(rows, 0))
         centres = []
         for number, entry in enumerate(labs):
             row, column = divmod(number, 3)

@@ -68,10 +68,7 @@ def events_of(on: Context, container: dict[str, Any]) -> list[tuple[str, str]]:
     Where ``("start", "")`` is, all that came after it is too.
     """
     started = moment(container["State"]["StartedAt"])
-    rows = list(on.docker.api.events(
-        since=max(0, int(started) - 1), until=f"{engine_time(on.docker.api):.6f}", decode=True,
-        filters={"container": container["Id"], "type": "container"},
-    ))  # fmt: skip
+    rows = on.events(max(0, started - 1), engine_time(on.docker.api), container=container["Id"], type="container")
     return [
         (row["Action"], row["Actor"]["Attributes"].get("signal", ""))
         for row in rows if row["timeNano"] / 1e9 >= started - 0.001

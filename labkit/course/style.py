@@ -85,13 +85,7 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(height: float = 4.6, width: float = WIDTH, **options: Any) -> tuple[Figure, Any]:
-    """A figure and its axes in the course's style, outside pyplot (so nothing shows twice or leaks).
-
-    Args:
-        height: inches.
-        width: inches.
-        options: for ``Figure.subplots``.
-    """
+    """A figure of so many inches and its axes (``subplots``), outside pyplot: so nothing shows twice or leaks."""
     # A strip of paper above the title: in a notebook the figure follows right upon a line of text.
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - ABOVE / height))
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)

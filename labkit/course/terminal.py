@@ -24,10 +24,6 @@ class Terminal:
     """What a terminal of one session needs, in a folder of its own: a start file for bash, and a ``docker``.
 
     Without the folder, which goes when the kernel does, its ``docker`` refuses.
-
-    Args:
-        session: what is made there belongs to it.
-        title: what stands before the prompt.
     """
 
     def __init__(self, session: Session, title: str):

@@ -5,8 +5,8 @@ what it only reads it can't write.
 """
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from docker import APIClient
 
@@ -30,27 +30,36 @@ CAPABILITIES = {
 }
 
 
-class Observer(Helper):
+class Lookout(Helper):
+    """A helper that sees the machine's processes, and may do as root what its ``capabilities`` name."""
+
+    capabilities: Mapping[str, str]
+
+    def _host_config(self, api: APIClient, **more: Any) -> dict[str, Any]:
+        # What is timed here counts as a plain process of the machine: no filter may slow it down.
+        return dict(api.create_host_config(
+            network_mode="none", pid_mode="host", cap_drop=["ALL"], cap_add=list(self.capabilities),
+            security_opt=["seccomp=unconfined", "apparmor=unconfined"], **more,
+        ))  # fmt: skip
+
+    def processes(self, pids: Sequence[int] | None = None) -> list[rows.ProcessRow]:
+        """Processes on the engine's machine, each with parent, namespaces and program."""
+        return list(self.call("processes", pids=pids))
+
+
+class Observer(Lookout):
     """The observer of one session."""
 
     role = "observer"
     modules = ("cgroups", "commands", "kernel", "processes", "trace")
+    capabilities = CAPABILITIES
 
-    def _host_config(self, api: APIClient) -> dict[str, Any]:
-        config: dict[str, Any] = api.create_host_config(
-            network_mode="none",
-            pid_mode="host",
-            cap_drop=["ALL"],
-            cap_add=list(CAPABILITIES),
-            # What is timed here counts as a plain process of the machine: no filter may slow it down.
-            security_opt=["seccomp=unconfined", "apparmor=unconfined"],
-            binds=["/sys/fs/cgroup:/host/cgroup:ro"],
-            devices=["/dev/kmsg:/dev/kmsg:r"],
-            # When the machine runs out, the observer should live to see it. Lowering a score takes
-            # CAP_SYS_RESOURCE, which a host engine may itself lack.
-            oom_score_adj=-500 if self._session.engine.owned else None,
-        )
-        return host_cgroups(config)
+    def _host_config(self, api: APIClient, **more: Any) -> dict[str, Any]:
+        # When the machine runs out, the observer should live to see it. Lowering a score takes
+        # CAP_SYS_RESOURCE, which a host engine may itself lack.
+        score = -500 if self._session.engine.owned else None
+        binds, devices = ["/sys/fs/cgroup:/host/cgroup:ro"], ["/dev/kmsg:/dev/kmsg:r"]
+        return host_cgroups(super()._host_config(api, binds=binds, devices=devices, oom_score_adj=score, **more))
 
     # The operations by name, so that experiments read well.
 
@@ -71,8 +80,7 @@ class Observer(Helper):
 
     def machine(self) -> rows.Machine:
         """Kernel, boot id, processors and memory of the engine's machine."""
-        found: rows.Machine = self.call("machine")
-        return found
+        return cast(rows.Machine, self.call("machine"))
 
     def clock(self) -> Clock:
         """The machine's clocks beside ours: the best of a few round trips, for the shortest leaves the least doubt."""
@@ -83,11 +91,6 @@ class Observer(Helper):
             half = (time.monotonic() - sent) / 2
             found.append(Clock(sent + half, there["monotonic"], there["wall"], half))
         return min(found, key=lambda one: one.doubt)
-
-    def processes(self, pids: Sequence[int] | None = None) -> list[rows.ProcessRow]:
-        """Processes on the engine's machine, each with parent, namespaces and program."""
-        found: list[rows.ProcessRow] = self.call("processes", pids=pids)
-        return found
 
     def watch(self) -> Rows[rows.Look, rows.Ending]:
         """The processes that appear, turn into another program and end, by looking again and again."""
@@ -105,8 +108,7 @@ class Observer(Helper):
 
     def cgroup_files(self, container: str, names: Sequence[str], **where: Any) -> rows.CgroupFiles:
         """Files of a container's control group; see the agent's ``cgroup_files``."""
-        found: rows.CgroupFiles = self.call("cgroup_files", container=container, names=list(names), **where)
-        return found
+        return cast(rows.CgroupFiles, self.call("cgroup_files", container=container, names=list(names), **where))
 
     def sample(self, container: str, hz: float, **where: Any) -> Rows[rows.Sample, rows.Sampled]:
         """A container's memory ``hz`` times a second, from its control group's birth to its removal.
@@ -121,8 +123,7 @@ class Observer(Helper):
 
     def file_facts(self, path: str) -> rows.FileFacts:
         """What ``ls -l`` would say of a file on the engine's machine, outside of any container."""
-        found: rows.FileFacts = self.call("file_facts", path=path)
-        return found
+        return cast(rows.FileFacts, self.call("file_facts", path=path))
 
     def kernel_log(self, since: float, pattern: str, wait: float = 0.0) -> list[rows.LogLine]:
         """Kernel log lines since a monotonic time (s) that match; empty where the log can't be read."""

@@ -1,12 +1,7 @@
 """Sees the network of the engine's machine: interfaces, rules and their counters, and whose a socket is."""
 
-from collections.abc import Sequence
-from typing import Any
-
-from docker import APIClient
-
 from . import rows
-from .helper import Helper
+from .observer import Lookout
 
 #: All that the porter may do as root, and why.
 CAPABILITIES = {
@@ -18,26 +13,16 @@ CAPABILITIES = {
 }
 
 
-class Porter(Helper):
+class Porter(Lookout):
     """The porter of one session: a helper apart from the observer, which has no right over networks."""
 
     role = "porter"
     modules = ("processes", "wires")
-
-    def _host_config(self, api: APIClient) -> dict[str, Any]:
-        config: dict[str, Any] = api.create_host_config(
-            network_mode="none",
-            pid_mode="host",
-            cap_drop=["ALL"],
-            cap_add=list(CAPABILITIES),
-            security_opt=["seccomp=unconfined", "apparmor=unconfined"],
-        )
-        return config
+    capabilities = CAPABILITIES
 
     def links(self) -> list[rows.Link]:
         """The interfaces of the engine's machine."""
-        found: list[rows.Link] = self.call("links")
-        return found
+        return list(self.call("links"))
 
     def rules(self) -> dict[str, str]:
         """The packet filter's rules by table, as ``iptables -v -S`` prints them.
@@ -45,15 +30,8 @@ class Porter(Helper):
         Raises:
             NotPossibleHere: the machine has no ``iptables``, or does not let a container read them.
         """
-        found: dict[str, str] = self.call("rules", timeout=120)
-        return found
+        return dict(self.call("rules", timeout=120))
 
     def holders(self, pid: int, address: str) -> list[str]:
         """The names of the programs that hold the UDP sockets of an address, in a process's network."""
-        found: list[str] = self.call("holders", pid=pid, address=address)
-        return found
-
-    def processes(self, pids: Sequence[int] | None = None) -> list[rows.ProcessRow]:
-        """As the observer's."""
-        found: list[rows.ProcessRow] = self.call("processes", pids=pids)
-        return found
+        return list(self.call("holders", pid=pid, address=address))

@@ -58,11 +58,7 @@ class Process:
 
 
 class Trail:
-    """All processes in a trace, and who descends from whom.
-
-    Args:
-        events: what a trace had, in any order.
-    """
+    """All processes in a trace, and who descends from whom."""
 
     def __init__(self, events: Iterable[Event]):
         self.events = sorted(events, key=lambda event: event.time)

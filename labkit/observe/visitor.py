@@ -132,8 +132,7 @@ class Visitor(Helper):
         if not self._networks:
             raise LabError("The visitor is in no network.", next_step="Join one first.")
         self._first = self._networks[0]
-        config: dict[str, Any] = api.create_host_config(network_mode=self._first, cap_drop=["ALL"], init=True)
-        return config
+        return dict(api.create_host_config(network_mode=self._first, cap_drop=["ALL"], init=True))
 
     def _prepare(self, api: APIClient) -> None:
         for network in self._networks[1:]:

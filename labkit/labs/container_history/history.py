@@ -236,7 +236,6 @@ def group_by_hand(
     two. The group is removed at the end.
 
     Args:
-        on: the context.
         memory: the limit, such as ``"16m"``.
         pids: how many processes the group may have.
         cpu: processors, such as 0.2.

@@ -189,14 +189,10 @@ _PS = "ps -o pid,ppid,args | grep -vE 'PID|ps -o|grep'"
 
 
 def lxc_against_docker(on: Context, other: Context) -> Comparison:
-    """Run a system container with LXC and an application container with Docker, and compare.
+    """Run a system container with LXC, on an engine that the lab owns, and an application container with Docker.
 
     Both do the same work: serve the same files with the same busybox, at a fixed address of a bridge of their own.
     LXC's has an init and the system log besides, which its template brings.
-
-    Args:
-        on: the lab's own context (its facts go into the result).
-        other: a lab on an owned engine, such as ``lab.own()``.
 
     Raises:
         BadInput: the other engine isn't owned.

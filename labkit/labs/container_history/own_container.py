@@ -71,7 +71,6 @@ def build(on: Context, *parts: str) -> Built:
     """Run the report in a container made of the named parts.
 
     Args:
-        on: the context.
         parts: any of :data:`PARTS`; none for a plain process, ``"all"`` for every one.
 
     Raises:

@@ -71,10 +71,6 @@ def ctr_without_dockerd(on: Context, other: Context) -> BelowDocker:
 
     The image is saved as an archive first; dockerd is started again at the end.
 
-    Args:
-        on: the lab's own context.
-        other: a lab on an owned engine, such as ``lab.own()``.
-
     Raises:
         BadInput: the other engine isn't owned.
         LabError: containerd refused; the sentence says why.

@@ -149,7 +149,6 @@ def stop_times(on: Context, n: int | None = None, grace: int | None = None) -> S
     (3 where emulated).
 
     Args:
-        on: the context.
         n: containers of each kind.
         grace: ``docker stop -t``, seconds; Docker's own default, 10, when not given.
     """
@@ -218,8 +217,7 @@ def _orphaned(on: Context, children: int, init: bool) -> list[ProcessRow]:
     orphan = f"for i in $(seq {children}); do (sleep 0.1 &); done; exec sleep 600"
     rows: list[ProcessRow] = []
     with on.container(on.image(), ["sh", "-c", orphan], network_mode="none", init=init) as container:
-        container.reload()
-        [main] = on.observer.processes([container.attrs["State"]["Pid"]])
+        [main] = on.observer.processes([on.main_pid(container)])
 
         def settled() -> bool:
             rows[:] = [row for row in on.observer.processes()
@@ -270,11 +268,8 @@ def restarts(on: Context, times: int | None = None) -> Restarts:
 
     Method: a pause is the time from the event ``die`` to the next event ``start``: so the start itself, some
     hundred milliseconds, is in it, and it ends alike on every engine (the events before it changed places with
-    Engine 28, where a network is connected in the middle of a start). One container; n = ``times``.
-
-    Args:
-        on: the context.
-        times: how often the engine may try again; 5, or 4 on an emulated machine.
+    Engine 28, where a network is connected in the middle of a start). One container;
+    n = ``times``: 5, or 4 on an emulated machine.
     """
     times = times or (4 if on.facts.emulated else 5)
     began = on.observer.call("clocks")["wall"]
@@ -287,17 +282,8 @@ def restarts(on: Context, times: int | None = None) -> Restarts:
             return bool(container.attrs["RestartCount"] >= times and container.status == "exited")
 
         wait_until(given_up, 200 + 0.2 * 2**times, "The engine did not give up restarting in time.", every=0.1)
-        until = on.observer.call("clocks")["wall"]
-        rows = list(on.docker.api.events(since=f"{began:.6f}", until=f"{until:.6f}", decode=True))
-    ours = [row for row in rows
-            if container.id in (row["Actor"]["ID"], row["Actor"]["Attributes"].get("container"))]  # fmt: skip
-    starts, ends = ([row["timeNano"] / 1e9 for row in ours if row["Action"] == word] for word in ("start", "die"))
+        rows = on.events(began, on.observer.call("clocks")["wall"], container=container.id, type="container")
+    starts, ends = ([row["timeNano"] / 1e9 for row in rows if row["Action"] == word] for word in ("start", "die"))
     first = starts[0] if starts else began
-    return Restarts(
-        on.facts,
-        f"on-failure:{times}",
-        [s - first for s in starts],
-        [e - first for e in ends],
-        container.attrs["RestartCount"],
-        "exited",
-    )
+    starts, ends = [one - first for one in starts], [one - first for one in ends]
+    return Restarts(on.facts, f"on-failure:{times}", starts, ends, container.attrs["RestartCount"], "exited")

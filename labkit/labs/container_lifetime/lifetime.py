@@ -55,10 +55,6 @@ class DrivenContainer:
     """One container that is driven from state to state; use it in a ``with`` block or call :meth:`close`.
 
     Its main process sleeps, and leaves at once when asked with SIGTERM.
-
-    Args:
-        on: the context.
-        word: what its name begins with; the session's id follows.
     """
 
     def __init__(self, on: Context, word: str = "life"):
@@ -137,18 +133,12 @@ class DrivenContainer:
     def _look(self, action: str, at: float, took: float, wall: float) -> Moment:
         found = self.container
         state = found.attrs["State"] if found is not None else {}
-        events = self._events(wall, self._wall_clock())
+        rows = self._on.events(wall, self._wall_clock(), container=self.name, type="container")
+        events = [(row["timeNano"] / 1e9 - self._wall, row["Action"]) for row in rows]
         return Moment(
             action, at, took, state.get("Status", "gone"), bool(state.get("Running")), bool(state.get("Paused")),
             state.get("ExitCode"), events,
         )  # fmt: skip
-
-    def _events(self, since: float, until: float) -> list[tuple[float, str]]:
-        rows = self._on.docker.api.events(
-            since=f"{since:.6f}", until=f"{until:.6f}", decode=True,
-            filters={"container": self.name, "type": "container"},
-        )  # fmt: skip
-        return [(row["timeNano"] / 1e9 - self._wall, row["Action"]) for row in rows]
 
     def close(self) -> None:
         """Remove the container, whatever state it is in."""
@@ -185,11 +175,7 @@ def walk(
     on: Context,
     actions: tuple[str, ...] = ("create", "start", "pause", "unpause", "stop", "start", "kill", "restart", "remove"),
 ) -> Walk:
-    """Take one container through these actions and collect states and events.
-
-    Args:
-        on: the context.
-        actions: keys of :data:`ACTIONS`, in order.
+    """Take one container through these actions, keys of :data:`ACTIONS`, and collect states and events.
 
     Raises:
         BadInput: an action that the engine refuses in that state.

@@ -54,7 +54,6 @@ class DeployedShop:
     """A deployed shop. ``get`` asks it from outside, ``stop`` and ``start`` act on one piece.
 
     Args:
-        on: the context.
         architecture: one of :data:`ARCHITECTURES`.
         name: what its containers and its network are called after; the architecture by default.
 

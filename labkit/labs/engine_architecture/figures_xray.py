@@ -64,8 +64,7 @@ def plot(run: Xray, *, zoom: str | tuple[float, float] | None = None) -> Picture
                 _draw(axes, one, y + at, start, end)
         y += high
     named_rows(axes, list(rows), centres)
-    axes.set_ylim(y, -0.5)
-    axes.set_xlim(start, end)
+    axes.set(ylim=(y, -0.5), xlim=(start, end))
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("milliseconds since the client was started")
     part = f"  ({_time(end - start)} of {_time(run.total * 1000)})" if zoom else ""
@@ -233,8 +232,7 @@ def plot_series(series: Series) -> Picture:
             left += seconds * 1000
     names = [flags or "(no flags)" for flags in medians]
     named_rows(axes, names)
-    axes.set_xlim(0, longest * 1.12)
-    axes.set_xlabel("milliseconds, medians of each segment")
+    axes.set(xlim=(0, longest * 1.12), xlabel="milliseconds, medians of each segment")
     axes.set_title("Where the time of docker run goes", pad=14 + 18 * legend_rows)
     legend(axes, ncols=4, columnspacing=1.2, fontsize=10.5)
     counted = [sum(bool(one.segments) for one in runs) for runs in series.runs.values()]

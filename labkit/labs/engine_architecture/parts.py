@@ -54,8 +54,7 @@ def processes(on: Context) -> Tree:
         labkit.errors.LabError: the engine's machine can't be observed.
     """
     with on.container(on.image(), ["sleep", "600"], network_mode="none") as container:
-        container.reload()
-        main = container.attrs["State"]["Pid"]
+        main = on.main_pid(container)
         rows = {row["pid"]: row for row in on.observer.processes()}
     if main not in rows:
         raise LabError("The container's process was not found on the engine's machine.",
@@ -188,10 +187,6 @@ def plain(path: str) -> str:
 
 def wiretap(on: Context, command: str = "docker run --rm labkit/busybox:1 true") -> Tapped:
     """Run a real ``docker …`` command through a recording proxy, and list every request it sent.
-
-    Args:
-        on: the context.
-        command: as one would type it; what it creates carries the lab's labels.
 
     Raises:
         BadInput: not a ``docker`` command, or it didn't end in time.

@@ -77,9 +77,6 @@ def without_daemons(on: Context) -> WithoutDaemons:
 
     Beside it, a second one leaves while both are gone.
 
-    Args:
-        on: a context on an owned engine.
-
     Raises:
         NotPossibleHere: the engine isn't the lab's own.
         EngineGone: a daemon did not come back; ``lab.own()`` gives a fresh engine.
@@ -94,9 +91,8 @@ def without_daemons(on: Context) -> WithoutDaemons:
     ]
     for one in made:
         one.start()
-        one.reload()
     early, container = made
-    early_pid, pid = (one.attrs["State"]["Pid"] for one in made)
+    early_pid, pid = map(on.main_pid, made)
     began = time.monotonic()
     changes = [(0.0, "both")]
 
@@ -180,8 +176,7 @@ def kill_shim(on: Context) -> ShimGone:
     """
     engine = require_owned(on.session.engine)
     with on.container(on.image(), ["sleep", "600"], network_mode="none") as container:
-        container.reload()
-        pid = container.attrs["State"]["Pid"]
+        pid = on.main_pid(container)
         shim = engine.shell(f"sed -n 's/^PPid:\\t//p' /proc/{pid}/status").strip()
         engine.shell(f"kill -9 {int(shim)}")
 

@@ -79,11 +79,6 @@ class Xray(Result):
 def run(on: Context, flags: str = "", *, image: str = images.BUSYBOX, command: str = "true") -> Xray:
     """Run ``docker run --rm FLAGS IMAGE COMMAND`` through the real client, and see through it.
 
-    Args:
-        flags: such as ``"--network none"`` or ``"--memory 64m"``.
-        image: a lab image's reference.
-        command: what runs in the container.
-
     Raises:
         BadInput: the command line was refused; its own words are in the message.
         NotPossibleHere: this machine has no ``docker`` command line.
@@ -220,12 +215,7 @@ def _seen(runs: list[Xray]) -> str:
 
 
 def many(on: Context, n: int | None = None, flags: str = "") -> Series:
-    """X-ray the same ``docker run`` several times.
-
-    Args:
-        n: runs; 20, or 3 on an emulated machine.
-        flags: for ``docker run``.
-    """
+    """X-ray the same ``docker run`` several times."""
     return compare(on, flags, n=n)
 
 

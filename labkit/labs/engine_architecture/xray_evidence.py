@@ -31,9 +31,6 @@ def sections(version: str) -> list[tuple[str, str]]:
 
     Until Engine 27 ``runc create`` called dockerd for the network, in a hook; since 28 dockerd makes it after
     ``runc create`` and before ``runc start`` (moby/moby issues 51077 and 52488).
-
-    Args:
-        version: the engine's.
     """
     hooked = int(version.partition(".")[0]) < 28
     network = ("network", "hook done" if hooked else "runc start")
@@ -114,8 +111,7 @@ class Seen:
 
 def events(on: Context, seen: Seen) -> list[dict[str, Any]]:
     """The engine's events about this container."""
-    since, until = seen.clock.to_wall(-0.01), seen.clock.to_wall(seen.ended + 0.05)
-    rows = list(on.docker.api.events(since=f"{since:.6f}", until=f"{until:.6f}", decode=True))
+    rows = on.events(seen.clock.to_wall(-0.01), seen.clock.to_wall(seen.ended + 0.05))
     ours = seen.container
     return [row for row in rows if ours and ours in (row["Actor"]["ID"], row["Actor"]["Attributes"].get("container"))]
 

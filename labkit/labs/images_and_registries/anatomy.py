@@ -14,7 +14,6 @@ import contextlib
 import gzip
 import io
 import json
-import posixpath
 import re
 import tarfile
 import tempfile
@@ -143,8 +142,7 @@ def require_image(on: Context, image: str) -> dict[str, Any]:
         NotPossibleHere: the engine has none of that name.
     """
     try:
-        found: dict[str, Any] = on.docker.api.inspect_image(image)
-        return found
+        return dict(on.docker.api.inspect_image(image))
     except ImageNotFound:
         raise NotPossibleHere(
             f"The engine has no image {image}.",
@@ -160,10 +158,7 @@ def sample_tag(on: Context, tag: str = "1", **changed: str) -> str:
 
 
 def anatomy(on: Context, image: str) -> Anatomy:
-    """Save an image, open the archive, and recompute every name in it.
-
-    Args:
-        image: a reference or ID on this engine.
+    """Save an image of this engine, open the archive, and recompute every name in it.
 
     Raises:
         NotPossibleHere: the engine has no such image.
@@ -203,30 +198,35 @@ def anatomy(on: Context, image: str) -> Anatomy:
     return Anatomy(on.facts, image, inspected["Id"], layers, history, config, checks, names)
 
 
-def read_archive(stream: IO[bytes]) -> tuple[set[str], bytes, list[Layer]]:
-    """What an image archive holds: the digests of its small files, the configuration, the layers.
+def files_of(stream: IO[bytes]) -> tuple[set[str], bytes, list[bytes]]:
+    """What an image archive holds: the digests of its small files, the configuration, the layers as they are stored.
 
     Both forms are understood: the one that ``docker save`` wrote before Engine 25 (a folder a
-    layer) and the OCI layout (``blobs/sha256``) since. Layers may be compressed with gzip.
+    layer) and the OCI layout (``blobs/sha256``) since.
     """
     with tarfile.open(fileobj=stream) as tar:
-        names = {member.name: member for member in tar.getmembers()}
 
-        def read(name: str) -> bytes:
-            member = names[name]
-            if member.issym():  # before Engine 25, a layer that came before is a link to it
-                return read(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
-            content = tar.extractfile(member)
+        def read(member: str | tarfile.TarInfo) -> bytes:
+            content = tar.extractfile(member)  # before Engine 25, a layer that came before is a link to it
             return content.read() if content else b""
 
         try:
             [manifest] = json.loads(read("manifest.json"))
         except (KeyError, ValueError) as fault:
             raise LabError("What the engine saved is not an image archive.") from fault
-        config = read(manifest["Config"])
-        small = {sha256(read(name)) for name, member in names.items() if member.isreg() and member.size < 1 << 20}
-        blobs = [read(name) for name in manifest["Layers"]]
-    opened = [gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob for blob in blobs]
+        small = {sha256(read(member)) for member in tar.getmembers() if member.isreg() and member.size < 1 << 20}
+        return small, read(manifest["Config"]), [read(name) for name in manifest["Layers"]]
+
+
+def unpacked(blob: bytes) -> bytes:
+    """A layer's tar; layers may be compressed with gzip (OCI image-spec ``layer.md``)."""
+    return gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob
+
+
+def read_archive(stream: IO[bytes]) -> tuple[set[str], bytes, list[Layer]]:
+    """As :func:`files_of`, with the layers opened, and named."""
+    small, config, blobs = files_of(stream)
+    opened = [unpacked(blob) for blob in blobs]
     diff_ids = [sha256(data) for data in opened]
     layers = [
         Layer(sha256(blob), diff_id, chain_id, len(blob), len(data), _files(data))

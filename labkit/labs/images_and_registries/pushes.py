@@ -118,11 +118,7 @@ class Matched(Result):
 
 
 def matched(on: Context, registry: RunningRegistry, repository: str, tag: str, image: str) -> Matched:
-    """Fetch every blob of an image from the registry and recompute its names.
-
-    Args:
-        image: the same image on the engine.
-    """
+    """Fetch every blob of an image from the registry and recompute its names; ``image`` is the engine's own."""
     inspected = on.docker.api.inspect_image(image)
     return _matched(on, registry, repository, tag, inspected["Id"], inspected["RootFS"]["Layers"])
 

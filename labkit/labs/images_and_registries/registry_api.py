@@ -120,8 +120,7 @@ class RegistryAPI:
         return sha256(data)
 
     def _json(self, path: str, what: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._ask("GET", path, what).json()
-        return found
+        return dict(self._ask("GET", path, what).json())
 
     def _ask(self, method: str, path: str, what: str, status: int = 200, **more: Any) -> Reply:
         reply = self.request(method, path, **{"headers": {"Accept": ANY_MANIFEST}, **more})

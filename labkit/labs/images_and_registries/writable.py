@@ -124,15 +124,11 @@ for size in {sizes}:
 
 
 def copy_up(on: Context, sizes: tuple[int, ...] = (1, 8, 32), *, n: int | None = None) -> CopyUp:
-    """Time the first and the second write of one byte into files that lie in the image.
+    """Time the first and the second write of one byte into files (MiB) that lie in the image.
 
     Method: a new container each round; inside it a Python program opens each file, writes one byte
     and closes it, twice; ``time.perf_counter`` around the three. Files were made by a build just
     before, so they are in the page cache (warm). n rounds, 5 or, emulated, 2.
-
-    Args:
-        sizes: file sizes in MiB.
-        n: rounds.
     """
     n = (2 if on.facts.emulated else 5) if n is None else n
     at_least_one(n=n)

@@ -192,7 +192,6 @@ def density(
     method for both); rounded down.
 
     Args:
-        on: the context.
         budget: seconds.
         n: rounds.
         space: the amount, such as ``"256m"``.

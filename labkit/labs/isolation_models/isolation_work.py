@@ -26,11 +26,7 @@ _TIMED = "tick() {{ echo | ts 'clock %.s'; }}; tick; tick; {}; tick"
 
 
 def timed(run: Callable[[str], str], script: str) -> float:
-    """Seconds that a script took, as the place where it ran tells.
-
-    Args:
-        run: runs a script there and returns its output.
-        script: one command line of shell.
+    """Seconds that a line of shell took, as the place where ``run`` runs it tells.
 
     Raises:
         LabError: it did not get to its end, or ended sooner than the clock can be read.

@@ -53,7 +53,7 @@ class TwoEngines(Benchmark):
 
 
 def two_engines(on: Context, other: Context, budget: float = 60.0, *, n: int = 10) -> TwoEngines:
-    """Run the same container on both engines and compare.
+    """Run the same container on this engine and on one that the lab owns (``lab.own()``), and compare.
 
     Method: timed is create, start and wait of ``true`` over the API, without a network; warm,
     in turn, n = 10 on each engine (fewer where emulated). Weighed once, after that, is the engine in the virtual
@@ -61,12 +61,6 @@ def two_engines(on: Context, other: Context, budget: float = 60.0, *, n: int = 1
     memory as far as it was touched; on the machine itself an engine needs only the first. The virtual machine's kernel runs without mitigations
     and hardening, whatever the notebook's machine has. Where the lab itself runs on the
     engine in the virtual machine, only that one is measured.
-
-    Args:
-        on: the lab's own context.
-        other: a lab on an owned engine, such as ``lab.own()``, or its context.
-        budget: seconds.
-        n: rounds.
 
     Raises:
         BadInput: the other engine isn't one in a virtual machine of the lab's own.

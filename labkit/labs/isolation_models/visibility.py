@@ -178,7 +178,6 @@ def namespaces(on: Context, *share: str | Iterable[str], vm: dict[str, str] | No
     """Start a container that shares the named namespaces with the machine, and compare all of them.
 
     Args:
-        on: the context.
         share: any of :data:`FLAGS`, such as ``"pid", "net"``.
         vm: a virtual machine's namespaces, from ``matrix(...).columns``, to show beside them.
 

@@ -75,9 +75,7 @@ def plot_report(report: Report) -> Picture:
         range(3),
         [f"{name}: {len(times) + (len(good) if name == 'checks' else 0)}" for name, (_, _, times) in rows.items()],
     )
-    axes.set_ylim(2.6, -0.6)
-    axes.set_xlim(-0.02 * whole, whole * 1.04)
-    axes.set_xlabel(f"{unit} since the report")
+    axes.set(ylim=(2.6, -0.6), xlim=(-0.02 * whole, whole * 1.04), xlabel=f"{unit} since the report")
     state = (
         f"mended after {report.seconds / one:.{0 if one == 1 and report.seconds >= 10 else 1}f} {unit}"
         if report.mended

@@ -244,10 +244,7 @@ def check(on: Context) -> Report:
     began = engine_time(on.docker.api)
     name, sentence = broken(on, at.system, at.incident.also)
     ended = engine_time(on.docker.api)
-    events = on.docker.api.events(
-        since=int(at.system.since), until=f"{began:.6f}", decode=True,
-        filters={"type": "container", "label": f"{SESSION}={on.session.id}"},
-    )  # fmt: skip
+    events = on.events(at.system.since, began, type="container", label=f"{SESSION}={on.session.id}")
     changes = [row["timeNano"] / 1e9 for row in events if row["Action"] in CHANGES]
     at.looks.append((began, ended))
     at.checks.append((seconds, not name))
@@ -272,11 +269,7 @@ class Answer(Result):
 
 
 def ask(on: Context, order: str = "") -> Answer:
-    """Ask for the page as a customer does, from the engine's own machine.
-
-    Args:
-        order: what to order, such as ``"mint-tea"``; nothing by default.
-    """
+    """Ask for the page as a customer does, from the engine's own machine; ``order`` is such as ``"mint-tea"``."""
     reply = current(on).system.asked(order)
     return Answer(on.facts, reply.status, reply.text().strip() or reply.error.partition(":")[0])
 

@@ -37,8 +37,7 @@ class Look:
 
     def _inspect(self, part: str) -> dict[str, Any]:
         with suppress(NotFound):
-            found: dict[str, Any] = self.on.docker.api.inspect_container(self.system.words[part])
-            return found
+            return dict(self.on.docker.api.inspect_container(self.system.words[part]))
         return {}
 
     def name(self, part: str) -> str:

@@ -61,8 +61,7 @@ class Customer(Visitor):
     role = "customer"
 
     def _host_config(self, api: APIClient) -> dict[str, Any]:
-        config: dict[str, Any] = api.create_host_config(network_mode="host", cap_drop=["ALL"], init=True)
-        return config
+        return dict(api.create_host_config(network_mode="host", cap_drop=["ALL"], init=True))
 
     def _prepare(self, api: APIClient) -> None:
         """It joins no network."""

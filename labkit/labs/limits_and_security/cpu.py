@@ -177,13 +177,10 @@ def _checked(on: Context, cpus: float | None) -> None:
 
 
 def throttle(on: Context, cpus: float | None = 0.3) -> Throttled:
-    """Let a container work inside a quota, and read how often the kernel stopped it.
+    """Let a container work inside a quota (``--cpus``), None for none, and read how often the kernel stopped it.
 
     Method: fifteen requests, each of 20 ms on a processor, by one thread; warm. The program itself notes each gap of
     4 ms and more in which it did not run; ``nr_throttled`` is the kernel's, read before and after from outside.
-
-    Args:
-        cpus: ``--cpus``; None for no quota.
 
     Raises:
         BadInput: more processors than the machine has, or next to none.
@@ -194,13 +191,10 @@ def throttle(on: Context, cpus: float | None = 0.3) -> Throttled:
 
 
 def latency(on: Context, quotas: Sequence[float | None] = (None, 0.8, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1)) -> LatencyCurve:
-    """Measure the same request inside several quotas.
+    """Measure the same request inside several quotas (``--cpus``), None for none.
 
     Method: one container, its quota changed while it runs (``docker update --cpus``); twelve requests a quota, one
     after the other, each of 20 ms on a processor, timed inside from its start to its end; warm.
-
-    Args:
-        quotas: ``--cpus`` of each round; None for no quota.
 
     Raises:
         BadInput: more processors than the machine has, or next to none.
@@ -251,15 +245,11 @@ class Quarrel(Result):
 
 
 def shares(on: Context, light: int = 128, heavy: int = 1024) -> Quarrel:
-    """Let two containers quarrel for one processor, with weights.
+    """Let two containers quarrel for one processor, with weights (``--cpu-shares``, 2 to 262144).
 
     Method: both loop, bound to processor 0. The light one begins alone; the heavy one joins; then the light one gets
     the same weight (``docker update``). Each part lasts until the two have had 1.5 s of the processor together, so it
     is about the same on a busy machine. Read from the kernel's counters, ten times a second.
-
-    Args:
-        light: ``--cpu-shares`` of the first, 2 to 262144.
-        heavy: of the second.
     """
     loop: dict[str, Any] = {"network_mode": "none", "cpuset_cpus": "0"}
     command = ["sh", "-c", "while :; do :; done"]

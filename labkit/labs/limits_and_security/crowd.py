@@ -64,17 +64,14 @@ class Bomb(Result):
 
 
 def bomb(on: Context, limit: int = 32) -> Bomb:
-    """Let a fork bomb go off inside a container that may have few processes.
+    """Let a fork bomb go off inside a container that may have few processes (``--pids-limit``).
 
     Bounded by construction: the limit is read back from the kernel before the bomb starts, and without it nothing does;
     it also has half a processor, 128 MiB without swap and no network; the container is removed at the end of the
     experiment, and ends by itself after a minute.
 
-    Args:
-        limit: ``--pids-limit``, 8 to 64.
-
     Raises:
-        BadInput: another limit.
+        BadInput: a limit below 8 or above 64.
         NotPossibleHere: the kernel does not have the limit that was asked for.
     """
     if not 8 <= limit <= 64:
@@ -87,8 +84,7 @@ def bomb(on: Context, limit: int = 32) -> Bomb:
                     f"The kernel has {before} where {limit} was asked for, so the bomb stays unlit.",
                     cause="This engine can't limit the number of processes.",
                 )
-            container.reload()
-            [main] = on.observer.processes([container.attrs["State"]["Pid"]])
+            [main] = on.observer.processes([on.main_pid(container)])
             space = main["namespaces"]["pid"]
             container.exec_run(["touch", "/go"])
             rows = _watch(on, container)

@@ -86,14 +86,11 @@ def disk(on: Context) -> Disk:
 
 
 def write(on: Context, limits: Sequence[str | int | None] = ("1m", "3m", "8m", None)) -> Written:
-    """Write to the disk inside several limits.
+    """Write to the disk inside several limits (``--device-write-bps``), None for none.
 
     Method: a container writes random bytes to its own layer, past the kernel's cache (``O_DIRECT``), in blocks of
     128 KiB, timed inside from the first write to the last; two seconds' worth at each limit, 16 MiB without; a
     container of its own each, once.
-
-    Args:
-        limits: ``--device-write-bps``, a second; None for none.
 
     Raises:
         BadInput: a limit below 256 KiB a second.

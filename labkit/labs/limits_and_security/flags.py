@@ -64,10 +64,7 @@ PRIVILEGED = Flag("--privileged", {"privileged": True}, "--priv-\nileged")
 
 
 def attempts(on: Context, **options: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """Run the program that tries everything.
-
-    Args:
-        options: of the container, as docker-py calls them.
+    """Run the program that tries everything, with these options of docker-py's.
 
     Returns:
         How each attempt ended, ``"yes"`` or the reason, such as ``"EPERM"``; and what the kernel says of the program.
@@ -155,11 +152,8 @@ class OneByOne(Tried):
 def capabilities(on: Context, names: Sequence[str] = ONE_BY_ONE) -> OneByOne:
     """Drop all capabilities of root and give back a single one, one after the other.
 
-    Args:
-        names: without their ``CAP_``, of :data:`ONE_BY_ONE`.
-
     Raises:
-        BadInput: another capability.
+        BadInput: a capability that is not in :data:`ONE_BY_ONE`.
     """
     if unknown := [name for name in names if name not in ONE_BY_ONE]:
         raise BadInput(f"{unknown[0]} is not tried here.", next_step=f"Choose from {', '.join(ONE_BY_ONE)}.")
@@ -203,11 +197,7 @@ class Filtered(Result):
 
 
 def filtered(on: Context, deny: Sequence[str] = ("mkdir", "mkdirat")) -> Filtered:
-    """Run root under :func:`profile`, and let it make a folder and a file.
-
-    Args:
-        deny: names of system calls that are refused.
-    """
+    """Run root under a :func:`profile` that refuses these system calls, and let it make a folder and a file."""
     script = "sed -n 's/^Seccomp:\\s*//p' /proc/1/status; id -u; mkdir /new 2>&1; touch /file && echo wrote"
     options: dict[str, Any] = {"security_opt": [f"seccomp={profile(deny)}"]}
     text = on.ran(images.BUSYBOX, ["sh", "-c", script], **options).text

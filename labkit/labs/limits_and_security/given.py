@@ -43,9 +43,6 @@ class Given(Result):
 def given_away(on: Context) -> Given:
     """Let a container with ``--privileged`` try everything, and one with the engine's socket read a file of root's.
 
-    Args:
-        on: a context on an owned engine.
-
     Raises:
         NotPossibleHere: the engine isn't the lab's own.
     """
@@ -89,9 +86,6 @@ def remapped(on: Context) -> Remapped:
 
     dockerd is restarted with the setting, and again without it; what was made in between is removed.
 
-    Args:
-        on: a context on an owned engine.
-
     Raises:
         NotPossibleHere: the engine isn't the lab's own.
         EngineGone: dockerd did not come back; ``lab.own()`` gives a fresh engine.
@@ -114,8 +108,7 @@ def _root(on: Context, engine: OwnedEngine) -> tuple[int, Ran, Ran]:
         with (
             on.container(images.BUSYBOX, ["sleep", "600"], network_mode="none", volumes=bind) as container,
         ):
-            container.reload()
-            pid = container.attrs["State"]["Pid"]
+            pid = on.main_pid(container)
             outside = engine.shell(f"awk '/^Uid:/ {{ print $2 }}' /proc/{pid}/status").strip()
             asked = [container.exec_run(words) for words in (["cat", "/secret"], ["mknod", "/null", "c", "1", "3"])]
         reads, makes = (Ran(done.exit_code, done.output.decode().strip()) for done in asked)

@@ -128,11 +128,8 @@ def published(on: Context, requests: int = 5) -> Published:
     with ``--network host``), one after the other, each on a connection of its own. Nothing of it can be reached from
     another machine.
 
-    Args:
-        requests: on each way, 1 to 50.
-
     Raises:
-        BadInput: another number.
+        BadInput: fewer requests than 1, or more than 50.
     """
     if not 1 <= requests <= 50:
         raise BadInput(f"{requests} requests can't be counted here.", next_step="Ask for 1 to 50.")

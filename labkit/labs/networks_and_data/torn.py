@@ -94,11 +94,8 @@ def torn(on: Context, kills: int = 3) -> Torn:
     to 0.3 s later (at random), it gets SIGKILL (``docker kill``); the file is read out of the container that has
     ended. At last the container is removed and a new one is made, with the same volume where there is one.
 
-    Args:
-        kills: how often, 1 to 20.
-
     Raises:
-        BadInput: another number.
+        BadInput: fewer kills than 1, or more than 20.
     """
     if not 1 <= kills <= 20:
         raise BadInput(f"{kills} kills are not this lab's.", next_step="Choose 1 to 20.")

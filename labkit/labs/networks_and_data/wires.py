@@ -124,8 +124,7 @@ def modes(on: Context) -> Modes:
             options: dict[str, Any] = {"name": first} if mode == "bridge" else {}
             one = stack.enter_context(on.container(images.BUSYBOX, ["sleep", "600"], network_mode=where, **options))
             found = one.exec_run(["sh", "-c", _UP]).output.decode().split()
-            one.reload()
-            [row] = on.porter.processes([one.attrs["State"]["Pid"]])
+            [row] = on.porter.processes([on.main_pid(one)])
             spaces[mode] = row["namespaces"].get("net", "")
             whose = "its own"
             if spaces[mode] == spaces["the machine"]:
@@ -188,8 +187,7 @@ def names(on: Context) -> Names:
                 text = one.exec_run(["cat", "/etc/resolv.conf"]).output.decode()
                 servers[key] = re.findall(r"^nameserver\s+(\S+)", text, re.M)
                 found[key] = lookup(on, one, "db")
-            asker.reload()
-            holders = on.porter.holders(asker.attrs["State"]["Pid"], EMBEDDED_DNS)
+            holders = on.porter.holders(on.main_pid(asker), EMBEDDED_DNS)
     finally:
         on.drop_network(net)
     return Names(on.facts, servers, found, expected, holders)

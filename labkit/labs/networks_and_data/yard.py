@@ -212,9 +212,6 @@ class Reach(Result):
 def reach(on: Context, connect: tuple[str, str] = ("web", "back")) -> Reach:
     """Ping from each container to each, then connect one of them to one more network and do it again.
 
-    Args:
-        connect: a container of :data:`PLAN` and a network.
-
     Raises:
         BadInput: there is no such container or network.
     """

@@ -25,10 +25,7 @@ def plot(run: MachineOom) -> Picture:
         axes.axvline(run.kill_time, color=COLOURS["vermilion"], linestyle="--", linewidth=1.8)
         aside(axes, f"the kernel kills {run.victim}", (run.kill_time, axes.get_ylim()[1] * 0.92), -8,
               fontweight="bold", color=COLOURS["vermilion"])  # fmt: skip
-    axes.set_ylim(bottom=0)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("seconds")
-    axes.set_ylabel("machine's memory in MiB")
+    axes.set(ylim=(0, None), xlim=(0, None), xlabel="seconds", ylabel="machine's memory in MiB")
     axes.set_title("One container without a limit takes the machine's memory")
     legend(axes, ncols=3)
     alt = (

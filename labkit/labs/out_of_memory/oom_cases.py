@@ -250,12 +250,7 @@ def repeat(on: Context, n: int | None = None, *, limit: str | int = "16m") -> Se
 
     Method: from the kernel's choice of the victim (tracepoint, or kernel log) to the last moment
     at which the cgroup could be read, both on the machine's monotonic clock; warm; a run whose
-    kill no time stamp was seen for has no dot.
-
-    Args:
-        on: the context.
-        n: runs; 10, or 4 on an emulated machine.
-        limit: ``--memory`` of each.
+    kill no time stamp was seen for has no dot. n = 10, or 4 on an emulated machine.
     """
     n = n or (4 if on.facts.emulated else 10)
     runs = []

@@ -40,15 +40,11 @@ class MachineOom(Result):
         )
 
 
-def exhaust(on: Context, *, timeout: float = 240.0) -> MachineOom:
+def exhaust(on: Context) -> MachineOom:
     """Let one container without a limit take all memory of its engine's machine.
 
     A second container sleeps beside it. The helper samples the machine's ``/proc/meminfo``
     twenty times a second; the victim and its time come from the kernel's log.
-
-    Args:
-        on: the context of an owned engine, such as ``lab.own()`` has.
-        timeout: seconds after which it is given up.
 
     Raises:
         NotPossibleHere: this engine is not the lab's own.
@@ -65,7 +61,7 @@ def exhaust(on: Context, *, timeout: float = 240.0) -> MachineOom:
         clock = clock.since(clock.machine)
         with on.observer.sample_machine(20) as memory:
             greedy.start()
-            code = _wait(on, greedy.id, timeout)
+            code = _wait(on, greedy.id)
             memory.end()
         log = on.observer.kernel_log(clock.machine, r"oom-kill:|Out of memory: Killed", wait=2.0)
         bystander.reload()
@@ -83,7 +79,7 @@ def exhaust(on: Context, *, timeout: float = 240.0) -> MachineOom:
     )
 
 
-def _wait(on: Context, container: str, timeout: float) -> int:
+def _wait(on: Context, container: str) -> int:
     # Asked again and again instead of one long call: a machine without memory may be slow to answer, or
     # answer one of the requests too late.
     def ended() -> bool:
@@ -92,6 +88,6 @@ def _wait(on: Context, container: str, timeout: float) -> int:
         return not state.get("Running", True)
 
     state: dict[str, Any] = {}
-    late = f"Nothing was killed within {timeout:.0f} seconds."
-    wait_until(ended, timeout, lambda: EngineGone(late, next_step="Close the lab and open it again."), every=0.2)
+    late = EngineGone("Nothing was killed within 240 seconds.", next_step="Close the lab and open it again.")
+    wait_until(ended, 240, lambda: late, every=0.2)
     return int(state["ExitCode"])

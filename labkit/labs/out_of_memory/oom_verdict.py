@@ -92,14 +92,7 @@ class Verdict:
 
 
 def collect(on: Context, container: Container, cgroup: Sampled, clock: Clock) -> Verdict:
-    """Read all five places for a container that has ended.
-
-    Args:
-        on: the context.
-        container: the ended container; not yet removed.
-        cgroup: what its control group's sampling ended with.
-        clock: the machine's clocks before the container started.
-    """
+    """Read all five places for a container that has ended."""
     state = on.docker.api.inspect_container(container.id)["State"]
     kills = cgroup["counters"].get("oom_kill", 0)
     # On a busy machine the group may be gone before its counter could be read after the kill.
@@ -125,11 +118,7 @@ def _events(on: Context, container: str, since: float, *, expect_oom: bool) -> l
 
     def told() -> bool:
         until = on.observer.call("clocks")["wall"]
-        rows = on.docker.api.events(
-            since=f"{since - 1:.6f}", until=f"{until:.6f}", decode=True,
-            filters={"container": container, "type": "container"},
-        )  # fmt: skip
-        found[:] = [row["Action"] for row in rows]
+        found[:] = [row["Action"] for row in on.events(since - 1, until, container=container, type="container")]
         return not expect_oom or "oom" in found
 
     wait_until(told, 2)  # the oom event travels on its own path and may arrive after die

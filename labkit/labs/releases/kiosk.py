@@ -67,8 +67,7 @@ def health_of(state: dict[str, Any]) -> dict[str, Any]:
     """
     if not state.get("Health"):
         raise NotPossibleHere("This engine has kept no health check of the image that it built.")
-    found: dict[str, Any] = state["Health"]
-    return found
+    return dict(state["Health"])
 
 
 def files(release: str = "1", **changed: str) -> dict[str, str]:

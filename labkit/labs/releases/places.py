@@ -92,8 +92,7 @@ def _up(on: Context, place: str, environment: dict[str, str]) -> Iterator[list[C
 def _ask(container: Container) -> dict[str, Any]:
     def answer() -> dict[str, Any]:
         code, text = container.exec_run(["wget", "-q", "-O", "-", "http://127.0.0.1:8000/config"])
-        found: dict[str, Any] = {} if code else json.loads(text)
-        return found
+        return {} if code else dict(json.loads(text))
 
     return wait_until(answer, PATIENCE, "The kiosk does not answer.", every=0.3)
 

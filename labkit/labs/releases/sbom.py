@@ -37,11 +37,7 @@ class Bill(Result):
         return f"{form} · packages found in the image: {', '.join(self.licences())}"
 
     def gate(self, allowed: list[str]) -> Gate:
-        """Hold each package's licence against a policy: words of which its licence must name one.
-
-        Args:
-            allowed: such as ``["MIT", "BSD"]``.
-        """
+        """Hold each package's licence against a policy: words, such as "MIT", of which its licence must name one."""
         verdicts = {
             name: any(word.casefold() in licence.casefold() for word in allowed)
             for name, licence in self.licences().items()

@@ -1,8 +1,6 @@
 """A build that ships only what runs: what reaches the builder, what reaches the image, and what reaches neither."""
 
-import gzip
 import io
-import json
 import re
 import secrets
 import tarfile
@@ -12,6 +10,7 @@ from ...course.context import Context
 from ...course.result import Result
 from ...errors import NotPossibleHere
 from ...units import MIB, yes_no
+from ..images_and_registries.anatomy import files_of, unpacked
 from ..images_and_registries.building import build
 from ..images_and_registries.samples import source
 from .kiosk import files
@@ -91,28 +90,15 @@ class Leaks(Result):
 
 
 def holders(on: Context, tag: str, wanted: bytes) -> list[str]:
-    """Where some bytes are in an image as the engine saves it: in its configuration, and in files of its layers.
-
-    Source of the forms: OCI image-spec ``image-layout.md`` and ``config.md``; layers may be compressed with gzip.
-    """
-    archive = io.BytesIO(b"".join(on.docker.api.get_image(tag)))
-    found: list[str] = []
-    with tarfile.open(fileobj=archive) as tar:
-
-        def read(name: str) -> bytes:
-            stream = tar.extractfile(name)  # follows a link to a layer that came before
-            data = stream.read() if stream else b""
-            return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-
-        [manifest] = json.loads(read("manifest.json"))
-        if wanted in read(manifest["Config"]):
-            found.append("the configuration's history")
-        for number, name in enumerate(manifest["Layers"], 1):
-            with tarfile.open(fileobj=io.BytesIO(read(name))) as layer:
-                for member in layer:
-                    content = layer.extractfile(member) if member.isreg() else None
-                    if content and wanted in content.read():
-                        found.append(f"layer {number}: /{member.name.removeprefix('./')}")
+    """Where some bytes are in an image as the engine saves it: in its configuration, and in files of its layers."""
+    _, config, layers = files_of(io.BytesIO(b"".join(on.docker.api.get_image(tag))))
+    found = ["the configuration's history"] if wanted in config else []
+    for number, layer in enumerate(layers, 1):
+        with tarfile.open(fileobj=io.BytesIO(unpacked(layer))) as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.isreg() else None
+                if content and wanted in content.read():
+                    found.append(f"layer {number}: /{member.name.removeprefix('./')}")
     return found
 
 

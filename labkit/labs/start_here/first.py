@@ -77,12 +77,8 @@ def three_ways(on: Context, n: int | None = None) -> ThreeWays:
     """Run the same container ``n`` times by each client, in turn, and time each run.
 
     Method: timed is the whole run as the notebook sees it, from the call to the container's
-    removal, warm (one round of each before, not counted), with no network. The command line
+    removal, warm (one round of each before, not counted), with no network; n = 10 (3 where emulated). The command line
     also pays for starting its own process.
-
-    Args:
-        on: the context.
-        n: rounds; 10, or 3 on an emulated machine.
     """
     n = n or (3 if on.facts.emulated else 10)
     ways: dict[str, Callable[[], str]] = {

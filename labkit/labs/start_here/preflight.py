@@ -113,12 +113,7 @@ _CHECKS: tuple[tuple[str, bool, Callable[[Context], Seen]], ...] = (
 
 
 def preflight(on: Context, *, fix: bool = True) -> Preflight:
-    """Check every precondition by doing it: a round trip, a container, a look at the machine.
-
-    Args:
-        on: the context.
-        fix: first make and load the lab's images where they are missing.
-    """
+    """Check every precondition by doing it; first, where ``fix``, make and load the lab's images that are missing."""
     found = []
     if fix:
         for name in images.RECIPES:

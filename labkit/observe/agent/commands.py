@@ -109,8 +109,7 @@ def plain(request: Any, script: str, limit: float = 30.0) -> dict[str, Any]:
     The machine may have no shell of its own.
     """
     try:
-        found: dict[str, Any] = outside(request, "run", ["busybox", "sh", "-c", script], limit=limit)
-        return found
+        return dict(outside(request, "run", ["busybox", "sh", "-c", script], limit=limit))
     except PermissionError as fault:
         return {"status": 1, "output": str(fault)}
 

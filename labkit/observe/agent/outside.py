@@ -71,8 +71,7 @@ def run(command: list[str]) -> dict[str, Any]:
 
 def spawn(command: list[str], count: int) -> list[float]:
     """As the operation of that name, from here."""
-    found: list[float] = commands.timed(*_program(command), count)
-    return found
+    return list(commands.timed(*_program(command), count))
 
 
 def crowd(command: list[str], count: int) -> list[int]:
