@@ -34,7 +34,8 @@ lab.releases.place_files lab.releases.live bill.gate
 #: Calls for which ``docker`` has no command: they work below it, on the machine, are given a command as text, or must not
 #: say what they do: an incident is to be found.
 BELOW = """
-lab.own lab.cli lab.releases.customers lab.incidents.start lab.incidents.mend lab.isolation.neighbours lab.history.jail lab.history.walk_out
+lab.own lab.cli lab.releases.customers lab.incidents.start lab.incidents.mend lab.isolation.neighbours lab.isolation.gvisor
+lab.history.jail lab.history.walk_out
 lab.history.behind_pivot lab.history.each_namespace lab.history.group_by_hand lab.history.build lab.history.lxc_by_api
 lab.history.runc_alone lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
 """.split()

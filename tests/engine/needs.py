@@ -15,7 +15,7 @@ NEEDS = (
     (r"delivery-net", "docker network create delivery-net-$SESSION"),
     (r"tea-\$SESSION", "docker build -q -t tea-$SESSION:1 tea"),
     (r"tea-\$SESSION:v2", "docker build -q -t tea-$SESSION:v2 tea"),
-    (r"rm -f production", "docker run -d --name production-$SESSION tea-$SESSION:1"),
+    (r"rm -f production", "docker create --name production-$SESSION tea-$SESSION:1"),
     (r"inspect.* staging-", "docker build -q -t tea-$SESSION:0 tea"),
     (r"inspect.* staging-", "docker tag tea-$SESSION:0 $REGISTRY/tea:candidate; docker push -q $REGISTRY/tea:candidate"),
     (r"inspect.* staging-", "docker run -d --name staging-$SESSION $(docker inspect -f '{{index .RepoDigests 0}}' $REGISTRY/tea:candidate)"),
