@@ -25,6 +25,8 @@ lab.isolation.probe_script lab.isolation.stopwatch lab.life.machine lab.limits.l
 lab.oom.program lab.parts.then_and_now lab.security.live lab.shop.ARCHITECTURES.items lab.solves.scale lab.xray.live
 registry.manifest release.digest.startswith tapped.body tried.apparmor lab.network.live
 lab.data.program cables.listing published.rules reach.rules run.verdict.evidence tried.status zombies.table
+registry.catalogue registry.tags registry.digest registry.get run.order hand.typed finishes lab.oom.job
+lab.security.profile lab.security.job image.instructions shop.answers
 carried.machines pieces.items lab.incidents.command('api').replace lab.releases.files lab.releases.folder
 lab.releases.place_files lab.releases.live bill.gate
 """.split()
@@ -32,7 +34,8 @@ lab.releases.place_files lab.releases.live bill.gate
 #: Calls for which ``docker`` has no command: they work below it, on the machine, are given a command as text, or must not
 #: say what they do: an incident is to be found.
 BELOW = """
-lab.own lab.cli lab.releases.customers lab.incidents.start lab.incidents.mend lab.isolation.neighbours lab.history.jail lab.history.walk_out
+lab.own lab.cli lab.releases.customers lab.incidents.start lab.incidents.mend lab.isolation.neighbours lab.isolation.gvisor
+lab.history.jail lab.history.walk_out
 lab.history.behind_pivot lab.history.each_namespace lab.history.group_by_hand lab.history.build lab.history.lxc_by_api
 lab.history.runc_alone lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
 """.split()
@@ -47,9 +50,11 @@ AFTER = {
     "lab03-delete": "lab03-pushes",
 }
 
-#: Python's own, whatever it is called on.
+#: Python's own, and what only looks or waits, whatever it is called on.
 _PYTHON = re.compile(
-    r"print|display|enumerate|pathlib\.|tempfile\.|json\.dumps|hashlib\.|.*\.(plot|evidence|join|encode|decode|strip|splitlines|json|replace)$"
+    r"print|display|enumerate|range|all|bool|(pathlib|tempfile|json|time|hashlib)\.|"
+    r".*\.(plot|evidence|join|encode|decode|strip|split|splitlines|startswith|removeprefix|json|replace|items|values|get|hexdigest|write_text|"
+    r"reload|wait|logs)$"
 )
 
 
@@ -82,7 +87,7 @@ def python_of(source: str) -> str:
 
 def commands_of(source: str) -> tuple[str, ...]:
     """The commands beside a cell's calls: comments above them. A variable without quotation marks is only an example."""
-    lines = re.findall(r"^# (docker .*|[A-Z]+=[\"$].*)$", python_of(source), re.M)
+    lines = re.findall(r"^# (docker .*|(?:export )?[A-Z]+=[\"$].*)$", python_of(source), re.M)
     return tuple(lines)
 
 
@@ -94,11 +99,13 @@ def all_beside() -> list[Beside]:
 
 
 def bare_actions(source: str) -> list[str]:
-    """The calls of a cell that act on an engine, where no command stands beside them."""
-    if commands_of(source):
-        return []
-    calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(python_of(source))) if isinstance(node, ast.Call)]
-    return [call for call in calls if call not in (*LOOKS, *BELOW) and not _PYTHON.match(call)]
+    """The calls of a cell that act on an engine, where fewer commands than that stand beside them."""
+    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(python_of(source))) if isinstance(node, ast.Call)}
+    # One that is called on what another one gave (``run(…).pause``) is told by its last word.
+    calls = {re.sub(r".*\)(?=\.)", "", call, flags=re.S) for call in calls}
+    acting = sorted(call for call in calls if call not in (*LOOKS, *BELOW) and not _PYTHON.match(call))
+    typed = [part for line in commands_of(source) for part in line.split("; ") if part.startswith("docker ")]
+    return acting if len(typed) < len(acting) else []
 
 
 def needed(beside: Beside) -> list[tuple[str, str]]:

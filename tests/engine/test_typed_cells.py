@@ -51,15 +51,19 @@ def words(outputs: list) -> str:
     return "".join(output.text for output in outputs if output.output_type == "stream") + "".join(raised)
 
 
-def test_cells_of_docker_commands(engine):
-    cells = (OPEN, SEVERAL, WRONG, GOES_ON, "%%docker\nls", "%%docker other\ndocker ps", "lab.terminal()")
-    opened, several, wrong, goes_on, other, nobody, terminal = map(words, run(*cells))
+def test_cells_of_docker_commands(engine, tmp_path):
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    imagee: labkit/busybox:1\n")
+    own = f"%%docker\ndocker compose -f {tmp_path}/compose.yaml up -d"
+    cells = (OPEN, SEVERAL, WRONG, GOES_ON, own, "%%docker\nls", "%%docker other\ndocker ps", "lab.terminal()")
+    opened, several, wrong, goes_on, file, other, nobody, terminal = map(words, run(*cells))
     session = re.search("session ([0-9a-f]{8})", opened)[1]
     echoed, identifier, labelled = several.splitlines()
     assert (echoed, labelled) == ("one  two", f"{session} running") and re.fullmatch("[0-9a-f]{64}", identifier)
     assert wrong.startswith("before\n") and "Line 4 ended with status" in wrong and "docker rum x" in wrong
     assert "after" not in wrong and "Traceback" not in wrong and "site-packages" not in wrong
     assert goes_on == "(status 137)\non\n"
+    assert "services.web" in file and "imagee" in file and "Line 2 ended with status" in file
+    assert "Traceback" not in file and "site-packages" not in file
     assert "Line 2: 'ls' is not a docker command" in other and "'other' is no lab" in nobody
     assert re.search(r"paste this line in a terminal:\nbash --rcfile \S+/rc\n", terminal)
     assert left_behind(engine, session) == [], "all of it went with the kernel"

@@ -1,4 +1,5 @@
-"""What two clients ask is one where it means the same, and another one where a number differs."""
+"""What two clients ask is one where it means the same, and another one where a number differs; and which calls lack a
+command beside them."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pytest
 
 from labkit.observe.wiretap import Exchange
 
+from ..beside import bare_actions
 from ..engine.asked import Ears, missing
 
 API = docker.APIClient(base_url="unix:///nowhere.sock", version="1.41")
@@ -85,3 +87,22 @@ def test_verbs_helpers_and_refusals():
     ]
     assert facts[1]["name"] == "net-$SESSION" and facts[1]["aliases"] == ["db"] and facts[2]["signal"] == "KILL"
     assert facts[3]["refused"] and facts[4] == {"do": "push image", "image": "$REGISTRY/shop", "tag": "1"}
+
+
+RUN, STOP = "# docker run -d --name x-$SESSION labkit/busybox:1", "# docker stop x-$SESSION"
+ACTS = "x = lab.docker.containers.run('labkit/busybox:1')\nx.stop()"
+
+
+@pytest.mark.parametrize("source, bare", [
+    ("found = lab.oom.grow()\nprint(found)", ["lab.oom.grow"]),
+    (f"{RUN}\nfound = lab.oom.grow()", []),
+    (f"# docker runs it\n{ACTS}", ["lab.docker.containers.run", "x.stop"]),
+    (f"{RUN}\n{ACTS}", ["lab.docker.containers.run", "x.stop"]),
+    (f"{RUN}\n{STOP}\n{ACTS}", []),
+    (f"{RUN}; {STOP[2:]}\n{ACTS}", []),
+    ("run = lab.docker.containers.run\nrun('labkit/busybox:1').pause()", [".pause", "run"]),
+    ("%%solution key\nlab.docker.networks.create('x')", ["lab.docker.networks.create"]),
+    ("lab.quiz()\nprint(lab.docker.df())", []), ("%%docker\ndocker run labkit/busybox:1 true", []),
+])  # fmt: skip
+def test_an_action_without_a_command_is_found(source, bare):
+    assert bare_actions(source) == bare

@@ -150,7 +150,7 @@ def test_what_a_command_names_is_there(path):
     """A variable is set beside a call above it, or there it is said what it stands for."""
     told = {"SESSION"}
     for cell in code_cells(path):
-        told |= set(re.findall(r"^# ([A-Z]+)=", cell.source, re.M))
+        told |= set(re.findall(r"^# (?:export )?([A-Z]+)=", cell.source, re.M))
         used = re.findall(r"\$([A-Z]+)\b", "\n".join(commands_of(cell.source)))
         assert set(used) <= told, (cell.id, used)
 
