@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -321,19 +321,15 @@ def _on_its_engine(name: str, choice: str | None) -> tuple[Lab, list[str]]:
 def close_quietly(lab: Lab) -> None:
     """Close a lab; an engine that is gone already has nothing to clean up."""
     _open_labs.pop(lab._session.id, None)
-    try:
+    with suppress(LabError), explained():
         lab.close()
-    except LabError:
-        pass
-    except Exception as fault:
-        if not isinstance(engines.explain(fault), LabError):
-            raise
 
 
 @atexit.register
 def _close_all() -> None:
-    for lab in list(_open_labs.values()):
-        close_quietly(lab)
+    with ExitStack() as each:  # where one can't be closed, the others are all the same
+        for lab in _open_labs.values():
+            each.callback(close_quietly, lab)
 
 
 def _prepare_notebook(endpoint: str = "", session: Session | None = None) -> None:

@@ -57,7 +57,8 @@ class Context:
 
     def image(self, name: str = images.BUSYBOX) -> str:
         """A lab image's reference; made and loaded first where the engine lacks it."""
-        return images.ensure(self.docker, name)
+        with explained(self.session.engine.endpoint):
+            return images.ensure(self.docker, name)
 
     def visitor(self, network: str) -> Visitor:
         """What makes HTTP requests inside the lab's networks; it joins this one, too."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from ..engine import Session
 from ..engine.dockercli import commands, stream
-from ..engine.faults import explain
-from ..errors import BadInput, LabError
+from ..engine.faults import explain, told
+from ..errors import BadInput
 from .busy import Busy
 
 #: Stands below a widget's text, which is shown only where the widget itself can't be. Never saved, nor compared.
@@ -24,23 +24,20 @@ def prepare(endpoint: str = "", session: Session | None = None) -> None:
         endpoint: the engine that faults of docker-py itself, raised in a learner's own call, come from.
         session: what cells of docker commands belong to; there are none without.
     """
-    import docker.errors
-    import requests.exceptions
     from IPython import get_ipython
 
     def show(
         shell: Any, kind: type[BaseException], fault: BaseException, trace: object, tb_offset: object = None
     ) -> list[str]:
         # The whole traceback stays reachable with %tb; a learner needs the sentence.
-        told = explain(fault, endpoint)
-        lines = [f"{kind.__name__}: {told.what}"]
-        lines += [line for line in (told.engine and f"Engine: {told.engine}", told.cause, told.next_step) if line]
+        found = explain(fault, endpoint)
+        lines = [f"{kind.__name__}: {found.what}"]
+        lines += [line for line in (found.engine and f"Engine: {found.engine}", found.cause, found.next_step) if line]
         shell._showtraceback(kind, fault, lines)
         return lines
 
     shell = get_ipython()
-    told_in_sentences = (LabError, docker.errors.DockerException, requests.exceptions.RequestException)
-    shell.set_custom_exc(told_in_sentences, show)
+    shell.set_custom_exc(told(), show)
     shell.register_magic_function(solution, "cell", "solution")
     if session:
         shell.register_magic_function(lambda line, cell: typed(session, line, cell), "cell", "docker")

@@ -7,12 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as w
-from docker.errors import DockerException
-from requests import RequestException
 from traitlets import Unicode
 
-from ..engine.faults import explain
-from ..errors import LabError
+from ..engine import faults
 from ..paths import text_beside
 from .notebook import NO_WIDGETS
 from .style import LARGER, Picture
@@ -77,8 +74,8 @@ def told(says: w.HTML) -> Iterator[None]:
     try:
         yield
     except BaseException as fault:
-        says.value = words(str(explain(fault)), "bad")
-        if not isinstance(fault, (LabError, DockerException, RequestException)):
+        says.value = words(str(faults.explain(fault)), "bad")
+        if not isinstance(fault, faults.told()):
             raise
 
 

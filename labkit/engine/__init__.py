@@ -11,13 +11,12 @@ from pathlib import Path
 from ..errors import LabError, NoEngine
 from .base import Engine, EngineFacts, OwnedEngine, require_owned
 from .facts import read_facts
-from .faults import explain
 from .host import HostEngine, find_host
 from .session import Removed, Session, clean
 
 __all__ = [
     "Engine", "EngineFacts", "HostEngine", "OwnedEngine", "Removed", "Session",
-    "clean", "explain", "find", "find_host", "owned", "present", "read_facts", "require_owned",
+    "clean", "find", "find_host", "owned", "present", "read_facts", "require_owned",
 ]  # fmt: skip
 
 

@@ -138,18 +138,28 @@ def _has(fault: BaseException | None, *kinds: str) -> bool:
     return False
 
 
+@functools.cache
+def told() -> tuple[type[Exception], ...]:
+    """What is told in sentences: labkit's own errors, docker-py's, those of requests, in mid-stream urllib3's below."""
+    import docker.errors
+    import requests.exceptions
+    import urllib3.exceptions
+
+    return (LabError, docker.errors.DockerException, docker.errors.StreamParseError,
+            requests.exceptions.RequestException, urllib3.exceptions.HTTPError)  # fmt: skip
+
+
 @contextmanager
 def explained(endpoint: str = "") -> Iterator[None]:
     """Turn what docker-py, requests and sockets raise inside into a :class:`LabError`.
 
     Interrupts pass through, and so does an ``OSError`` that is not a connection's, such as one of a file.
     """
-    import docker.errors
-    import requests.exceptions
-
     try:
         yield
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as fault:
+    except LabError:
+        raise
+    except told() as fault:
         raise explain(fault, endpoint) from fault
     except OSError as fault:
         if not _of_connection(fault):

@@ -19,14 +19,13 @@ from typing import Any, Self
 
 from docker import DockerClient
 from docker.errors import APIError, DockerException, NotFound
-from requests import RequestException
 
 from ..errors import LabError
 from ..waiting import wait_until
 from .attached import AttachedStream
 from .base import Engine
 from .client import BUILD, LabelledClient, engine_time
-from .faults import explained
+from .faults import explained, told
 
 LAB, SESSION, ROLE = "labkit.lab", "labkit.session", "labkit.role"
 
@@ -150,10 +149,9 @@ class Session:
                     self.docker.api.inspect_container(self._keeper)
                     self.show_life()
                 return True
-            except NotFound:
-                return True  # somebody has cleaned up here: nothing is left that a keeper could be for
-            except (LabError, DockerException, RequestException):
-                return self._closed
+            except told() as fault:
+                # Somebody has cleaned up here: nothing is left that a keeper could be for.
+                return isinstance(fault, NotFound) or self._closed
 
         wait_until(shown, BACK, every=0.2)
 

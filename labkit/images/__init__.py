@@ -10,7 +10,6 @@ from docker.errors import APIError, ImageNotFound
 from docker.models.images import Image
 
 from .. import debian
-from ..engine.faults import explained
 from ..errors import BadInput
 from ..saying import say
 from .recipes import BUSYBOX, PYTHON, RECIPE, RECIPES, REGISTRY, make, variable
@@ -40,27 +39,27 @@ def ensure(client: DockerClient, name: str) -> str:
     Raises:
         BadInput: the given source is not by digest.
         NotPossibleHere: not on the engine, and nothing here to make it from.
-        labkit.errors.LabError: disk full, packages out of reach, the registry's refusal.
+        labkit.errors.LabError: packages out of reach.
+        docker.errors.APIError, requests.RequestException: disk full, the registry's refusal, the engine is gone.
     """
     source = os.environ.get(variable(name), "")
-    with explained(client.api.base_url):
-        try:
-            have = client.images.get(name)
-            wanted = source in (have.attrs.get("RepoDigests") or []) if source else not _outdated(have)
-            if wanted:
-                return name
-        except ImageNotFound:
-            have = None
-        if source:
-            return _pull(client, name, source)
-        arch = client.info()["Architecture"]
-        archive = make(name, DEBIAN_ARCH.get(arch, arch), progress=say)
-        with open(archive, "rb") as stream:
-            client.images.load(stream)
-        if have:
-            # Its name has gone to the new one. A container of another lab may still need it: then it stays.
-            with contextlib.suppress(APIError):
-                client.images.remove(have.id)
+    try:
+        have = client.images.get(name)
+        wanted = source in (have.attrs.get("RepoDigests") or []) if source else not _outdated(have)
+        if wanted:
+            return name
+    except ImageNotFound:
+        have = None
+    if source:
+        return _pull(client, name, source)
+    arch = client.info()["Architecture"]
+    archive = make(name, DEBIAN_ARCH.get(arch, arch), progress=say)
+    with open(archive, "rb") as stream:
+        client.images.load(stream)
+    if have:
+        # Its name has gone to the new one. A container of another lab may still need it: then it stays.
+        with contextlib.suppress(APIError):
+            client.images.remove(have.id)
     return name
 
 

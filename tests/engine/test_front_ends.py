@@ -1,8 +1,10 @@
 """Kind 9, beside the notebook: a lab runs where no widget can be shown, and its cells say what is missing."""
 
 import os
+from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from nbclient import NotebookClient
 
@@ -12,13 +14,25 @@ from labkit.paths import COURSE
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
+def by_nbclient(source: Path, target: Path) -> None:
+    notebook = nbformat.read(source, 4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": source.parent}}).execute()
+    nbformat.write(notebook, target)
+
+
+def by_papermill(source: Path, target: Path) -> None:
+    """With a parameter, which Papermill sets in a cell of its own, above the lab's first one."""
+    papermill.execute_notebook(source, target, {"room": 7}, cwd=source.parent, progress_bar=False)
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("lab", ["00-start-here", "07-container-lifetime"])
-def test_plain_nbclient_runs_a_lab_and_its_widgets_are_words(engine, lab):
-    """As Papermill does, which is nbclient with parameters: every cell, one after the other, and nobody who presses."""
-    notebook = nbformat.read(COURSE / "notebooks" / f"{lab}.ipynb", 4)
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": COURSE / "notebooks"}})
-    client.execute(env={**os.environ, "LABKIT_ENGINE": engine.endpoint, "PYTHONPATH": str(COURSE)})
+@pytest.mark.parametrize(("lab", "run"), [("00-start-here", by_papermill), ("07-container-lifetime", by_nbclient)])
+def test_a_program_runs_a_lab_and_its_widgets_are_words(engine, monkeypatch, tmp_path, lab, run):
+    """Every cell, one after the other, and nobody who presses."""
+    monkeypatch.setenv("LABKIT_ENGINE", engine.endpoint)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(COURSE), os.environ.get("PYTHONPATH")])))
+    run(COURSE / "notebooks" / f"{lab}.ipynb", tmp_path / "done.ipynb")
+    notebook = nbformat.read(tmp_path / "done.ipynb", 4)
     shown = [output.data for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
     texts = [data["text/plain"] for data in shown if WIDGET in data]
     assert texts and all(text.endswith(NO_WIDGETS) and len(text) > len(NO_WIDGETS) + 5 for text in texts)

@@ -122,6 +122,37 @@ def test_imports_point_down(path):
     assert not above, f"imports from above: {sorted(above)}"
 
 
+def swallowed(source: str) -> list[int]:
+    """The lines where everything is caught, and neither raised again at the end nor told to anybody."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+            found += [node.lineno for kind in node.args if ast.unparse(kind) in EVERYTHING]
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) in EVERYTHING):
+            # Whether to raise it is no telling: what is asked there may be true of all.
+            rest = [part for part in node.body if not isinstance(part, ast.If)]
+            told = any(isinstance(n, ast.Name) and n.id == node.name for part in rest for n in ast.walk(part))
+            if not told and not isinstance(node.body[-1], ast.Raise):
+                found.append(node.lineno)
+    return found
+
+
+EVERYTHING = ("Exception", "BaseException")
+
+
+def test_what_swallows_is_seen():
+    tried = "try: pass\nexcept Exception as fault:\n"
+    assert swallowed(tried + " pass") == swallowed(tried + " if not right(fault): raise") == [2]
+    assert swallowed("from contextlib import suppress\nwith suppress(OSError, Exception): pass") == [2]
+    assert swallowed(tried + " if mine(fault): return\n raise") == swallowed(tried + " say(fault)") == []
+    assert swallowed("try: pass\nexcept OSError: pass") == []
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *sorted(AGENT.glob("*.py"))], ids=named)
+def test_nothing_swallows_all_that_goes_wrong(path):
+    assert swallowed(path.read_text()) == []
+
+
 def lab_imports(path: Path) -> set[tuple[str, str]]:
     """What a file of a lab imports from the labs, as (lab, module); a lab's own topics are its ``__init__``."""
     return {(*module[1:], "__init__")[:2] for module in imports_of(path) if module[0] == "labs"}

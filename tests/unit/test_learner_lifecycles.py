@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,7 @@ from labkit.engine import embedded, host
 from labkit.engine.embedded import lifecycle, machine, qemu
 from labkit.engine.embedded.keys import Keys
 from labkit.errors import NoEngine
+from labkit.lab import close_quietly
 from labkit.paths import COURSE
 
 from ..helpers import running, wait_until
@@ -32,6 +34,7 @@ FORKS = {
 OWNER = """
 import multiprocessing, os, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from tests.unit import test_embedded_machine as t
 made = t.started(Path(sys.argv[1]))
 {fork}
@@ -165,6 +168,7 @@ def test_lifecycles_without_a_loopback_that_is_said(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 from labkit import files
 made = [files.Temporary(), files.Temporary(Path(sys.argv[1]))]
 kept = files.Temporary(Path(sys.argv[1]))
@@ -192,6 +196,14 @@ def test_lifecycles_temporary_folders_go_with_the_next_lab_or_the_next_one_there
         assert not second.exists() and Path(third).is_dir()
     files.clear()
     assert not first.exists() and not Path(third).exists()
+
+
+def test_lifecycles_a_lab_that_is_not_closed_for_another_reason_than_its_engine_says_so():
+    def close():
+        raise ValueError("labkit's own")
+
+    with pytest.raises(ValueError, match="labkit's own"):
+        close_quietly(SimpleNamespace(_session=SimpleNamespace(id="0"), close=close))
 
 
 def test_lifecycles_half_a_file_of_a_killed_process_goes_with_the_next_that_is_written(tmp_path):

@@ -297,11 +297,9 @@ class _StatsWatch:
 
     def _watch(self, on: Context, container: str) -> None:
         # In a thread of its own, for the stream blocks until the container has ended.
-        try:
+        with contextlib.suppress(LabError), explained():  # either went away: what came before counts
             for row in on.docker.api.stats(container, decode=True, stream=True):
                 self._rows.append(row)
-        except Exception:  # noqa: BLE001 - the container or the engine went away: what came before counts
-            pass
 
     def samples(self, clock: Clock) -> list[Sample]:
         """As run time and bytes; readings from before the start or after the end have no usage."""
