@@ -14,7 +14,7 @@ from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
 from tornado import web
 
 from ..errors import NotPossibleHere
-from .classes import Board, Message
+from .classes import TABLE, Board, Message
 from .roll import Roll
 
 
@@ -44,7 +44,7 @@ def service(roll: Roll) -> tuple[web.Application, str, int]:
         [
             (rf"{prefix}(join|progress)", Message, {"roll": roll}),
             (rf"{prefix}oauth_callback", HubOAuthCallbackHandler),
-            (rf"{prefix}(progress\.csv|grades\.csv)?", HubBoard, {"roll": roll}),
+            (rf"{prefix}{TABLE}", HubBoard, {"roll": roll}),
         ],
         log_function=lambda handler: None,
         cookie_secret=secrets.token_bytes(32),

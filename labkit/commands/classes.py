@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import hmac
+import re
 import secrets
 import socket
 import time
@@ -20,6 +21,9 @@ from .roll import Refused, Roll
 
 #: Bytes of the largest message; a report of all labs has about 10 thousand.
 LARGEST = 100_000
+#: The board's tables, and where in its address one is named.
+TABLES = {"progress.csv": Roll.as_csv, "grades.csv": Roll.grades, "moodle.csv": Roll.moodle}
+TABLE = f"({'|'.join(map(re.escape, TABLES))})?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +78,7 @@ class Board(_Handler):
         if what:
             self.set_header("Content-Type", "text/csv; charset=utf-8")
             self.set_header("Content-Disposition", f'attachment; filename="{what}"')
-            self.finish(self.roll.grades() if what == "grades.csv" else self.roll.as_csv())
+            self.finish(TABLES[what](self.roll))
             return
         self.finish(page(self.roll, address, self.nonce, token))
 
@@ -112,7 +116,7 @@ def application(roll: Roll) -> web.Application:
     return web.Application(
         [
             (r"/(join|progress)", Message, {"roll": roll}),
-            (r"/board/([\w-]+)/(progress\.csv|grades\.csv)?", _RoomBoard, {"roll": roll}),
+            (rf"/board/([\w-]+)/{TABLE}", _RoomBoard, {"roll": roll}),
         ],
         log_function=lambda handler: None,
     )

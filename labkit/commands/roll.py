@@ -103,17 +103,16 @@ class Roll:
             raise Refused(403, "its code is another one.")
         if len(self._learners) >= LEARNERS:
             raise Refused(403, f"it has {LEARNERS} learners already.")
-        learner, secret, name = secrets.token_hex(8), secrets.token_hex(32), self._name(str(found.get("name") or ""))
-        self._learners[learner] = {"name": name, "secret": secret, "counter": 0, "heard": now,
+        learner, secret, asked = secrets.token_hex(8), secrets.token_hex(32), _plain(str(found.get("name") or ""))
+        name = self._name(asked)
+        self._learners[learner] = {"name": name, "named": bool(asked), "secret": secret, "counter": 0, "heard": now,
                                    "report": self._nothing,
                                    "last": "", "since": now}  # fmt: skip
         self._keep()
         return {"learner": learner, "secret": secret, "name": name}
 
-    def _name(self, asked: str) -> str:
-        # Nobody bears another's name, nor one that hides what it is (control and direction characters).
-        kept = "".join(sign if unicodedata.category(sign)[0] not in "CZ" else " " for sign in asked)
-        wanted = " ".join(kept.split())[:LONGEST]
+    def _name(self, wanted: str) -> str:
+        # Nobody bears another's name.
         taken = {each["name"].casefold() for each in self._learners.values()}
         number = 1
         while True:
@@ -200,21 +199,51 @@ class Roll:
         return _csv(lines)
 
     def grades(self) -> str:
-        """Points for a learning platform: an exercise passed is one.
+        """Points for Canvas: an exercise passed is one.
 
-        The columns are those of Canvas's import (Student, ID, SIS User ID, SIS Login ID, Section, then assignments, and
-        "Points Possible" in the second row: Canvas Instructor Guide, "How do I import grades in the Gradebook?");
-        Moodle's import asks which column is what.
+        Its columns and the second row: Canvas Instructor Guide, "How do I import grades in the Gradebook?". It looks for
+        a login first and then for a name (instructure/canvas-lms, lib/gradebook_importer.rb), and asks about the others.
         """
-        most = {entry.lab: str(len(load(entry.lab).exercises)) for entry in labs()}
+        points, most = self._points()
         head = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
         lines = [[*head, *(f"Lab {entry.number} {entry.title}" for entry in labs())]]
-        lines.append(["    Points Possible", "", "", "", "", *most.values()])
+        lines.append(["    Points Possible", "", "", "", "", *map(str, most)])
+        for each, got in points:
+            lines.append([each["name"], "", "", each["name"] if _named(each) else "", "", *map(str, got)])
+        return _csv(lines)
+
+    def moodle(self) -> str:
+        """Per cent of each lab's exercises, for Moodle's import, for whom the learners' names here are its users.
+
+        A row of nobody that it knows makes it refuse the whole file, and a new item's most is 100 (moodle/moodle,
+        grade/import/csv/classes/load_data.php): no line of points, and no row for who goes by a pseudonym.
+        """
+        points, most = self._points()
+        lines = [["username", *(f"Lab {entry.number} {entry.title}" for entry in labs())]]
+        for each, got in points:
+            if _named(each):
+                lines.append([each["name"], *(f"{100 * right / of:.0f}" for right, of in zip(got, most))])
+        return _csv(lines)
+
+    def _points(self) -> tuple[list[tuple[dict[str, Any], list[int]]], list[int]]:
+        most = [len(load(entry.lab).exercises) for entry in labs()]
+        points = []
         for each in self._learners.values():
             found = each["report"]["labs"]
-            points = [str(sum(was == "passed" for was in found[lab]["exercises"].values())) for lab in most]
-            lines.append([each["name"], "", "", "", "", *points])
-        return _csv(lines)
+            points.append(
+                (each, [sum(was == "passed" for was in found[entry.lab]["exercises"].values()) for entry in labs()])
+            )
+        return points, most
+
+
+def _plain(name: str) -> str:
+    # None hides what it is (control and direction characters).
+    kept = "".join(sign if unicodedata.category(sign)[0] not in "CZ" else " " for sign in name)
+    return " ".join(kept.split())[:LONGEST]
+
+
+def _named(learner: dict[str, Any]) -> bool:
+    return bool(learner.get("named", True))  # a class of before 0.2 did not note it
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

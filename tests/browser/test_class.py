@@ -89,6 +89,8 @@ def test_eight_learners_on_the_board(room, browser, tmp_path):
     wait_until(lambda: page.locator("tbody tr").count() == 7, 15, "the row of who has left goes")
     csv = requests.get(room.board + "grades.csv", timeout=5).text.splitlines()
     assert len(csv) == 2 + 7 and csv[1].startswith("    Points Possible,")
+    csv = requests.get(room.board + "moodle.csv", timeout=5).text.splitlines()
+    assert csv[0].startswith("username,") and len(csv) == 1 + sum(bool(name) for name in NAMES)
     assert requests.get(room.board.rsplit("/", 2)[0] + "/wrong/", timeout=5).status_code == 404
     assert [text for text in errors if "ERR_CONNECTION_REFUSED" not in text] == []
 

@@ -119,6 +119,19 @@ def test_names_are_text_and_nobodys_twice(roll):
     lines = list(csv.reader(io.StringIO(roll.grades())))
     assert "'=1+1" in [line[0] for line in lines]
     assert {len(line) for line in lines} == {5 + len(labs())}
+    canvas = {line[0]: line[3] for line in lines[2:]}
+    assert canvas["Ada"] == "Ada" and canvas[pseudonym] == "", "a pseudonym is nobody's login"
+
+
+def test_moodle_gets_rows_of_its_users_only(roll):
+    """It refuses a whole file for one row of nobody that it knows."""
+    ada = taken_in(roll, "ada.l")
+    taken_in(roll), taken_in(roll, " \u202e")  # pseudonyms
+    roll.take(*message(ada, 1, report=report(passed=True)))
+    (head, *rows) = csv.reader(io.StringIO(roll.moodle()))
+    assert head[0] == "username" and len(head) == 1 + len(labs())
+    of = len(load(LAB).exercises)
+    assert rows == [["ada.l", f"{100 / of:.0f}", *["0"] * (len(labs()) - 1)]]
 
 
 def test_who_is_stuck_on_what_for_how_long(roll, clock):

@@ -43,11 +43,12 @@ class Agent(threading.Thread):
                     os.write(out, b"clock 0 0\n")
                 elif line[0] == "run":
                     done = subprocess.run(
-                        ["timeout", line[2], "sh", "-c", base64.b64decode(line[3])],
+                        ["timeout", "-k", "1", line[2], "sh", "-c", base64.b64decode(line[3])],
                         stdout=subprocess.PIPE,
                         stderr=subprocess.STDOUT,
                     )
-                    data = self.before + f"{line[1]} {done.returncode} {len(done.stdout)}\n".encode() + done.stdout
+                    status = done.returncode if done.returncode >= 0 else 128 - done.returncode  # as a shell counts
+                    data = self.before + f"{line[1]} {status} {len(done.stdout)}\n".encode() + done.stdout
                     while data:
                         data = data[os.write(out, data[:60000]) :]
 
@@ -96,10 +97,16 @@ def test_commands_at_the_same_time(folder):
     assert results == {number: (0, f"{number}\n") for number in range(8)}
 
 
-def test_command_stopped_at_its_time_limit(folder):
+@pytest.mark.parametrize("command", ["sleep 30", "trap '' TERM; sleep 30"])
+def test_command_stopped_at_its_time_limit(folder, command):
     Agent(folder).start()
     with pytest.raises(LabError, match="stopped after 1 s"):
-        channel.run(folder, "sleep 30", timeout=1)
+        channel.run(folder, command, timeout=1)
+
+
+def test_command_killed_by_somebody_else(folder):
+    Agent(folder).start()
+    assert channel.run(folder, "kill -KILL $$", timeout=20) == (137, "")
 
 
 def test_machine_that_ends_meanwhile(folder):

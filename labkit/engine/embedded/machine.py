@@ -283,7 +283,15 @@ class Machine:
         self._set_up(f"{SERVICE} start dockerd; {ready}")
 
     def _set_up(self, command: str) -> None:
-        status, output = self.shell(command, BOOT_LIMIT)
+        try:
+            status, output = self.shell(command, BOOT_LIMIT)
+        except EngineGone:
+            raise
+        except LabError:
+            raise EngineGone(
+                f"The embedded engine's machine was not ready within {BOOT_LIMIT:.0f} s: this computer has too much to do.",
+                next_step="Try again when less runs here.",
+            ) from None
         if status:
             raise EngineGone(
                 f"The embedded engine's machine could not be set up: {output.strip()[-300:]}.",
