@@ -295,6 +295,7 @@ def test_starting_what_runs_does_nothing(owned):
     assert owned.shell("/usr/lib/labkit/service status") == before
 
 
+@pytest.mark.alone
 def test_its_clocks_run_at_the_right_rate(owned):
     """The wall clock, and the one by which the scheduler counts processor time and quotas; the kernel's log shows it."""
 
