@@ -21,6 +21,7 @@ TOGETHER = {
 LANE = {f"test_{name}": lane for lane, names in TOGETHER.items() for name in names}
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """Lanes of `make engine`: most tests wait for an engine, only an emulated one keeps a processor busy."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -39,7 +40,8 @@ def pytest_collection_modifyitems(config, items):
         place = str(item.path)
         if not place.startswith(here):
             continue
-        item.add_marker(pytest.mark.xdist_group(LANE.get(item.path.stem, item.path.stem)))
+        if config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group(LANE.get(item.path.stem, item.path.stem)))
         if sampled and "engine" in item.fixturenames:
             seen[place] = seen.get(place, 0) + 1
             if seen[place] > SAMPLE:

@@ -65,6 +65,7 @@ def test_density_refuses_what_does_not_hold_one(lab_context):
 
 
 @pytest.mark.alone
+@pytest.mark.slow  # the notebook weighs and counts too, and says the order
 def test_memory_and_density_are_one_method_and_in_the_published_order(lab_context):
     weighed = isolation.memory(lab_context, 240, n=3)
     assert [row.label for row in weighed.ordered()] == ["plain process", "docker run", "virtual machine"]
