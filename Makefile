@@ -19,13 +19,14 @@ test: setup-test  ## lint, then all tests: unit, engine, notebooks, browser
 	$(MAKE) --no-print-directory lint unit engine notebooks browser
 
 unit:  ## tests that need no engine
-	$(PYTEST) tests/unit tests/site/test_pages.py
+	$(PYTEST) -n logical --dist loadfile tests/unit tests/site/test_pages.py
 
-engine:  ## tests on live engines
-	$(PYTEST) tests/engine
+engine:  ## tests on live engines, side by side; then those that must run alone
+	$(PYTEST) -n auto --dist loadgroup --no-loadscope-reorder -m "not slow and not alone" tests/engine
+	$(PYTEST) -m "alone and not slow" tests/engine
 
-notebooks:  ## re-execute every notebook and compare its outputs
-	$(BIN)/labkit run --all
+notebooks:  ## re-execute every notebook and compare its outputs; a few where the engine is emulated
+	labs=$$($(BIN)/python -m tests.emulated) && $(BIN)/labkit run $${labs:---all}
 
 matrix: setup-test  ## every notebook on every engine that can be had here; the table goes to docs/matrix.md
 	$(BIN)/labkit run --all --matrix --table docs/matrix.md
@@ -36,7 +37,7 @@ browser:  ## the labs in JupyterLab, in Chromium
 test-all: setup-test  ## as test, but all tests also where the engine is emulated, and the slow ones: hours
 	$(MAKE) --no-print-directory lint
 	$(PYTEST) -m "" tests
-	$(MAKE) --no-print-directory notebooks
+	$(BIN)/labkit run --all
 
 slow: setup-test  ## tests that take many minutes: the arm64 machine, emulated
 	$(PYTEST) -m slow tests

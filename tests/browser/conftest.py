@@ -1,7 +1,7 @@
 """JupyterLab as `labkit lab` starts it, and a real Chromium in front of it.
 
-One server serves all labs. While a lab's widgets are pressed, the next lab's cells already run:
-most of a lab is waiting, and one after the other they would take twice as long.
+One server serves all labs. While a lab's widgets are pressed, the next labs' cells already run: most of a lab is
+waiting, and one after the other they would take three times as long.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ import time
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
+
+from labkit.paths import COURSE
+from tests.emulated import PRESSED, emulated
 
 #: All cells stay in the page, so that each can be measured; nothing is written into the checkout.
 SETTINGS = {
@@ -36,6 +40,18 @@ NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 
 #: Seconds that a whole lab may take, on a busy machine.
 PATIENCE = 600
+
+#: Labs whose cells run while one is pressed.
+AHEAD = 2
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where the engine is emulated, a few labs stand for the others, unless all are asked for by an empty ``-m``."""
+    if not config.option.markexpr or not any("lab_page" in item.fixturenames for item in items) or not emulated():
+        return
+    left = [one for one in items if "lab_page" in one.fixturenames and one.callspec.params["lab"][:2] not in PRESSED]
+    items[:] = [one for one in items if one not in left]
+    config.hook.pytest_deselected(items=left)
 
 
 class JupyterServer:
@@ -99,61 +115,63 @@ class JupyterServer:
 
 
 class Course:
-    """All labs behind one server: a page per lab, the next one begun ahead of time."""
+    """All labs behind one server: a page per lab, the next ones begun ahead of time."""
 
-    def __init__(self, browser, state: Path, order: list[str]):
+    def __init__(self, browser, state: Path, order: list[tuple[str, bool]]):
         self._browser, self._order = browser, order
-        self._server = JupyterServer(order[0], state)
-        self._pages: dict[str, object] = {}
+        self._server = JupyterServer(order[0][0], state)
+        self._pages: dict[tuple[str, bool], object] = {}
 
-    def page(self, lab: str):
-        """A lab whose cells have all run, in a fresh browser profile, ready for clicks."""
-        page = self._begun(lab)
-        later = self._order[self._order.index(lab) + 1 :]
-        if later:
-            self._begun(later[0])
+    def page(self, lab: str, whole: bool = True):
+        """A lab whose cells have run, all or its widgets', in a fresh browser profile, ready for clicks."""
+        page = self._begun(lab, whole)
+        at = self._order.index((lab, whole)) + 1
+        for later in self._order[at : at + AHEAD]:
+            self._begun(*later)
         wait_for_cells(page)
         return page
 
-    def _begun(self, lab: str):
-        if lab not in self._pages:
+    def _begun(self, lab: str, whole: bool):
+        if (lab, whole) not in self._pages:
             page = self._browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
             listen(page)
-            open_notebook(page, self._server.url if lab == self._order[0] else self._server.address(lab))
+            first = (lab, whole) == self._order[0]
+            open_notebook(page, self._server.url if first else self._server.address(lab))
             quiet(page.locator(".jp-Notebook-ExecutionIndicator:not([data-status='idle'])"), 3)
             page.evaluate(WATCH_BUSY)
-            start_cells(page)
-            self._pages[lab] = page
-        return self._pages[lab]
+            start_cells(page) if whole else start_widgets(page, lab)
+            self._pages[lab, whole] = page
+        return self._pages[lab, whole]
 
-    def leave(self, lab: str) -> None:
+    def leave(self, lab: str, whole: bool = True) -> None:
         """Close a lab's page and end its kernel."""
-        page = self._pages.pop(lab, None)
+        page = self._pages.pop((lab, whole), None)
         if page is not None:
             page.context.close()
             self._server.shut_down(lab)
 
     def close(self) -> None:
         """Close all that is still open."""
-        for lab in list(self._pages):
-            self.leave(lab)
+        for each in list(self._pages):
+            self.leave(*each)
         self._server.close()
 
 
 @pytest.fixture(scope="session")
 def course(browser, tmp_path_factory, request):
     """The labs that this run tests, in order."""
-    order = [item.callspec.params["lab"] for item in request.session.items if "course" in item.fixturenames]
+    asked = [item.callspec.params for item in request.session.items if "course" in item.fixturenames]
+    order = [(params["lab"], params["whole"]) for params in asked]
     found = Course(browser, tmp_path_factory.mktemp("browser"), list(dict.fromkeys(order)))
     yield found
     found.close()
 
 
 @pytest.fixture
-def lab_page(course, lab):
+def lab_page(course, lab, whole):
     """The page of the lab that the test names, its cells run; closed at the end, its kernel ended."""
-    yield course.page(lab)
-    course.leave(lab)
+    yield course.page(lab, whole)
+    course.leave(lab, whole)
 
 
 def listen(page) -> None:
@@ -210,9 +228,29 @@ def quiet(locator, seconds: float, timeout: float = 300.0) -> None:
 
 def start_cells(page) -> None:
     """Run → Run All Cells."""
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    choose(page, "Run", "Run All Cells")
     page.locator(".jp-CodeCell .jp-InputPrompt", has_text="[*]").first.wait_for(state="attached", timeout=30_000)
+
+
+def start_widgets(page, lab: str) -> None:
+    """Run the cell that opens the lab and each that is one call of the lab's: predictions, widgets, checks, the quiz.
+
+    Saved outputs go before, so that all that is seen is live.
+    """
+    choose(page, "Edit", "Clear Outputs of All Cells")
+    notebook = nbformat.read(COURSE / "notebooks" / f"{lab}.ipynb", as_version=4)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    for number, source in enumerate(code):
+        lines = [line for line in source.splitlines() if line and not line.startswith("#")]
+        if "labkit.open(" in source or (len(lines) == 1 and lines[0].startswith("lab.")):
+            page.locator(".jp-CodeCell").nth(number).locator(".jp-InputPrompt").click()
+            page.keyboard.press("Control+Enter")
+
+
+def choose(page, menu: str, entry: str) -> None:
+    """Choose an entry of a menu."""
+    page.get_by_role("menuitem", name=menu, exact=True).click()
+    page.get_by_role("menuitem", name=entry, exact=True).click()
 
 
 def wait_for_cells(page) -> None:

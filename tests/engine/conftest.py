@@ -1,42 +1,54 @@
-"""An engine that tests may break, for the tests that ask for one by name; and a sample where all would take hours."""
+"""An engine that tests may break, the lanes in which tests run, and a sample where all would take hours."""
 
 import os
 
 import pytest
 
-from labkit import engine as engines
 from labkit import images
 from labkit.engine import embedded
-from labkit.engine.embedded import accel, host
 
-#: Tests that a file runs on the shared engine where that one is emulated; each container costs seconds there.
-SAMPLE = 2
+from ..emulated import SAMPLE, emulated
+
+#: Files that share more than the engine which answers here: labkit's own build and its snapshot, one of which is moved
+#: away, or what Podman keeps on a machine. Each of these takes one lane; so does any other file.
+TOGETHER = {
+    "its own": (
+        "carry", "embedded_engine", "embedded_life", "embedded_unprivileged", "history_owned", "learner_embedded",
+        "limits_owned", "own_qemu", "parts_owned", "typed",
+    ),
+    "podman": ("matrix", "native_engine", "podman"),
+}  # fmt: skip
+LANE = {f"test_{name}": lane for lane, names in TOGETHER.items() for name in names}
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Lanes of `make engine`: most tests wait for an engine, only an emulated one keeps a processor busy."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, 2) if emulated() else min(cpus + 1, 4)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Without a host engine, each file's first tests on the shared engine stand for the others, unless all are asked for
-    by an empty ``-m``. The labs themselves run whole."""
-    if not config.option.markexpr or not _emulated():
-        return
+    """A file's tests run in one lane. Without a host engine, each file's first tests on the shared engine stand for
+    the others, unless all are asked for by an empty ``-m``."""
+    here = os.path.dirname(__file__)
+    sampled = bool(config.option.markexpr) and emulated()
     seen: dict[str, int] = {}
     left = []
     for item in items:
         place = str(item.path)
-        if "engine" not in item.fixturenames or not place.startswith(os.path.dirname(__file__)):
+        if not place.startswith(here):
             continue
-        seen[place] = seen.get(place, 0) + 1
-        if seen[place] > SAMPLE:
-            left.append(item)
-    items[:] = [item for item in items if item not in left]
-    config.hook.pytest_deselected(items=left)
-
-
-def _emulated() -> bool:
-    choice = os.environ.get("LABKIT_ENGINE", "")
-    if choice != "embedded" and (choice not in ("", "host") or engines.find_host()[0] is not None):
-        return False
-    found = host.have_qemu()
-    return found is None or not any(accel.recall(name, found) for name in accel.candidates())
+        if config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group(LANE.get(item.path.stem, item.path.stem)))
+        if sampled and "engine" in item.fixturenames:
+            seen[place] = seen.get(place, 0) + 1
+            if seen[place] > SAMPLE:
+                left.append(item)
+    if left:
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=left)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
+
 from labkit.course.context import Context
 from labkit.course.exercises import load
 from labkit.course.state import containers
@@ -67,6 +69,14 @@ class States:
 
     def right(self, key: str):
         return self.wrong(key, None)
+
+    def each(self):
+        """Over all of them. What leads to a hint in one more way is slow; nothing at all, and right ways, are not."""
+        wrong = [row for row in self.rows if row.hint is not None and row.make.__name__ != "nothing"]
+        first = {(row.key, row.hint): row for row in reversed(wrong)}
+        again = [row in wrong and first[row.key, row.hint] is not row for row in self.rows]
+        rows = [pytest.param(row, id=str(row), marks=[pytest.mark.slow] * more) for row, more in zip(self.rows, again)]
+        return pytest.mark.parametrize("state", rows)
 
 
 def start(on: Context, command: list[str] = FOREVER, **options):

@@ -13,7 +13,7 @@ from labkit.labs.images_and_registries import anatomy, pushes, registry, writabl
 from ..conftest import open_context
 
 
-@pytest.fixture(scope="module", params=["trixie", "forky"])
+@pytest.fixture(scope="module", params=[pytest.param("trixie", marks=pytest.mark.slow), "forky"])
 def on(request):
     try:
         with native.start(packages.Variant(request.param, "containerd")) as engine, open_context(engine) as context:

@@ -233,7 +233,11 @@ def host_pid(box):
     return box.attrs["State"]["Pid"]
 
 
-@pytest.mark.parametrize("how", ["stop_dockerd", "kill_dockerd"])
+#: test_parts_owned.py does these two beside a container that runs, too.
+TWICE = pytest.mark.slow
+
+
+@pytest.mark.parametrize("how", [pytest.param("stop_dockerd", marks=TWICE), "kill_dockerd"])
 def test_containers_live_on_without_dockerd(owned, client, survivor, how):
     pid = host_pid(survivor)
     with owned.live_restore():
@@ -275,7 +279,7 @@ def test_nothing_in_it_surprises_who_knows_servers(owned, client):
     box.remove()
 
 
-@pytest.mark.parametrize("how", ["stop_containerd", "kill_containerd"])
+@pytest.mark.parametrize("how", ["stop_containerd", pytest.param("kill_containerd", marks=TWICE)])
 def test_containers_live_on_without_containerd(owned, client, survivor, how):
     pid = host_pid(survivor)
     getattr(owned, how)()
@@ -295,6 +299,7 @@ def test_starting_what_runs_does_nothing(owned):
     assert owned.shell("/usr/lib/labkit/service status") == before
 
 
+@pytest.mark.alone
 def test_its_clocks_run_at_the_right_rate(owned):
     """The wall clock, and the one by which the scheduler counts processor time and quotas; the kernel's log shows it."""
 

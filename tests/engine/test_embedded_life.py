@@ -225,6 +225,7 @@ def test_snapshot_of_another_qemu_is_made_anew(owned, monkeypatch):
             renamed.rename(saved)
 
 
+@pytest.mark.slow
 def test_damaged_snapshot_is_noticed_and_made_anew():
     _, shape, saved = embedded.prepare()
     known = (saved / "state").stat()

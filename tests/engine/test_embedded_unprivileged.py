@@ -1,7 +1,7 @@
 """The embedded engine where nothing is allowed: uid 1000, no capabilities, no network, 1 GiB of memory.
 
 The sandbox is a container of the host's engine whose root file system is this machine's own, read-only.
-Its cache is a copy of this user's, owned by uid 1000.
+Its cache is a copy of this user's, with one build, owned by uid 1000.
 """
 
 import io
@@ -65,14 +65,17 @@ def sandbox(tmp_path_factory):
         host.ping()
     except docker.errors.DockerException as reason:
         pytest.skip(f"needs a host engine for the sandbox: {reason}")
-    embedded.build(images=images.archives)
+    build = embedded.build(images=images.archives)
     loaded = host.api.import_image_from_data(skeleton(), repository=IMAGE.split(":")[0], tag=IMAGE.split(":")[1])
     assert "error" not in loaded
     cache = tmp_path_factory.mktemp("cache")
     clients.ensure()
     source = cache_dir()
     # A container's root may give the copy to uid 1000, also where this test's user may not.
-    copy = f"cp -a --sparse=always /source/embedded /source/programs /cache/ && chown -R {USER}:{USER} /cache"
+    copy = (
+        f"mkdir /cache/embedded && cd /source/embedded && cp -a --sparse=always {build.name} *.json /cache/embedded/"
+        f" && cp -a ../programs /cache/ && chown -R {USER}:{USER} /cache"
+    )
     base = ["docker", "run", "--rm", "--label=labkit.test=sandbox", *mounts()]
     subprocess.run(
         [*base, f"--volume={source}:/source:ro", f"--volume={cache}:/cache", IMAGE, "/bin/sh", "-c", copy],

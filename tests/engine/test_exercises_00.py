@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from labkit.course.exercises import load
 from labkit.course.state import containers
 from labkit.images.archive import layer_from_files
@@ -99,7 +97,7 @@ def by_one_typed_in_a_terminal(on):
     typed(on, "exec clock-{name} touch /tmp/seen")
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(module_context, state):
     state.holds(module_context)
 

@@ -142,7 +142,7 @@ def on(module_context):
     return module_context
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(on, state):
     try:
         state.holds(on, 60)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from .states import States, start, typed
 
 STATES = States("02-isolation-models")
@@ -115,6 +113,6 @@ def in_the_network_of_one_that_has_none_typed(on):
     typed(on, f"run -d --name cell-{{name}} {flags} labkit/busybox:1 sleep 600")
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(module_context, state):
     state.holds(module_context)

@@ -156,6 +156,6 @@ def on(module_context):
     return module_context
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(on, state):
     state.holds(on)

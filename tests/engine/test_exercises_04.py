@@ -150,7 +150,7 @@ def on(module_context):
     return module_context
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(on, state):
     state.holds(on)
     for name in ("team", "other"):

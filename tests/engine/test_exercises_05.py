@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from .states import FOREVER, States, ended, start, typed
 
 STATES = States("05-container-history")
@@ -118,6 +116,6 @@ def limited_while_it_runs(on):
     typed(on, "update --memory 32m --memory-swap 32m --cpus 0.5 limited-{name}")
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(module_context, state):
     state.holds(module_context)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from labkit.engine.rawhttp import request
 from labkit.images.archive import layer_from_files
 
@@ -131,6 +129,6 @@ def three_typed_of_which_one_is_paused(on):
     typed(on, "pause c-{name}")
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(module_context, state):
     state.holds(module_context)

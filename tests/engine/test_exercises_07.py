@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from labkit.images.archive import layer_from_files
 
 from .states import FOREVER, States, ended, many_events, start, typed
@@ -197,6 +195,6 @@ def one_that_ends_well_and_must_not(on):
     policy(on, ["true"], "always")
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(module_context, state):
     state.holds(module_context)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from labkit.labs.out_of_memory import oom_cases
 
 from .states import States, ended, many_events, start, typed
@@ -150,6 +148,6 @@ def a_child_in_the_background_typed(on):
     typed(on, f"run --name survivor-{{name}} {limits} labkit/busybox:1 sh -c 'tail /dev/zero & wait'")
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(module_context, state):
     state.holds(module_context)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from labkit.labs.limits_and_security import checks, flags
 
 from .states import States, ended, start, typed
@@ -140,6 +138,6 @@ def a_place_of_its_own(on):
           security_opt=["no-new-privileges:true"])  # fmt: skip
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(module_context, state):
     state.holds(module_context)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 
-import pytest
-
 from labkit import images
 from labkit.labs.networks_and_data import checks
 
@@ -190,6 +188,6 @@ def with_the_volumes_of_another(on):
         start(on, volumes_from=[first.id])
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(module_context, state):
     state.holds(module_context)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from labkit.labs.it_does_not_work import incidents, system
 
 from .states import States
@@ -105,6 +103,6 @@ def started_anew(on):
     begun(on, "slow", "docker rm -f $name", "$run")
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(module_context, state):
     state.holds(module_context)

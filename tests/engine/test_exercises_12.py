@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from labkit import images
 from labkit.labs.images_and_registries.building import build
 from labkit.labs.releases import customers, kiosk, shipping
@@ -170,6 +168,6 @@ def in_two_stages(on):
     lean_image(on, f"COPY . .\nRUN python3 -m unittest\nFROM {images.PYTHON}\nCOPY --from=0 /app/app.py /app/\n")
 
 
-@pytest.mark.parametrize("state", STATES.rows, ids=str)
+@STATES.each()
 def test_state(module_context, state):
     state.holds(module_context)

@@ -43,6 +43,7 @@ def test_an_unknown_namespace_is_refused(module_context):
         visibility.namespaces(module_context, "time")
 
 
+@pytest.mark.alone
 def test_starts_are_in_order(lab_context):
     result = isolation.start_latency(lab_context, budget=240, n=2)
     assert [row.label for row in result.ordered()] == ["plain process", "runc alone", "docker run", "virtual machine"]
@@ -63,6 +64,8 @@ def test_density_refuses_what_does_not_hold_one(lab_context):
         isolation.density(lab_context, 240, n=1, space="16m")
 
 
+@pytest.mark.alone
+@pytest.mark.slow  # the notebook weighs and counts too, and says the order
 def test_memory_and_density_are_one_method_and_in_the_published_order(lab_context):
     weighed = isolation.memory(lab_context, 240, n=3)
     assert [row.label for row in weighed.ordered()] == ["plain process", "docker run", "virtual machine"]
@@ -164,6 +167,7 @@ def test_system_calls_are_measured_with_and_without_a_filter(lab_context):
     ]
 
 
+@pytest.mark.alone
 def test_gvisor_answers_for_itself_and_asks_more_of_each_call(lab_context):
     result = gvisor.gvisor(lab_context, 240, n=2)
     assert result.facts() == "the machine's kernel answers inside: with runc: yes · with gVisor: no"

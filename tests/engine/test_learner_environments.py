@@ -1,7 +1,7 @@
 """All kinds together: whatever combination of variables and folders, a live round trip or one sentence, and nothing left.
 
-Every pair of values of two dimensions is tried (a covering array), and what Hypothesis thinks of beside them. Each
-example is a process of its own, as a user that owns nothing where the tests run as root.
+Every value is tried, and by `make slow` every pair of values of two dimensions (a covering array), and what Hypothesis
+thinks of beside them. Each example is a process of its own, as a user that owns nothing where the tests run as root.
 """
 
 from __future__ import annotations
@@ -224,19 +224,39 @@ def must_live(row: dict[str, str]) -> bool:
 counts: dict[str, int] = {"examples": 0, "live": 0, "sentences": 0, "typed": 0}
 
 
-def every_pair(test):
-    """A Hypothesis test that also tries the whole covering array."""
-    return functools.reduce(lambda made, row: example(row=row)(made), pairwise(), test)
+def each_value(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The first rows in which each value occurs at least once."""
+    seen: set[tuple[str, str]] = set()
+    return [row for row in rows if len(seen) < len(seen := seen | row.items())]
 
 
-@every_pair
-@settings(
-    max_examples=5, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
-@given(row=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in DIMENSIONS.items()}))
+def tried(rows: list[dict[str, str]], more: int):
+    """A test that tries these rows, and ``more`` that Hypothesis thinks of."""
+
+    def wrap(test):
+        test = functools.reduce(lambda made, row: example(row=row)(made), rows, test)
+        return settings(
+            max_examples=more, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+        )(given(row=st.fixed_dictionaries({name: st.sampled_from(every) for name, every in DIMENSIONS.items()}))(test))  # fmt: skip
+
+    return wrap
+
+
 @pytest.mark.timeout(1200)
+@tried(each_value(pairwise()), 2)
 def test_environments_end_live_or_with_one_sentence(place, engine, row):
+    _try(place, engine, row)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@tried(pairwise(), 5)
+def test_environments_every_pair_of_values(place, engine, row):
+    _try(place, engine, row)
+
+
+def _try(place, engine, row: dict[str, str]) -> None:
     root, port = place
     own = Path(tempfile.mkdtemp(prefix="e", dir=root))
     own.chmod(0o755)
@@ -293,6 +313,7 @@ def _uid(path: Path) -> int:
 
 
 def test_environments_were_many_and_not_all_alike(place):
-    """The figures of the test above; it has run before this one."""
-    print(f"\n{counts}, {len(pairwise())} of them for every pair of {sum(map(len, DIMENSIONS.values()))} values")
-    assert counts["examples"] >= len(pairwise()) and counts["live"] > counts["examples"] / 2 > counts["sentences"] > 0
+    """The figures of the tests above; they have run before this one."""
+    print(f"\n{counts}, of {sum(map(len, DIMENSIONS.values()))} values")
+    assert counts["examples"] >= len(each_value(pairwise()))
+    assert counts["live"] > counts["examples"] / 2 > counts["sentences"] > 0

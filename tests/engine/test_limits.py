@@ -36,6 +36,7 @@ def test_a_quota_that_can_not_be(module_context, cpus):
         cpu.throttle(module_context, cpus)
 
 
+@pytest.mark.alone
 def test_weights_divide_and_limit_nobody(module_context):
     run = cpu.shares(module_context)
     assert run.facts().count("yes") == 3 and run.throttled == 0

@@ -15,6 +15,7 @@ import pytest
 
 from labkit import engine as engines
 from labkit import images
+from labkit.commands import matrix
 from labkit.engine import native
 from labkit.engine.embedded import packages
 from labkit.errors import LabError
@@ -44,8 +45,14 @@ def chains() -> set[str]:
     return {line.split()[0] for line in saved.splitlines() if line.startswith(":")}
 
 
-@pytest.mark.parametrize("store", ["overlay2", "containerd"])
-@pytest.mark.parametrize("suite", packages.SUITES)
+#: Those that test_matrix.py starts, and asks for the same, are slow here.
+IN_MATRIX = {(row.suite, row.store) for row in matrix.ROWS if row.kind == "native"}
+ASKED = [(suite, store) for suite in packages.SUITES for store in ("overlay2", "containerd")]
+
+
+@pytest.mark.parametrize(("suite", "store"), [
+    pytest.param(*each, marks=pytest.mark.slow if each in IN_MATRIX else ()) for each in ASKED
+])  # fmt: skip
 def test_it_is_what_was_asked_for(suite, store):
     if packages.SUITES[suite] == "20.10" and store == "containerd":
         with pytest.raises(LabError, match="no containerd store"), native.start(packages.Variant(suite, store)):

@@ -21,6 +21,7 @@ def nothing_installed(monkeypatch):
     monkeypatch.setattr(host.shutil, "which", lambda name, **k: None if name.startswith(hidden) else which(name, **k))
 
 
+@pytest.mark.slow  # as test_bare_machine.py's engine, which is made on a QEMU of labkit's own, too
 def test_an_engine_on_labkits_own_qemu(nothing_installed):
     with embedded.start(images=images.archives) as found:
         version = host.find_qemu().version

@@ -125,7 +125,8 @@ def test_an_interrupt_leaves_nothing(engine, script, place):
     )
     session = interrupted.line()
     assert interrupted.line() == "busy"
-    time.sleep(2)
+    # Its container is there, beside labkit's helpers.
+    assert wait_until(lambda: [row for row in left_behind(engine, session) if "labkit-" not in row], 60)
     interrupted.process.send_signal(signal.SIGINT)
     assert interrupted.line() == "interrupted labkit-keeper labkit-observer"
     left = int(interrupted.line())

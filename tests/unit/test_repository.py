@@ -44,6 +44,13 @@ def test_lint_precedes_all_tests(make):
     assert called.index("ruff format --check .") < called.index("tests/unit") < called.index("labkit run --all")
 
 
+def test_what_measures_runs_after_what_runs_side_by_side(make):
+    called = make("test", fails="")[1].splitlines()
+    lanes, alone = [line for line in called if line.endswith(" tests/engine")]
+    assert "-n auto" in lanes and "not slow and not alone" in lanes
+    assert " -n " not in alone and "alone and not slow" in alone
+
+
 def test_a_test_that_fails_fails_make_test(make):
     assert make("test", fails="python")[0]
 
