@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import threading
+from types import SimpleNamespace
 
 import pytest
 from jupyter_client.manager import start_new_kernel
@@ -13,6 +14,8 @@ from labkit.course.busy import Busy
 from labkit.course.context import Context
 from labkit.course.topic import Topic, experiment
 from labkit.saying import listening, say
+
+SESSION = SimpleNamespace(engine=SimpleNamespace(endpoint="none"))
 
 CELL = """
 import time
@@ -81,7 +84,7 @@ def heard_by(heard: list):
 
 
 def test_an_experiment_tells_what_it_does_to_whoever_listens():
-    trial = Trial(Context(None, None, None))
+    trial = Trial(Context(SESSION, None, None))
     heard: list = []
     with heard_by(heard):
         assert trial.counts(n=3) == 3
@@ -92,7 +95,7 @@ def test_an_experiment_tells_what_it_does_to_whoever_listens():
 
 def test_two_that_work_at_once_on_one_lab_do_not_hear_each_other():
     """A widget's thread ends while a cell still works: neither speaks for the other, nor silences it."""
-    on = Context(None, None, None)
+    on = Context(SESSION, None, None)
     widget, cell = [], []
 
     def press():

@@ -29,7 +29,7 @@ def container(image, command, **options):
     yield Stub(wait=lambda: {{"StatusCode": 0}})
 
 lab = Lab.__new__(Lab)
-lab.context = Stub(facts={FACTS!r}, container=container)
+lab.context = Stub(facts={FACTS!r}, container=container, session=Stub(engine=Stub(endpoint="")))
 run = lab.TOPIC.brand_new()
 print(run, run.plot(), "brand_new" in repr(lab.TOPIC), sep="|")
 """

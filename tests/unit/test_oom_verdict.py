@@ -49,7 +49,7 @@ def test_what_happened(read, words):
     assert words in verdict(**read).explanation
 
 
-def test_a_machine_without_memory_may_answer_too_late():
+def test_a_machine_without_memory_may_answer_too_late(monkeypatch):
     answers = [ReadTimeout(), {"Running": True}, ReadTimeout(), {"Running": False, "ExitCode": 137}]
 
     def inspect(container):
@@ -58,7 +58,8 @@ def test_a_machine_without_memory_may_answer_too_late():
         return {"State": answer}
 
     on = SimpleNamespace(docker=SimpleNamespace(api=SimpleNamespace(inspect_container=inspect)))
-    assert oom_machine._wait(on, "greedy", 20) == 137
+    assert oom_machine._wait(on, "greedy") == 137
     answers[:] = [ReadTimeout()]
+    monkeypatch.setattr(oom_machine, "_PATIENCE", 0.5)
     with pytest.raises(EngineGone, match="Nothing was killed"):
-        oom_machine._wait(on, "greedy", 0.5)
+        oom_machine._wait(on, "greedy")

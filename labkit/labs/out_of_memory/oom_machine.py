@@ -14,6 +14,9 @@ from ...observe.rows import MachineSample
 from ...units import yes_no
 from ...waiting import wait_until
 
+#: Seconds after which nothing will be killed any more.
+_PATIENCE = 240.0
+
 _VICTIM = re.compile(r"Out of memory: Killed process (\d+) \(([^)]*)\)")
 
 
@@ -88,6 +91,6 @@ def _wait(on: Context, container: str) -> int:
         return not state.get("Running", True)
 
     state: dict[str, Any] = {}
-    late = EngineGone("Nothing was killed within 240 seconds.", next_step="Close the lab and open it again.")
-    wait_until(ended, 240, lambda: late, every=0.2)
+    late = f"Nothing was killed within {_PATIENCE:.0f} seconds."
+    wait_until(ended, _PATIENCE, lambda: EngineGone(late, next_step="Close the lab and open it again."), every=0.2)
     return int(state["ExitCode"])
