@@ -36,6 +36,8 @@ class EngineFacts:
     emulated: bool
     #: Whether root in its containers is an ordinary user outside, with ``userns-remap``.
     remapped: bool = False
+    #: The OCI runtime with which it starts containers, unless told otherwise.
+    runtime: str = "runc"
 
     @property
     def limited(self) -> str:

@@ -36,5 +36,6 @@ def read_facts(client: DockerClient, engine: Engine) -> EngineFacts:
         compatible_api="Podman" if any("Podman" in name for name in components) else "",
         owned=engine.owned,
         emulated=engine.emulated,
+        runtime=info.get("DefaultRuntime") or "runc",
         remapped=any("name=userns" in option for option in security),
     )

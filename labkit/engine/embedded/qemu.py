@@ -33,6 +33,9 @@ EMULATED_PROCESSOR = "max,-avx2,-avx,-f16c,-fma,-erms,-fsrm,-la57,-smap,-pku,-mp
 #: is QEMU's clock itself.
 EMULATED_CLOCK = "clocksource=acpi_pm tsc=unstable no_timer_check"
 
+#: By this word the machine knows that its processor is emulated: see ``guest/service.sh``.
+EMULATED = "labkit.emulated"
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -59,7 +62,7 @@ def _machine(shape: Shape) -> tuple[list[str], str, str]:
         return ["-machine", "virt,memory-backend=ram,highmem=off", "-cpu", cpu], "ttyAMA0", ""
     # Every device left out is one less to save, restore and poll.
     kind = "q35,memory-backend=ram,sata=off,smbus=off,vmport=off,hpet=off,i8042=off,graphics=off"
-    clock = EMULATED_CLOCK if shape.emulated else ""
+    clock = f"{EMULATED_CLOCK} {EMULATED}" if shape.emulated else ""
     return ["-machine", kind, "-cpu", EMULATED_PROCESSOR if shape.emulated else "host"], "ttyS0", clock
 
 

@@ -10,5 +10,5 @@ $d network create warm && $d network connect warm warm && $d network disconnect 
 $d kill warm; $d rm -f warm; $d network rm warm
 for image in $($d images -q); do $d run --rm "$image" true; done
 $d system df; $d info; $d events --since 1m --until 0s
-strace -V; lxc-info --version; nsenter --version; unshare --version; ps ax; ip address
+runc --version; crun --version; strace -V; lxc-info --version; nsenter --version; unshare --version; ps ax; ip address
 sync

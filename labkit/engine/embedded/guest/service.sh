@@ -9,6 +9,10 @@ alive() {
     pid=$(cat "/run/labkit/$1.pid" 2>/dev/null) && [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ]
 }
 
+emulated() {
+    grep -q labkit.emulated /proc/cmdline
+}
+
 start() {
     alive "$1" && return 0
     case $1 in
@@ -21,12 +25,18 @@ start() {
         # A service manager's defaults: containers inherit them.
         ulimit -Hn 524288
         ulimit -Sn 1024
+        # A program in Go sleeps for 20 us at a time, thousands of times a second, and each wake-up of an emulated
+        # processor costs more than that: those of 2 ms may become one.
+        ! emulated || echo 2000000 >/proc/self/timerslack_ns
         case $1 in
         containerd) echo -999 >/proc/self/oom_score_adj ;;
         dockerd)
             echo -500 >/proc/self/oom_score_adj
             # A machine without keys (the first boot, and what an export holds) answers on its own socket only.
             [ -e /etc/docker/server-key.pem ] || set -- dockerd --config-file /usr/lib/labkit/local.json
+            # A container's start and end are eight programs, five of them runc. On an emulated processor each costs
+            # a tenth of a second and more; crun, which is written in C, a third of that.
+            emulated && [ -x /usr/bin/crun ] && set -- "$@" --add-runtime crun=/usr/bin/crun --default-runtime crun
             ;;
         esac
         exec setsid "$@" </dev/null >>"/var/log/$1.log" 2>&1
