@@ -11,6 +11,7 @@ from typing import Any
 
 from ..course import benchmark
 from ..course.context import Context
+from ..engine.base import require_owned
 from ..engine.dockercli import command_line
 from ..engine.faults import explained
 from ..errors import BadInput
@@ -153,6 +154,30 @@ def embedded_engine(on: Context, n: int) -> Rows:
 
 
 BENCHMARKS["embedded-engine"] = embedded_engine
+
+
+def profile(on: Context, n: int) -> Rows:
+    """Where the seconds of a ``docker run`` go on labkit's own engine; see :func:`labkit.engine.embedded.profile`."""
+    from ..engine.embedded.profile import profile as profile_of
+
+    found = profile_of(require_owned(on.session.engine), n)
+    spent, whole = found.pop("on_processor"), sum(found["on_processor"].values())
+    switches, started = found.pop("switches_to"), found.pop("started")
+    inside = {
+        f"{name}, on a processor": f"{seconds:.3f} s, {seconds / whole:.0%}, on it {switches[name]} times"
+        for name, seconds in spent.items()
+        if seconds >= 0.01 * whole
+    }
+    programs = ", ".join(f"{name} {times}" for name, times in sorted(started.items()))
+    others = {
+        **inside,
+        "programs started": programs,
+        **{f"{name} a run": count for name, count in found.pop("per_run").items()},
+    }
+    return {**{name: _row(values, unit="s") for name, values in found.items()}, "other": others}
+
+
+BENCHMARKS["profile"] = profile
 
 
 def _row(values: list[float], unit: str) -> Rows:
