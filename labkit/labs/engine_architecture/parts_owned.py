@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import shlex
+import statistics
 import time
 from typing import Any
 
@@ -192,16 +193,23 @@ def kill_shim(on: Context) -> ShimGone:
 
 
 class ByHand(Result):
-    """A container started with runc and nothing else.
+    """A container started with an OCI runtime and nothing else.
 
-    ``config`` is the running container's config.json, shortened; ``commands`` is what was typed,
-    ``output`` what the program printed; ``listed`` the names that dockerd has of it.
+    ``config`` is the running container's config.json, shortened; ``commands`` is what was typed; ``output``
+    what the program printed, with each runtime; ``listed`` the names that dockerd has of it; ``seconds`` how
+    long each runtime took from its start to its end, in turn.
     """
 
     config: dict[str, Any]
     commands: list[str]
-    output: str
+    output: dict[str, str]
     listed: list[str]
+    seconds: dict[str, list[float]]
+
+    @property
+    def quicker(self) -> str:
+        """The runtime whose median time is the smaller."""
+        return min(self.seconds, key=lambda name: statistics.median(self.seconds[name]))
 
     def facts(self) -> str:
         spaces = ", ".join(sorted(self.config["namespaces"]))
@@ -210,8 +218,9 @@ class ByHand(Result):
             f"  program      {' '.join(self.config['args'])}\n"
             f"  namespaces   {spaces}\n"
             f"  memory limit {self.config['memory']}\n"
-            f"by runc alone: {self.output.strip()}\n"
-            f"dockerd knows of it: {yes_no(bool(self.listed))}"
+            f"by runc alone: {self.output['runc']}\n"
+            f"by crun, from the same bundle: {self.output['crun']}\n"
+            f"the quicker of the two: {self.quicker} · dockerd knows of it: {yes_no(bool(self.listed))}"
         )
 
     def typed(self) -> str:
@@ -219,8 +228,16 @@ class ByHand(Result):
         return "\n".join(f"# {line}" for line in self.commands)
 
 
+#: Both runtimes in turn, each timed (ns) by the machine's own clock.
+_IN_TURN = (
+    "for i in 1 2 3 4 5; do for r in runc crun; do a=$(date +%s%N); {run}; echo $r $(($(date +%s%N) - a)); done; done"
+)
+
+
 def by_hand(on: Context) -> ByHand:
-    """Read the bundle of a running container, then make one like it and run it with ``runc`` alone.
+    """Read the bundle of a running container, then make one like it and run it with ``runc`` alone, and with ``crun``.
+
+    Each is run once for what it prints, then both in turn, five times.
 
     Raises:
         NotPossibleHere: the engine isn't the lab's own.
@@ -244,14 +261,19 @@ def by_hand(on: Context) -> ByHand:
     spec["process"]["terminal"] = False
     spec["process"]["args"] = ["sh", "-c", "echo process $$ of its own container"]
     text = shlex.quote(json.dumps(spec))
+    words = f"run {'--no-pivot ' if _ramdisk(engine) else ''}{name}"
+    runs = [f"cd {folder} && {runtime} {words}" for runtime in ("runc", "crun")]
     try:
         engine.shell(f"printf %s {text} > {folder}/config.json")
-        run = f"cd {folder} && runc run {'--no-pivot ' if _ramdisk(engine) else ''}{name}"
-        output = engine.shell(run, timeout=_PATIENCE)
+        output = {run.split()[3]: engine.shell(run, timeout=_PATIENCE).strip() for run in runs}
         listed = [one for row in on.docker.api.containers(all=True, filters={"name": name}) for one in row["Names"]]
+        timed = engine.shell(f"cd {folder} && {_IN_TURN.format(run=f'$r {words} >/dev/null')}", timeout=_PATIENCE)
     finally:
         engine.shell(f"runc delete -f {name} 2>/dev/null; rm -rf {folder}", check=False)
-    commands += ["vi config.json   (no terminal, another program)", run]
+    seconds: dict[str, list[float]] = {}
+    for line in timed.splitlines():
+        seconds.setdefault(line.split()[0], []).append(int(line.split()[1]) / 1e9)
+    commands += ["vi config.json   (no terminal, another program)", *runs]
     shown = [
         re.sub(rf"-{on.session.id}|/proc/{pid}\b", lambda m: "" if m[0][0] == "-" else "/proc/PID", one)
         for one in commands
@@ -261,7 +283,7 @@ def by_hand(on: Context) -> ByHand:
         "namespaces": [row["type"] for row in full["linux"]["namespaces"]],
         "memory": f"{full['linux']['resources']['memory']['limit'] // 2**20} MiB",
     }
-    return ByHand(on.facts, config, shown, output, listed)
+    return ByHand(on.facts, config, shown, output, listed, seconds)
 
 
 def _ramdisk(engine: OwnedEngine) -> bool:
