@@ -22,7 +22,7 @@ PYTHON = "labkit/python:1"
 REGISTRY = "labkit/registry:1"
 
 #: Raised by one whenever a recipe changes what it makes, so that old archives and images are not reused.
-RECIPE = 4
+RECIPE = 5
 
 #: Carried by the base images instead of a session: they are a cache, not a lab's leftovers.
 BASE_LABEL = {"labkit.base": "1", "labkit.recipe": str(RECIPE)}
@@ -37,8 +37,9 @@ _NOT_IN_STDLIB = (
     "idlelib", "lib2to3", "ensurepip", "distutils", "pydoc_data", "test", "tkinter",
     "turtledemo", "curses", "dbm", "sqlite3", "venv", "wsgiref", "xmlrpc",
 )  # fmt: skip
-_COMPILED = ("", "json", "encodings", "collections", "importlib", "http", "email", "urllib",
-             "concurrent", "logging", "re", "ctypes", "unittest")  # fmt: skip
+_COMPILED = ("", "json", "encodings", "collections", "importlib", "importlib/metadata", "importlib/resources", "html",
+             "http", "email", "urllib", "concurrent", "concurrent/futures", "logging", "pathlib", "re", "ctypes",
+             "sysconfig", "unittest", "zipfile", "zipfile/_path")  # fmt: skip
 
 
 @dataclass(frozen=True)

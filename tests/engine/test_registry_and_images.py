@@ -33,6 +33,17 @@ def store(on):
         yield running
 
 
+def test_what_the_labs_programs_import_comes_byte_compiled(on):
+    # Compiled anew in each container, html.entities alone costs a server half a second where it is emulated.
+    wanted = "http.server, http.client, json, subprocess, importlib.metadata, urllib.request, unittest, hashlib, ctypes"
+    command = ["python3", "-v", "-c", f"import {wanted}"]
+    said = on.docker.containers.run(images.PYTHON, command, stderr=True, remove=True).decode()
+    loaded = [line.split()[4].strip("'") for line in said.splitlines() if line.startswith("# code object from ")]
+    compiled = [name for name in loaded if name.endswith(".pyc")]
+    assert len(compiled) > 50
+    assert [name for name in loaded if name not in compiled and not name.endswith("/sitecustomize.py")] == []
+
+
 def test_one_container_writes_the_other_sees_nothing(on):
     run = writable.two_containers(on)
     assert {"/usr/lib/greeting.sh", "/new.txt", "/app/app.sh"} <= set(run.writer.changes)
