@@ -23,7 +23,7 @@ def rows(facts: EngineFacts, found_by: str = "") -> list[tuple[str, str]]:
     yours = "yours: the lab touches only what carries its label"
     machine = f"{facts.cpus} CPU, {show_size(facts.memory)}, {facts.architecture}"
     how = found_by if facts.owned or not found_by else f"found by {found_by}"
-    other = [("OCI runtime", f"{facts.runtime}, in place of runc: its programs are smaller")] * (facts.runtime != "runc")
+    runtime = f"{facts.runtime}, in place of runc: its program is smaller"
     return [
         ("Engine", f"{facts.name} {facts.version}, API {facts.api_version}" + (", rootless" if facts.rootless else "")),
         ("Kind", f"{facts.kind}, {how}" if how else facts.kind),
@@ -32,7 +32,7 @@ def rows(facts: EngineFacts, found_by: str = "") -> list[tuple[str, str]]:
         ("System", f"{facts.operating_system}, Linux {facts.kernel}"),
         ("Control groups", f"version {facts.cgroup_version}, driver {facts.cgroup_driver}"),
         ("Image store", facts.image_store),
-        *other,
+        *([("OCI runtime", runtime)] if facts.runtime != "runc" else []),
         ("Owner", "this lab: it may be stopped and broken" if facts.owned else yours),
     ]
 
