@@ -98,7 +98,7 @@ class Refusal(Result):
     def facts(self) -> str:
         if self.ran:
             return "it ran: this machine has an emulator registered for that processor"
-        return f"refused: {'exec format error' if 'exec format' in self.words else self.words}"
+        return f"refused: {'exec format error' if 'exec format' in self.words.lower() else self.words}"
 
 
 def publish(on: Context, registry: RunningRegistry, repository: str = "hello") -> OneName:
