@@ -51,7 +51,8 @@ def run_against_cli(on: Context, n: int) -> Rows:
 
     Timed from the call to the container's removal, no network, same image and command.
     """
-    words = ["docker", "run", "--rm", "--network", "none", on.image(), *first.COMMAND]
+    same = ["--runtime", on.facts.runtime] if on.facts.stock else []
+    words = ["docker", "run", "--rm", "--network", "none", *same, on.image(), *first.COMMAND]
     line = command_line(on.session, words)
 
     def cli() -> float:

@@ -23,7 +23,7 @@ def rows(facts: EngineFacts, found_by: str = "") -> list[tuple[str, str]]:
     yours = "yours: the lab touches only what carries its label"
     machine = f"{facts.cpus} CPU, {show_size(facts.memory)}, {facts.architecture}"
     how = found_by if facts.owned or not found_by else f"found by {found_by}"
-    runtime = f"{facts.runtime}, in place of runc: its program is smaller"
+    runtime = f"{facts.runtime} for what the lab's own calls start: a smaller program than runc, which is the default"
     return [
         ("Engine", f"{facts.name} {facts.version}, API {facts.api_version}" + (", rootless" if facts.rootless else "")),
         ("Kind", f"{facts.kind}, {how}" if how else facts.kind),
@@ -32,7 +32,7 @@ def rows(facts: EngineFacts, found_by: str = "") -> list[tuple[str, str]]:
         ("System", f"{facts.operating_system}, Linux {facts.kernel}"),
         ("Control groups", f"version {facts.cgroup_version}, driver {facts.cgroup_driver}"),
         ("Image store", facts.image_store),
-        *([("OCI runtime", runtime)] if facts.runtime != "runc" else []),
+        *([("OCI runtime", runtime)] if facts.stock else []),
         ("Owner", "this lab: it may be stopped and broken" if facts.owned else yours),
     ]
 

@@ -36,8 +36,13 @@ class EngineFacts:
     emulated: bool
     #: Whether root in its containers is an ordinary user outside, with ``userns-remap``.
     remapped: bool = False
-    #: The OCI runtime with which it starts containers, unless told otherwise.
+    #: The OCI runtime with which it starts what a lab's own calls create: crun where it is emulated.
     runtime: str = "runc"
+
+    @property
+    def stock(self) -> dict[str, str]:
+        """The option for a container that is started as on any server, also where the lab's own are started by crun."""
+        return {"runtime": "runc"} if self.emulated and self.runtime != "runc" else {}
 
     @property
     def limited(self) -> str:

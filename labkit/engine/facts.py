@@ -3,6 +3,7 @@
 from docker import DockerClient
 
 from .base import Engine, EngineFacts
+from .client import quick_runtime
 from .faults import explained
 
 
@@ -36,6 +37,6 @@ def read_facts(client: DockerClient, engine: Engine) -> EngineFacts:
         compatible_api="Podman" if any("Podman" in name for name in components) else "",
         owned=engine.owned,
         emulated=engine.emulated,
-        runtime=info.get("DefaultRuntime") or "runc",
+        runtime=quick_runtime(info) if engine.emulated else info.get("DefaultRuntime") or "runc",
         remapped=any("name=userns" in option for option in security),
     )

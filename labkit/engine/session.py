@@ -24,7 +24,7 @@ from ..errors import LabError
 from ..waiting import wait_until
 from .attached import AttachedStream
 from .base import Engine
-from .client import BUILD, LabelledClient, engine_time
+from .client import BUILD, LabelledClient, engine_time, quick_runtime
 from .faults import explained, told
 
 LAB, SESSION, ROLE = "labkit.lab", "labkit.session", "labkit.role"
@@ -90,6 +90,8 @@ class Session:
             self.docker = LabelledClient(
                 labels={LAB: lab, SESSION: self.id}, before_create=self.show_life, **engine.client_options()
             )
+            if engine.emulated:
+                self.docker.api.runtime = quick_runtime(self.docker.info())
 
     def name(self, word: str) -> str:
         """A name that no other session uses: ``web`` becomes ``web-1a2b3c4d``.

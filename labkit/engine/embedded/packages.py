@@ -82,7 +82,7 @@ COMMON = (
     "docker-cli?",  # split from docker.io in Debian 13
     "containerd",
     "runc",
-    "crun?",  # does what runc does with a third of its processor time: see service.sh
+    "crun",
     "tini",
     "apparmor",
     "iptables",

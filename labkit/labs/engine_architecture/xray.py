@@ -110,9 +110,7 @@ def _see(on: Context, tap: Wiretap, flags: str, image: str, command: str) -> See
 
 def _line(on: Context, flags: str, image: str, command: str) -> tuple[list[str], list[str]]:
     """A ``docker run`` as one types it, and as it is started."""
-    # runc is what this lab shows, also where the engine would take another one.
-    ours = "" if on.facts.runtime == "runc" or "--runtime" in flags or on.facts.compatible_api else "--runtime runc "
-    words = read_words(f"docker run --rm {ours}{flags} {image} {command}")
+    words = read_words(f"docker run --rm {flags} {image} {command}")
     on.session.engine.cli_path()  # fetched in sight
     return words, command_line(on.session, words)
 

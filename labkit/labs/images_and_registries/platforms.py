@@ -155,7 +155,7 @@ def force(on: Context, registry: RunningRegistry, repository: str = "hello") -> 
     own = GOARCH.get(on.facts.architecture, on.facts.architecture)
     other = next(name for name in MACHINES if name != own)
     name = registry.pull(repository, "1", platform=f"linux/{other}")
-    words, code = run_once(on, name, platform=f"linux/{other}")
+    words, code = run_once(on, name, platform=f"linux/{other}", **on.facts.stock)
     registry.pull(repository, "1")  # leave the name as it was
     return Refusal(on.facts, other, words.strip(), code, f"hello from {other}" in words)
 

@@ -41,7 +41,7 @@ def bundle(on: Context, command: Sequence[str] = ("/bin/busybox", "true")) -> No
 def docker_run(on: Context, **network: str) -> float:
     """Seconds from asking the engine to run ``true`` until its end is known; the removal is not timed."""
     began = time.perf_counter()
-    container = on.docker.containers.create(on.image(), ["true"], **network)
+    container = on.docker.containers.create(on.image(), ["true"], **network, **on.facts.stock)
     try:
         container.start()
         container.wait(timeout=60)
