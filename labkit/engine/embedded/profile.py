@@ -9,7 +9,6 @@ from typing import Any
 import docker
 import psutil
 
-from ... import images
 from ...errors import NotPossibleHere
 from ..base import OwnedEngine
 
@@ -24,8 +23,8 @@ _END = "cd {0}; echo 0 >tracing_on; cat trace; {1}; echo 1408 >buffer_size_kb"
 _LINE = re.compile(r"\[(\d+)\] \S+ +([\d.]+): (\w+): (.*)")
 
 
-def profile(engine: OwnedEngine, n: int) -> dict[str, Any]:
-    """Run ``docker run busybox true`` through docker-py, warm, ``n`` times; then once more under the kernel's trace.
+def profile(engine: OwnedEngine, image: str, n: int) -> dict[str, Any]:
+    """Run ``docker run IMAGE true`` through docker-py, warm, ``n`` times; then once more under the kernel's trace.
 
     Returns:
         Lists of ``n`` values: seconds of each request by name (``create``, ``start``, ``wait``, ``logs``, ``remove``),
@@ -55,7 +54,7 @@ def profile(engine: OwnedEngine, n: int) -> dict[str, Any]:
             taken[name] = time.perf_counter() - began
             return answer
 
-        container = timed("create", lambda: client.containers.create(images.BUSYBOX, ["true"]))
+        container = timed("create", lambda: client.containers.create(image, ["true"]))
         for name in ("start", "wait", "logs", "remove"):
             timed(name, getattr(container, name))
         taken["all"] = time.perf_counter() - begun
