@@ -194,7 +194,7 @@ def test_saving_twice_changes_figures_only(course):
 
 WIDGET = """
 from labkit.course.widget_base import LabWidget
-made = LabWidget([], "Widget: a slider")
+made = LabWidget("Title", [], "Widget: a slider")
 made
 """.strip()
 
