@@ -1,4 +1,4 @@
-"""Forty years of containers, rebuilt step by step in a workshop (:mod:`labkit.observe.workshop`) that plays the machine."""
+"""Forty years of containers, rebuilt step by step in a workshop (labkit.observe.workshop) that plays the machine."""
 
 import re
 import shlex
