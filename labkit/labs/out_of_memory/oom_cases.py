@@ -138,8 +138,7 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
         wait_until(lambda: not next(states)["Running"], 240, lambda: late)
         ended: dict[str, str] = {}
         for who, container in made.items():
-            container.reload()
-            state = container.attrs["State"]
+            state = on.state(container)
             if state["Running"]:
                 container.kill()
             elif state["ExitCode"] == 137:
