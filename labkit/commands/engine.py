@@ -4,8 +4,6 @@ import argparse
 import json
 import os
 import shlex
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +88,7 @@ def _fill() -> None:
     from ..engine.embedded import small
     from ..observe import workshop
 
-    arch = debian.architecture()
-    makes: list[Callable[[], object]] = [small.files, partial(workshop.tools, arch)]
-    makes += [partial(workshop.tools, arch, wanted, name=name) for name, wanted in workshop.EXTRA.items()]
-    for make in makes:
+    for make in (small.files, *workshop.all_tools(debian.architecture())):
         try:
             make()
         except LabError as reason:

@@ -164,12 +164,9 @@ def _prepare() -> None:
     from ..labs.isolation_models.isolation_disk import IOPING
     from ..observe import workshop
 
-    arch = debian.architecture()
-    programs: dict[str, dict[str, tuple[str, ...]] | None] = {"tools": None, "ioping": IOPING}
-    programs |= workshop.EXTRA
     try:
-        for name, wanted in programs.items():
-            workshop.tools(arch, wanted, name=name)
+        for make in workshop.all_tools(debian.architecture(), ioping=IOPING):
+            make()
         embedded.build(images=images.archives)
     except LabError as reason:
         say(f"  {reason}")  # the labs that need it will say so in their cells

@@ -1,12 +1,12 @@
 """The report of ``labkit run``: as plain data, as lines for a terminal, as one HTML file."""
 
 import difflib
-import html
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from string import Template
 from typing import Any, NotRequired, TypedDict, cast
+
+from tornado import template
 
 from .. import __version__
 from ..course import budgets, card, labs
@@ -112,65 +112,20 @@ def minutes(seconds: float) -> str:
 
 def as_html(found: Report) -> str:
     """The report as one HTML file that needs nothing beside it; it follows the reader's light or dark setting."""
-    page = Template(data_file("report.html").read_text(encoding="utf-8"))
-    return page.substitute(
-        title=html.escape(_headline(found)),
-        outcome="pass" if found["ok"] else "fail",
-        sign=SIGNS["pass" if found["ok"] else "fail"],
-        when=html.escape(f"{found['ended']} · {minutes(found['seconds'])}, {found['jobs']} at a time"),
-        engine=_engine(found["engine"]),
-        rows="\n".join(_row(lab, found["seconds"]) for lab in found["labs"]),
-        problems="\n".join(_problems(lab) for lab in found["labs"] if lab["problems"]),
-    )
+    page = template.Template(data_file("report.html").read_text(encoding="utf-8"), autoescape="xhtml_escape")
+    facts = EngineFacts(**{key: value for key, value in found["engine"].items() if key != "name"})
+    made: bytes = page.generate(
+        found=found, title=_headline(found), engine=card.rows(facts), names={entry.lab: entry.title for entry in labs()},
+        signs=SIGNS, took=_took, minutes=minutes, sides=_sides, most=LINES,
+    )  # fmt: skip
+    return made.decode()
 
 
-def _engine(engine: dict[str, Any]) -> str:
-    facts = EngineFacts(**{key: value for key, value in engine.items() if key != "name"})
-    return "\n".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in card.rows(facts))
-
-
-def _row(lab: LabRow, whole: float) -> str:
-    """One lab as a row: its outcome, and a bar from its start to its end."""
-    title = {entry.lab: entry.title for entry in labs()}.get(lab["lab"], lab["lab"])
-    left = 100 * lab["began"] / max(whole, 0.1)
-    width = max(0.5, 100 * lab["seconds"] / max(whole, 0.1))
-    slowest = ", ".join(f"[{cell['cell']}] {cell['id']} {cell['seconds']:.0f} s" for cell in lab["slowest"])
-    name = f"{html.escape(lab['lab'][:2])} · {html.escape(title)}"
-    link = f'<a href="#{html.escape(lab["lab"])}">{name}</a>' if lab["problems"] else name
-    return (
-        f'<tr><td class="{lab["outcome"]}">{SIGNS[lab["outcome"]]} {lab["outcome"]}</td><td>{link}</td>'
-        f'<td class="number">{lab["cells"]}</td><td class="number">{_took(lab)}</td>'
-        f'<td><div class="track" title="slowest cells: {html.escape(slowest or "unknown")}">'
-        f'<div class="bar {lab["outcome"]}" style="left:{left:.1f}%;width:{min(width, 100 - left):.1f}%"></div></div>'
-        f"</td></tr>"
-    )
-
-
-def _problems(lab: LabRow) -> str:
-    parts = [f'<h2 id="{html.escape(lab["lab"])}">{html.escape(lab["lab"])}</h2>']
-    for problem in lab["problems"]:
-        where = f"Cell [{problem['cell']}] <code>{html.escape(problem['id'])}</code>" if problem["cell"] else "The run"
-        kind = "drift" if problem["what"] == "drift" else "fail"
-        parts.append(f'<h3>{where} <span class="{kind}">{SIGNS[kind]} {html.escape(problem["what"])}</span></h3>')
-        if problem.get("source"):
-            parts.append(f'<pre class="source">{html.escape(problem["source"])}</pre>')
-        if kind == "drift" and problem["expected"] != problem["got"]:
-            parts.append(_side_by_side(problem["expected"], problem["got"]))
-        elif problem.get("got"):
-            parts.append(f"<pre>{html.escape(problem['got'])}</pre>")
-        detail = html.escape("\n".join(problem["detail"].splitlines()[-LINES:]))
-        parts.append(f"<details><summary>all that was said</summary><pre>{detail}</pre></details>")
-    return "\n".join(parts)
-
-
-def _side_by_side(expected: str, got: str) -> str:
-    old, new = expected.splitlines(), got.splitlines()
-    left, right = [], []
+def _sides(problem: Cell) -> list[tuple[str, list[tuple[bool, str]]]]:
+    """Expected and got, line by line, each with whether it differs."""
+    old, new = problem["expected"].splitlines(), problem["got"].splitlines()
+    left, right = list[tuple[bool, str]](), list[tuple[bool, str]]()
     for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        mark = "{}" if kind == "equal" else "<mark>{}</mark>"
-        left += [mark.format(html.escape(line) or " ") for line in old[a:b]]
-        right += [mark.format(html.escape(line) or " ") for line in new[c:d]]
-    columns = (("expected", left), ("got", right))
-    return '<div class="pair">' + "".join(
-        f"<div><small>{name}</small><pre>{chr(10).join(lines[:LINES])}</pre></div>" for name, lines in columns
-    ) + "</div>"  # fmt: skip
+        left += [(kind != "equal", line) for line in old[a:b]]
+        right += [(kind != "equal", line) for line in new[c:d]]
+    return [("expected", left), ("got", right)]

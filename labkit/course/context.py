@@ -67,10 +67,13 @@ class Context:
         self._visitor.join(network)
         return self._visitor
 
+    def state(self, container: Container) -> dict[str, Any]:
+        """A container's ``State``, as the engine has it now."""
+        return dict(self.docker.api.inspect_container(container.id)["State"])
+
     def main_pid(self, container: Container) -> int:
         """A container's main process, by its number on the engine's machine; 0 where it does not run."""
-        container.reload()
-        return int(container.attrs["State"]["Pid"])
+        return int(self.state(container)["Pid"])
 
     def events(self, since: float, until: float, **filters: str) -> list[dict[str, Any]]:
         """What the engine tells of between two times of day on its machine (s since 1970); it keeps the last 256."""

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from ..units import show_time
 from .benchmark import Benchmark, Series, published
 from .result import draws, machine_line
-from .style import COLOURS, MODELS, Picture, new_figure, picture, styled
+from .style import COLOURS, MODELS, Picture, new_figure, picture
 
 #: How the course's models look; runc alone stands between process and container.
 LOOK = {**MODELS, "runc": ("purple", "D", "..")}
@@ -57,41 +57,40 @@ def _wrap(text: str) -> str:
 def plot_ecdf(result: Benchmark) -> Picture:
     """The share of runs that were done after a time, on a logarithmic axis; published figures as stars below."""
     found = published(result.name)
-    with styled():
-        figure, axes = new_figure(5.4 + (1.4 if found else 0))
-        for row in result.series:
-            colour, marker, _ = LOOK[row.model]
-            values = sorted(row.values)
-            shares = [(number + 1) / len(values) for number in range(len(values))]
-            axes.step([values[0], *values], [0, *shares], where="post", color=COLOURS[colour], zorder=3,
-                      linestyle="--" if row.emulated else "-")  # fmt: skip
-            axes.plot(values, shares, linestyle="none", marker=marker, markersize=6, color=COLOURS[colour], zorder=4,
-                      label=f"{_name(row)}: {value_text(row.median, result.unit)}")  # fmt: skip
-        low = -0.12 - 0.095 * len(found) if found else 0
-        values = [value for row in result.series for value in row.values]
-        middle = (min(values) * max(values)) ** 0.5
-        for number, item in enumerate(sorted(found, key=lambda item: item.value)):
-            height = -0.12 - 0.095 * number
-            axes.plot([item.value], [height], marker="*", markersize=12, color=COLOURS["grey"], linestyle="none",
-                      label="published, other machines" if number == 0 else None)  # fmt: skip
-            right = item.value < middle
-            axes.annotate(f"{item.label} ({item.source})", (item.value, height), xytext=(9 if right else -9, 0),
-                          textcoords="offset points", va="center", ha="left" if right else "right", fontsize=9.5,
-                          color=COLOURS["grey"])  # fmt: skip
-        axes.set_xscale("log")
-        if found:
-            axes.axhline(0, color=COLOURS["grey"], linewidth=1)
-        axes.xaxis.set_major_formatter(lambda value, _: show_time(value) if result.unit == "s" else f"{value:g}")
-        axes.set_ylim(low, 1.05)
-        axes.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-        axes.set(ylabel="runs that were done", xlabel=f"{result.title.lower()} (logarithmic)")
-        axes.set_title(f"{result.title}: medians in the legend", pad=58)
-        axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0)
-        alt = (
-            f"Step chart, {result.title.lower()} on a logarithmic axis: one curve each for "
-            f"{result.subjects}; the further left, the faster."
-        )
-        return picture(figure, alt, caption=caption_of(result))
+    figure, axes = new_figure(5.4 + (1.4 if found else 0))
+    for row in result.series:
+        colour, marker, _ = LOOK[row.model]
+        values = sorted(row.values)
+        shares = [(number + 1) / len(values) for number in range(len(values))]
+        axes.step([values[0], *values], [0, *shares], where="post", color=COLOURS[colour], zorder=3,
+                  linestyle="--" if row.emulated else "-")  # fmt: skip
+        axes.plot(values, shares, linestyle="none", marker=marker, markersize=6, color=COLOURS[colour], zorder=4,
+                  label=f"{_name(row)}: {value_text(row.median, result.unit)}")  # fmt: skip
+    low = -0.12 - 0.095 * len(found) if found else 0
+    values = [value for row in result.series for value in row.values]
+    middle = (min(values) * max(values)) ** 0.5
+    for number, item in enumerate(sorted(found, key=lambda item: item.value)):
+        height = -0.12 - 0.095 * number
+        axes.plot([item.value], [height], marker="*", markersize=12, color=COLOURS["grey"], linestyle="none",
+                  label="published, other machines" if number == 0 else None)  # fmt: skip
+        right = item.value < middle
+        axes.annotate(f"{item.label} ({item.source})", (item.value, height), xytext=(9 if right else -9, 0),
+                      textcoords="offset points", va="center", ha="left" if right else "right", fontsize=9.5,
+                      color=COLOURS["grey"])  # fmt: skip
+    axes.set_xscale("log")
+    if found:
+        axes.axhline(0, color=COLOURS["grey"], linewidth=1)
+    axes.xaxis.set_major_formatter(lambda value, _: show_time(value) if result.unit == "s" else f"{value:g}")
+    axes.set_ylim(low, 1.05)
+    axes.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+    axes.set(ylabel="runs that were done", xlabel=f"{result.title.lower()} (logarithmic)")
+    axes.set_title(f"{result.title}: medians in the legend", pad=58)
+    axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0)
+    alt = (
+        f"Step chart, {result.title.lower()} on a logarithmic axis: one curve each for "
+        f"{result.subjects}; the further left, the faster."
+    )
+    return picture(figure, alt, caption=caption_of(result))
 
 
 def draw_rows(axes: Axes, rows: list[Series], unit: str) -> list[str]:
@@ -120,38 +119,37 @@ def plot_dots(result: Benchmark) -> Picture:
     rows = result.series
     medians = [row.median for row in rows] + [item.value for item in found]
     log = max(medians) > 20 * max(min(medians), 1e-12)
-    with styled():
-        count = len(rows) + len(found)
-        figure, axes = new_figure(0.62 * len(rows) + 0.42 * len(found) + 2.6)
-        names = draw_rows(axes, rows, result.unit)
-        for number, item in enumerate(found, len(rows)):
-            axes.plot([item.value], [number], marker="*", markersize=13, color=COLOURS["grey"], linestyle="none")
-            axes.annotate(value_text(item.value, item.unit), (item.value, number), xytext=(10, 0),
-                          textcoords="offset points", va="center", color=COLOURS["grey"])  # fmt: skip
-            names.append(f"{item.label} ★ {item.source}")
-        if found:
-            axes.axhline(len(rows) - 0.5, color=COLOURS["grey"], linewidth=1)
-        axes.set_yticks(range(count), names)
-        for label in axes.get_yticklabels()[len(rows) :]:
-            label.set(color=COLOURS["grey"], fontsize=9.5)
-        axes.set_ylim(count - 0.4, -0.6)
-        if log:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-            left, right = axes.get_xlim()
-            axes.set_xlim(left, right * (right / left) ** 0.2)
-        else:
-            axes.set_xlim(
-                0,
-                max(max(row.values) for row in rows) * 1.35
-                if not found
-                else max(medians + [max(row.values) for row in rows]) * 1.3,
-            )
-        axes.grid(axis="y", visible=False)
-        better = "less is better" if result.less_is_better else "more is better"
-        axes.set_xlabel(f"{result.unit}, {better}" + (" (logarithmic)" if log else ""))
-        axes.set_title(result.title, pad=10)
-        stars = " Stars below the line: published figures." if found else ""
-        alt = f"Dot chart, {result.title.lower()}: one row each for {result.subjects}.{stars}"
-        notes = "★ published by others on other machines\n" if found else ""
-        return picture(figure, alt, caption=notes + caption_of(result))
+    count = len(rows) + len(found)
+    figure, axes = new_figure(0.62 * len(rows) + 0.42 * len(found) + 2.6)
+    names = draw_rows(axes, rows, result.unit)
+    for number, item in enumerate(found, len(rows)):
+        axes.plot([item.value], [number], marker="*", markersize=13, color=COLOURS["grey"], linestyle="none")
+        axes.annotate(value_text(item.value, item.unit), (item.value, number), xytext=(10, 0),
+                      textcoords="offset points", va="center", color=COLOURS["grey"])  # fmt: skip
+        names.append(f"{item.label} ★ {item.source}")
+    if found:
+        axes.axhline(len(rows) - 0.5, color=COLOURS["grey"], linewidth=1)
+    axes.set_yticks(range(count), names)
+    for label in axes.get_yticklabels()[len(rows) :]:
+        label.set(color=COLOURS["grey"], fontsize=9.5)
+    axes.set_ylim(count - 0.4, -0.6)
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        left, right = axes.get_xlim()
+        axes.set_xlim(left, right * (right / left) ** 0.2)
+    else:
+        axes.set_xlim(
+            0,
+            max(max(row.values) for row in rows) * 1.35
+            if not found
+            else max(medians + [max(row.values) for row in rows]) * 1.3,
+        )
+    axes.grid(axis="y", visible=False)
+    better = "less is better" if result.less_is_better else "more is better"
+    axes.set_xlabel(f"{result.unit}, {better}" + (" (logarithmic)" if log else ""))
+    axes.set_title(result.title, pad=10)
+    stars = " Stars below the line: published figures." if found else ""
+    alt = f"Dot chart, {result.title.lower()}: one row each for {result.subjects}.{stars}"
+    notes = "★ published by others on other machines\n" if found else ""
+    return picture(figure, alt, caption=notes + caption_of(result))

@@ -13,26 +13,24 @@ from .style import COLOURS, Picture, new_figure, picture, styled
 STATES = {"done": ("green", "-", "✓ done"), "begun": ("orange", "-", "… begun"), "open": ("grey", "--", "○ open")}
 
 
+@styled()
 def course_map(labs: list[LabEntry], standings: dict[str, Standing], follows: str | None = None) -> Picture:
     """Draw the map, three labs a row; ``follows`` is the lab to take next, None when all are done."""
-    with styled():
-        rows = -(-len(labs) // 3)
-        figure, axes = new_figure(1.73 * rows)
-        axes.set_axis_off()
-        axes.set(xlim=(0, 3), ylim=(rows, 0))
-        centres = []
-        for number, entry in enumerate(labs):
-            row, column = divmod(number, 3)
-            column = column if row % 2 == 0 else 2 - column  # a path that turns at each end
-            centres.append((column + 0.5, row + 0.5))
-            _box(axes, column, row, entry, standings[entry.lab], entry.lab == follows)
-        for start, end in zip(centres, centres[1:]):
-            _arrow(axes, start, end)
-        words = "; ".join(f"{entry.number} {entry.title}" for entry in labs)
-        done = [f"{entry.number} {_words(standings[entry.lab], entry.lab == follows)}" for entry in labs]
-        return picture(
-            figure, f"Map of the course, a path through {len(labs)} labs: {words}.", state="; ".join(done) + "."
-        )
+    rows = -(-len(labs) // 3)
+    figure, axes = new_figure(1.73 * rows)
+    axes.set_axis_off()
+    axes.set(xlim=(0, 3), ylim=(rows, 0))
+    centres = []
+    for number, entry in enumerate(labs):
+        row, column = divmod(number, 3)
+        column = column if row % 2 == 0 else 2 - column  # a path that turns at each end
+        centres.append((column + 0.5, row + 0.5))
+        _box(axes, column, row, entry, standings[entry.lab], entry.lab == follows)
+    for start, end in zip(centres, centres[1:]):
+        _arrow(axes, start, end)
+    words = "; ".join(f"{entry.number} {entry.title}" for entry in labs)
+    done = [f"{entry.number} {_words(standings[entry.lab], entry.lab == follows)}" for entry in labs]
+    return picture(figure, f"Map of the course, a path through {len(labs)} labs: {words}.", state="; ".join(done) + ".")
 
 
 def _words(standing: Standing, follows: bool) -> str:

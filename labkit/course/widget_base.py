@@ -22,13 +22,13 @@ class LabWidget(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Base of the course's widgets.
 
     Args:
-        children: as for ``VBox``.
+        title: above its ``children``.
         text: what stands in the notebook where widgets don't run (GitHub, nbval): the same words
             on every run, no live value.
     """
 
-    def __init__(self, children: Sequence[w.Widget], text: str, **options: Any) -> None:
-        super().__init__([w.HTML(CSS), *children], **options)
+    def __init__(self, title: str, children: Sequence[w.Widget], text: str) -> None:
+        super().__init__([w.HTML(CSS), w.HTML(words(title, "title")), *children])
         self.add_class("labkit-widget")
         self._text = text
 

@@ -27,12 +27,8 @@ class PredictionWidget(LabWidget):
         self.commit.on_click(self._commit)
         self.compare.on_click(self._compare)
         super().__init__(
-            [
-                w.HTML(words("Predict: " + question.asks, "title")),
-                self.choices,
-                w.HBox([self.commit, self.compare]),
-                self.says,
-            ],
+            "Predict: " + question.asks,
+            [self.choices, w.HBox([self.commit, self.compare]), self.says],
             "Prediction\n" + question.as_text(),
         )
         earlier = progress.prediction(lab, question)
@@ -67,7 +63,7 @@ class QuizWidget(LabWidget):
         self._lab, self._progress = lab, progress
         self.rows = [self._row(number, question) for number, question in enumerate(questions, 1)]
         text = "\n".join(f"{n}. {q.as_text()}" for n, q in enumerate(questions, 1))
-        super().__init__([w.HTML(words("Quiz", "title")), *self.rows], "Quiz\n" + text)
+        super().__init__("Quiz", self.rows, "Quiz\n" + text)
 
     def _row(self, number: int, question: Question) -> w.VBox:
         choices = choice_buttons(question, self._progress)
@@ -99,10 +95,10 @@ class HintWidget(LabWidget):
         self.more.on_click(self._hint)
         self.again.on_click(self._again)
         super().__init__(
-            [w.HTML(words(f"Exercise: {exercise.title}", "title")), self.says, self.hints,
-             w.HBox([self.more, self.again])],
             f"Exercise: {exercise.title}",
-        )  # fmt: skip
+            [self.says, self.hints, w.HBox([self.more, self.again])],
+            f"Exercise: {exercise.title}",
+        )
 
     def _hint(self, _: w.Button) -> None:
         hints = self._exercise.hints

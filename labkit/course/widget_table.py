@@ -32,13 +32,9 @@ class TableWidget(LabWidget):
         self.search = w.Text(placeholder=f"Type a word, such as {example}", layout=w.Layout(width="320px"))
         self.found = w.HTML()
         self.search.observe(lambda _: self._show(), names="value")
-        head = [w.HTML(words(title, "title")), *([w.HTML(words(summary, "note"))] if summary else [])]
-        plain = [
-            f"{title}, {len(rows)} rows",
-            *([summary] if summary else []),
-            *(f"{a}: {b} ({d})" for a, b, _, d in rows),
-        ]
-        super().__init__([*head, self.search, self.found], "\n".join(plain))
+        head = [w.HTML(words(summary, "note"))] if summary else []
+        plain = [f"{title}, {len(rows)} rows", *filter(None, [summary]), *(f"{a}: {b} ({d})" for a, b, _, d in rows)]
+        super().__init__(title, [*head, self.search, self.found], "\n".join(plain))
         self._show()
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:

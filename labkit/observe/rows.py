@@ -61,12 +61,10 @@ class Machine(TypedDict):
     """The engine's machine."""
 
     kernel: str
-    architecture: str
     boot_id: str
     cpus: int
     memory: int
     available: int
-    swap: int
 
 
 class ProcessRow(TypedDict):

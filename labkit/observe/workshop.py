@@ -5,7 +5,9 @@ its own processes and files, and the capabilities that making namespaces, mounts
 takes, by name. Its control groups lie below its own, so they go with it.
 """
 
+import functools
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,12 @@ def tools(arch: str, wanted: dict[str, tuple[str, ...]] | None = None, *, name: 
         data = layer_from_folder(chosen)
     write_whole(target, data)
     return data
+
+
+def all_tools(arch: str, **more: dict[str, tuple[str, ...]]) -> Iterator[Callable[[], bytes]]:
+    """Calls that make each tar of tools that a workshop may ask for, and ``more`` by their names."""
+    for name, wanted in {"tools": _TOOLS, **EXTRA, **more}.items():
+        yield functools.partial(tools, arch, wanted, name=name)
 
 
 class Workshop(Helper):

@@ -28,7 +28,6 @@ def sleeper(module_context):
 def test_the_machine_agrees_with_what_the_engine_says(module_context):
     machine, facts = module_context.observer.machine(), module_context.facts
     assert machine["kernel"] == facts.kernel
-    assert machine["architecture"] == facts.architecture
     assert machine["memory"] == facts.memory
     assert 0 < machine["available"] < machine["memory"]
     assert re.fullmatch(r"[0-9a-f-]{36}", machine["boot_id"])
@@ -169,7 +168,7 @@ def test_files_of_the_machine_are_not_the_containers(module_context):
 
 def test_disk(module_context):
     disk = module_context.observer.call("disk")
-    assert 0 < disk["free"] <= disk["size"]
+    assert disk["free"] > 0
 
 
 @pytest.mark.parametrize("remains", [True, False], ids=["and its name is taken", "and its container is gone"])

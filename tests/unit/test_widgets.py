@@ -31,7 +31,7 @@ def pressed(work) -> tuple[w.Button, w.HTML]:
     """Press a button whose work this is, and wait for its end."""
     starter, says = button("Go", "do it"), w.HTML()
     before = set(threading.enumerate())
-    LabWidget([starter, says], "Widget").beside(work, starter, says)
+    LabWidget("Title", [starter, says], "Widget").beside(work, starter, says)
     for thread in set(threading.enumerate()) - before:
         thread.join(10)
     return starter, says
@@ -41,7 +41,7 @@ def test_a_button_waits_until_its_work_has_ended():
     go, seen = threading.Event(), []
     starter, says = button("Go", "do it"), w.HTML()
     before = set(threading.enumerate())
-    LabWidget([starter, says], "Widget").beside(lambda: go.wait(10) and seen.append(1), starter, says)
+    LabWidget("Title", [starter, says], "Widget").beside(lambda: go.wait(10) and seen.append(1), starter, says)
     assert starter.disabled
     go.set()
     for thread in set(threading.enumerate()) - before:
@@ -95,7 +95,7 @@ def test_an_exercise_that_is_looked_at_again_tells_what_went_wrong():
 
 def test_the_text_beside_a_widget_is_whole_and_always_the_same():
     text = "Widget: " + "words " * 60
-    made = LabWidget([button("Go", "do it")], text)
+    made = LabWidget("Title", [button("Go", "do it")], text)
     assert repr(made) == text and made._repr_mimebundle_()["text/plain"] == f"{text}\n{NO_WIDGETS}"
 
 

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 class History(Topic):
     """A container by hand, step by step in the order of history."""
 
-    EVENTS = timeline.EVENTS
-    PARTS = own_container.PARTS
-    STEPS = lxc.STEPS
     timeline = experiment(timeline.timeline)
     jail = experiment(history.jail)
     walk_program = staticmethod(history.walk_program)

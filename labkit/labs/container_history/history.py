@@ -1,10 +1,4 @@
-"""Forty years of containers, rebuilt step by step in a workshop on the engine's machine.
-
-``jail`` puts a program behind chroot, ``walk_out`` gets it out again, ``behind_pivot`` shows the same
-walk failing. ``one_namespace`` unshares each namespace by itself, ``group_by_hand`` makes a control
-group with mkdir and echo. The workshop (:mod:`labkit.observe.workshop`) is a container with the
-capabilities that this takes; it plays the machine.
-"""
+"""Forty years of containers, rebuilt step by step in a workshop (labkit.observe.workshop) that plays the machine."""
 
 import re
 import shlex

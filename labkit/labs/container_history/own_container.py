@@ -1,8 +1,4 @@
-"""Build your own container: a runtime in about thirty lines of shell, with a switch for everything.
-
-``runtime()`` is the program, word for word as it runs. ``build`` runs it in the workshop with the
-parts that you choose, and a program inside reports what it can see, kill and use.
-"""
+"""Build your own container: a runtime in about thirty lines of shell, with a switch for everything."""
 
 from ...course.context import Context
 from ...course.result import Result
@@ -48,7 +44,7 @@ _AROUND = text_beside(__file__, "around.sh")
 
 
 def runtime() -> str:
-    """The whole runtime: shell, about thirty lines."""
+    """The whole runtime, word for word as it runs."""
     return _RUNTIME.strip()
 
 
@@ -68,7 +64,7 @@ class Built(Result):
 
 
 def build(on: Context, *parts: str) -> Built:
-    """Run the report in a container made of the named parts.
+    """Run the runtime in the workshop with the named parts; a program inside reports what it can see, kill and use.
 
     Args:
         parts: any of :data:`PARTS`; none for a plain process, ``"all"`` for every one.

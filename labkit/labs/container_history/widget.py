@@ -22,12 +22,8 @@ class BuilderWidget(LabWidget):
         self.on_press(self.run, self.says, "Building …", self._build)
         row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
         super().__init__(
-            [
-                w.HTML(words("Build your own container", "title")),
-                row,
-                w.HBox([self.run, self.says], layout=w.Layout(align_items="center")),
-                self.picture,
-            ],
+            "Build your own container",
+            [row, w.HBox([self.run, self.says], layout=w.Layout(align_items="center")), self.picture],
             f"Widget: a switch each for {', '.join(own_container.PARTS)}, and Run.",
         )
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 class Life(Topic):
     """From ``docker create`` to ``docker rm``."""
 
-    ACTIONS = lifetime.ACTIONS
     walk = experiment(lifetime.walk)
     layer = experiment(lifetime.layer)
     exit_codes = experiment(endings.exit_codes)

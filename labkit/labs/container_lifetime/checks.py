@@ -51,12 +51,7 @@ def _lasts(on: Context, row: dict[str, Any]) -> bool:
     options |= {"entrypoint": config["Entrypoint"], "init": row["HostConfig"].get("Init"), "network_mode": "none"}
     on.say("the same program once more, and nobody asks it to stop")
     with on.container(row["Image"], config["Cmd"], **options) as again:
-
-        def ended() -> bool:
-            again.reload()
-            return bool(again.status == "exited")
-
-        return not wait_until(ended, min(ran, 19.0) + 1.0)
+        return not wait_until(lambda: on.state(again)["Status"] == "exited", min(ran, 19.0) + 1.0)
 
 
 @CONTENT.exercise("second-life")

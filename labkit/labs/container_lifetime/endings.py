@@ -160,8 +160,7 @@ def stop_times(on: Context, n: int | None = None, grace: int | None = None) -> S
         began = time.monotonic()
         container.stop(timeout=grace)
         took = time.monotonic() - began
-        container.reload()
-        return took, container.attrs["State"]["ExitCode"]
+        return took, on.state(container)["ExitCode"]
 
     with contextlib.ExitStack() as stack:
         ways = [way for way in STARTS for _ in range(n)]

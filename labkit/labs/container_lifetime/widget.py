@@ -33,13 +33,11 @@ class LifeWidget(LabWidget):
         self.says = w.HTML(words("Press create.", "note"))
         rows = list(self.buttons.values())
         super().__init__(
-            [
-                w.HTML(words("Drive a container through its life", "title")),
-                w.HBox(rows[:4]), w.HBox(rows[4:]), self.says, self.states, self.events,
-            ],
+            "Drive a container through its life",
+            [w.HBox(rows[:4]), w.HBox(rows[4:]), self.says, self.states, self.events],
             "Widget: buttons create, start, pause, unpause, stop, kill, restart and remove on a real container, "
             "the state diagram, and the engine's events.",
-        )  # fmt: skip
+        )
         self._show("gone")
 
     def press(self, action: str) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 class Delivery(Topic):
     """A pipeline with its stages, its gate and its two places."""
 
-    STAGES = pipeline.STAGES
     tea = staticmethod(pipeline.tea)
     broken = staticmethod(pipeline.broken)
     integrate = experiment(repository.integrate)
@@ -34,7 +33,6 @@ class Shop(Topic):
     """One shop as a monolith and as microservices."""
 
     ARCHITECTURES = shop.ARCHITECTURES
-    ENDPOINTS = shop.ENDPOINTS
     deploy = experiment(shop.deploy)
     latency = experiment(shop.latency)
     blast_radius = experiment(shop.blast_radius)

@@ -29,8 +29,8 @@ class BoardWidget(LabWidget):
         self.approve.on_click(lambda _: self.beside(self._approve, self.run, self.says))
         self._begin()
         super().__init__(
+            "The pipeline's board",
             [
-                w.HTML(words("The pipeline's board", "title")),
                 w.HBox([self.mode, self.broken], layout=w.Layout(flex_flow="row wrap")),
                 w.HBox([self.run, self.approve, self.says]),
                 self.stages,

@@ -36,9 +36,7 @@ class Xray(Topic):
     """A ``docker run`` seen through: who did what, when."""
 
     run = experiment(xray.run)
-    many = experiment(xray.many)
     compare = experiment(xray.compare)
-    overhead = experiment(xray.overhead)
 
     def live(self) -> XrayWidget:
         """The X-ray widget on this lab's engine."""

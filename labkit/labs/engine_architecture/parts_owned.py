@@ -180,13 +180,8 @@ def kill_shim(on: Context) -> ShimGone:
         pid = on.main_pid(container)
         shim = engine.shell(f"sed -n 's/^PPid:\\t//p' /proc/{pid}/status").strip()
         engine.shell(f"kill -9 {int(shim)}")
-
-        def told() -> bool:
-            container.reload()
-            return bool(container.status != "running")
-
-        wait_until(told, 30, every=0.1)
-        state = container.attrs["State"]
+        wait_until(lambda: not on.state(container)["Running"], 30, every=0.1)
+        state = on.state(container)
         # containerd tidies up after a lost shim in its own time: what it kills is given a few seconds.
         lives = not wait_until(lambda: not _lives(engine, pid), 10, every=0.2)
     return ShimGone(on.facts, state["Status"], state["ExitCode"], lives)
@@ -246,10 +241,9 @@ def by_hand(on: Context) -> ByHand:
     folder = f"/run/labkit-bundle-{on.session.id}"
     name = on.session.name("by-hand")
     with on.container(on.image(), ["sleep", "600"], network_mode="none", mem_limit="64m") as container:
-        container.reload()
         [found] = engine.shell(f"find /run -path '*{container.id}/config.json' 2>/dev/null | head -n 1").split()
         full = json.loads(engine.shell(f"cat {found}"))
-        pid = container.attrs["State"]["Pid"]
+        pid = on.main_pid(container)
         commands = [
             f"mkdir -p {folder}/rootfs",
             f"cd /proc/{pid}/root && cp -a usr bin {folder}/rootfs/",

@@ -33,15 +33,10 @@ class XrayWidget(LabWidget):
         self.start.on_click(self._start)
         self.zoom.observe(self._draw, names="value")
         super().__init__(
-            [
-                w.HTML(words("X-ray a docker run", "title")),
-                w.HBox([self.network, self.limit, self.start]),
-                self.zoom,
-                self.says,
-                self.picture,
-            ],
+            "X-ray a docker run",
+            [w.HBox([self.network, self.limit, self.start]), self.zoom, self.says, self.picture],
             "Widget: choices of network and limits, a button docker run, the swimlane of that run, and a zoom.",
-        )  # fmt: skip
+        )
 
     def _start(self, _: object = None) -> None:
         self.zoom.disabled = True

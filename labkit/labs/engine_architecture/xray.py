@@ -214,11 +214,6 @@ def _seen(runs: list[Xray]) -> str:
     return f"the whole chain was seen in {'every run' if whole == len(runs) else f'{whole} of {len(runs)} runs'}"
 
 
-def many(on: Context, n: int | None = None, flags: str = "") -> Series:
-    """X-ray the same ``docker run`` several times."""
-    return compare(on, flags, n=n)
-
-
 def compare(on: Context, *flags: str, n: int | None = None) -> Series:
     """X-ray ``docker run`` with different flags, in turn, ``n`` times each.
 

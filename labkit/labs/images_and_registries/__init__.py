@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 class Images(Topic):
     """Building images, and what is in them."""
 
-    PIECES = layering.PIECES
     source = staticmethod(samples.source)
     build = experiment(building.build)
     rebuild = experiment(layering.rebuild)
     same_content = experiment(layering.same_content)
     copy_up = experiment(writable.copy_up)
     two_containers = experiment(writable.two_containers)
-    chain_ids = staticmethod(anatomy.chain_ids)
     compare = experiment(anatomy.compare)
     sample = experiment(anatomy.sample)
     anatomy = experiment(anatomy.anatomy)
@@ -64,7 +62,6 @@ class Registry(Topic):
     matched = experiment(pushes.matched)
     everywhere = experiment(pushes.everywhere)
     broken_push = experiment(pushes.broken_push)
-    program = staticmethod(platforms.program)
     publish = experiment(platforms.publish)
     force = experiment(platforms.force)
     attested = experiment(attestations.attested)

@@ -28,13 +28,8 @@ class PuzzleWidget(LabWidget):
         self.on_press(self.build, self.says, "Building twice …", self._run)
         self._show()
         super().__init__(
-            [
-                w.HTML(words("The build cache as a puzzle", "title")),
-                self.rows,
-                self.change,
-                w.HBox([self.build, self.says]),
-                self.figure,
-            ],
+            "The build cache as a puzzle",
+            [self.rows, self.change, w.HBox([self.build, self.says]), self.figure],
             "Widget: move the steps of a Dockerfile up and down, choose the file that changes, build twice on the "
             "real engine, and see which steps were reused.",
         )
@@ -75,12 +70,8 @@ class ExplorerWidget(LabWidget):
         self.again.on_click(lambda _: self._list())
         self.on_press(self.draw, self.says, "Opening the images …", self._compare)
         super().__init__(
-            [
-                w.HTML(words("Layer explorer: choose images (hold Ctrl or Shift for several)", "title")),
-                w.HBox([self.chosen, w.VBox([self.draw, self.again])]),
-                self.says,
-                self.figure,
-            ],
+            "Layer explorer: choose images (hold Ctrl or Shift for several)",
+            [w.HBox([self.chosen, w.VBox([self.draw, self.again])]), self.says, self.figure],
             "Widget: choose images of this engine, and see their layers side by side, shared ones in the same colour.",
         )
         self._list()

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 class Isolation(Topic):
     """What is shared and what is not, and the measured comparisons."""
 
-    FLAGS = visibility.FLAGS
-    BENCHMARKS = isolation_disk.BENCHMARKS
     probe_script = staticmethod(visibility.probe_script)
     matrix = experiment(visibility.matrix)
     neighbours = experiment(visibility.neighbours)

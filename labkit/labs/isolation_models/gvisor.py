@@ -1,8 +1,4 @@
-"""gVisor: between container and virtual machine, a kernel that is an ordinary program.
-
-``gvisor`` runs one bundle with runc and with gVisor's ``runsc``, both in the workshop on the engine's
-machine, and asks inside which kernel answers, how long a start takes and what a system call costs.
-"""
+"""gVisor: between container and virtual machine, a kernel that is an ordinary program."""
 
 import functools
 import itertools
@@ -52,7 +48,7 @@ class Sandbox(Benchmark):
 
 
 def gvisor(on: Context, budget: float = 30.0, *, n: int = 10) -> Sandbox:
-    """Run the same bundle with runc and with gVisor.
+    """Run one bundle with runc and with gVisor's ``runsc``, in the workshop: which kernel answers, what does it cost?
 
     Method: start is timed from asking until the end of ``true`` is known, no network set up, warm. A system
     call: ``dd`` copies single bytes (400,000 with runc, 4,000 with gVisor, an eighth where emulated), two

@@ -2,8 +2,8 @@
 
 A *plain process* runs on the engine's machine, in that machine's own namespaces and control group, without a
 filter (:meth:`labkit.observe.Observer.outside`). *runc alone* is started by the workshop, *docker run* by the
-engine, and the *virtual machine* by QEMU on the notebook's machine. All run the same static busybox. Where QEMU has no usable hardware support it emulates the processor, and every number of
-the virtual machine is marked as emulated.
+engine, and the *virtual machine* by QEMU on the notebook's machine. All run the same static busybox. Where QEMU has no
+usable hardware support it emulates the processor, and every number of the virtual machine is marked as emulated.
 """
 
 import contextlib

@@ -1,8 +1,4 @@
-"""What a program sees on bare metal, in a container and in a virtual machine.
-
-``matrix`` runs one small script in all three and lays the answers side by side. ``namespaces``
-compares the namespaces, inode by inode, and starts the container with the flags you choose.
-"""
+"""What a program sees on bare metal, in a container and in a virtual machine."""
 
 import contextlib
 from collections.abc import Iterable

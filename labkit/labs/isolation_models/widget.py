@@ -28,12 +28,8 @@ class NamespaceWidget(LabWidget):
         self.on_press(self.start, self.says, "Starting a container …", self._run)
         row = w.HBox(list(self.toggles.values()), layout=w.Layout(flex_flow="row wrap"))
         super().__init__(
-            [
-                w.HTML(words("Which namespaces are its own?", "title")),
-                row,
-                w.HBox([self.start, self.says], layout=w.Layout(align_items="center")),
-                self.picture,
-            ],
+            "Which namespaces are its own?",
+            [row, w.HBox([self.start, self.says], layout=w.Layout(align_items="center")), self.picture],
             "Widget: a toggle each for --pid, --network, --ipc, --uts, --cgroupns and --userns=host, and Run.",
         )
 
@@ -62,8 +58,8 @@ class StopwatchWidget(LabWidget):
         self.on_press(self.start, self.says, "Getting ready …", self._run)
         self.stop.on_click(lambda _: self._stopped.set())
         super().__init__(
+            "Measure it yourself",
             [
-                w.HTML(words("Measure it yourself", "title")),
                 w.HBox([self.which, self.budget], layout=w.Layout(flex_flow="row wrap")),
                 w.HBox([self.start, self.stop, self.bar], layout=w.Layout(align_items="center")),
                 self.says,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 class Incidents(Topic):
     """A tea counter that is broken, and a user's report."""
 
-    LEVELS = incidents.LEVELS
     manual = experiment(system.manual)
     start = experiment(incidents.start)
     ask = experiment(incidents.ask)

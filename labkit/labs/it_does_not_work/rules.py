@@ -173,8 +173,7 @@ def stops(look: Look) -> str:
     def says(part: str, row: dict[str, Any]) -> str:
         container = look.on.docker.containers.get(row["Id"])
         container.stop(timeout=6)
-        container.reload()
-        code = container.attrs["State"]["ExitCode"]
+        code = look.on.state(container)["ExitCode"]
         container.start()
         return "did not end when it was asked to, and was killed: exit code 137." if code == 137 else ""
 

@@ -48,11 +48,18 @@ class IncidentWidget(LabWidget):
         self.on_press(self.check, self.says, "A customer orders, and the cause is looked for …", self._check)
         wrap = w.Layout(flex_flow="row wrap")
         super().__init__(
-            [w.HTML(words("It does not work", "title")), w.HBox([self.number, self.seed, self.start], layout=wrap), self.report,
-             w.HBox([self.hint, self.check, self.clock], layout=wrap), self.says, self.hints, self.figure],
+            "It does not work",
+            [
+                w.HBox([self.number, self.seed, self.start], layout=wrap),
+                self.report,
+                w.HBox([self.hint, self.check, self.clock], layout=wrap),
+                self.says,
+                self.hints,
+                self.figure,
+            ],
             "Widget: choose an incident and start it; a user's report, a clock, a button for hints, a button for the check, "
             "and at the end the card of how it went.",
-        )  # fmt: skip
+        )
 
     def _start(self) -> None:
         started = incidents.start(self._on, self.number.value, seed=self.seed.value.strip() or None)

@@ -1,8 +1,4 @@
-"""A limit on processor time: the quota that stops a container, and the weights that only divide.
-
-``throttle`` lets one container work inside a quota and reads how often the kernel stopped it, ``latency`` measures
-the same request inside several quotas, ``shares`` lets two containers quarrel for one processor.
-"""
+"""A limit on processor time: the quota that stops a container, and the weights that only divide."""
 
 import contextlib
 import json

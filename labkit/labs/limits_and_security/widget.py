@@ -24,7 +24,8 @@ class QuotaWidget(LabWidget):
         self.figure = FigureView()
         self.on_press(self.start, self.says, "Fifteen requests are served …", self._run)
         super().__init__(
-            [w.HTML(words("Work inside a quota", "title")), w.HBox([self.cpus, self.start]), self.says, self.figure],
+            "Work inside a quota",
+            [w.HBox([self.cpus, self.start]), self.says, self.figure],
             "Widget: a slider for the quota, a button Run, and the staircase of processor time against the clock.",
         )
 
@@ -45,7 +46,8 @@ class FlagsWidget(LabWidget):
         self.figure = FigureView()
         self.on_press(self.start, self.says, "The program tries everything …", self._run)
         super().__init__(
-            [w.HTML(words("Take rights away", "title")), *self.boxes.values(), self.start, self.says, self.figure],
+            "Take rights away",
+            [*self.boxes.values(), self.start, self.says, self.figure],
             "Widget: a box for each flag, a button, and the table of what root may do without and with them.",
         )
 

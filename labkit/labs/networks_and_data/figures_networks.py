@@ -85,25 +85,23 @@ def _matrix(axes: Axes, look: Look, before: Look | None) -> None:
             label(axes, column + 0.5, row + 0.5, "yes" if yes else "no", ha="center", alpha=0.8 if hatch else 0)
 
 
+@styled()
 def plot_looks(engine: EngineFacts, looks: dict[str, Look]) -> Picture:
     """For each look the map beside its matrix; what is new since the one before has a thick line around it."""
-    with styled():
-        figure, axes = new_figure(
-            3.0 * len(looks) + 0.5, nrows=len(looks), ncols=2, squeeze=False, width_ratios=[1.15, 1]
-        )
-        before = None
-        for (left, right), (title, look) in zip(axes, looks.items()):
-            _map(left, look)
-            _matrix(right, look, before)
-            left.set_title(title, pad=6)
-            right.set_title("reaches", pad=6)
-            before = look
-        nets = [f"{word} in {' and '.join(row) or 'no network'}" for word, row in look.places.items()]
-        alt = (
-            f"Map of containers and networks{', before and after' if len(looks) > 1 else ''}, beside a matrix of who reaches whom; at the end: "
-            f"{', '.join(nets)}."
-        )
-        return picture(figure, alt, caption=f"two pings to each address, from inside\n{machine_line(engine)}")
+    figure, axes = new_figure(3.0 * len(looks) + 0.5, nrows=len(looks), ncols=2, squeeze=False, width_ratios=[1.15, 1])
+    before = None
+    for (left, right), (title, look) in zip(axes, looks.items()):
+        _map(left, look)
+        _matrix(right, look, before)
+        left.set_title(title, pad=6)
+        right.set_title("reaches", pad=6)
+        before = look
+    nets = [f"{word} in {' and '.join(row) or 'no network'}" for word, row in look.places.items()]
+    alt = (
+        f"Map of containers and networks{', before and after' if len(looks) > 1 else ''}, beside a matrix of who reaches whom; at the end: "
+        f"{', '.join(nets)}."
+    )
+    return picture(figure, alt, caption=f"two pings to each address, from inside\n{machine_line(engine)}")
 
 
 @draws(Reach)

@@ -23,7 +23,8 @@ class YardWidget(LabWidget):
         self.on_press(self.start, self.says, "The engine connects, and each pings each …", self._run)
         rows = [w.HBox([self.boxes[word, net] for net in NETWORKS]) for word in PLAN]
         super().__init__(
-            [w.HTML(words("Draw the map", "title")), *rows, self.start, self.says, self.figure],
+            "Draw the map",
+            [*rows, self.start, self.says, self.figure],
             "Widget: boxes for three containers in two networks, a button, the map and who reaches whom.",
         )
 

@@ -1,9 +1,6 @@
 """Out of memory: a process grows inside a limit, and every trace of its end is collected.
 
-``grow`` lets one process keep step after step of memory while the container's cgroup is
-sampled from outside. ``stop_by_hand`` ends one with ``docker kill``, ``refused`` lets an
-allocation fail without a kill: the two look-alikes. :mod:`labkit.labs.out_of_memory.oom_cases`
-has those with several processes or containers.
+:mod:`labkit.labs.out_of_memory.oom_cases` has those with several processes or containers.
 """
 
 import contextlib

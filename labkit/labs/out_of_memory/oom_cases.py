@@ -1,9 +1,4 @@
-"""Out of memory with more than one to choose from, and what Docker's flags write.
-
-``candidates``: two processes in one container, one of them offered to the killer first.
-``shared_parent``: several containers without limits of their own under one that has.
-``flags``: which kernel file each memory flag ends in, by its v1 and its v2 name.
-"""
+"""Out of memory with more than one to choose from, and what Docker's flags write."""
 
 import contextlib
 import functools
@@ -143,8 +138,7 @@ def shared_parent(on: Context, limit: str | int = "48m", *, adjust: int = 0) -> 
         wait_until(lambda: not next(states)["Running"], 240, lambda: late)
         ended: dict[str, str] = {}
         for who, container in made.items():
-            container.reload()
-            state = container.attrs["State"]
+            state = on.state(container)
             if state["Running"]:
                 container.kill()
             elif state["ExitCode"] == 137:

@@ -67,8 +67,7 @@ def exhaust(on: Context) -> MachineOom:
             code = _wait(on, greedy.id)
             memory.end()
         log = on.observer.kernel_log(clock.machine, r"oom-kill:|Out of memory: Killed", wait=2.0)
-        bystander.reload()
-        lives = bystander.status == "running"
+        lives = on.state(bystander)["Status"] == "running"
     killed = [(line.time, match) for line in log if (match := _VICTIM.search(line.text))]
     return MachineOom(
         engine=on.facts,

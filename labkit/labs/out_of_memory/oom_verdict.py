@@ -93,7 +93,7 @@ class Verdict:
 
 def collect(on: Context, container: Container, cgroup: Sampled, clock: Clock) -> Verdict:
     """Read all five places for a container that has ended."""
-    state = on.docker.api.inspect_container(container.id)["State"]
+    state = on.state(container)
     kills = cgroup["counters"].get("oom_kill", 0)
     # On a busy machine the group may be gone before its counter could be read after the kill.
     suspected = kills > 0 or bool(state["OOMKilled"]) or state["ExitCode"] == 137

@@ -37,15 +37,15 @@ class OomWidget(LabWidget):
         self.start.on_click(self._start)
         self.stop.on_click(self._stop)
         super().__init__(
+            "Grow a process inside a limit",
             [
-                w.HTML(words("Grow a process inside a limit", "title")),
                 w.VBox([self.limit, self.growth, self.swap, self.grower]),
                 w.HBox([self.start, self.stop, self.says], layout=w.Layout(align_items="center", margin="6px 0")),
                 self.curve,
                 self.verdict,
             ],
             "Widget: sliders for limit, growth and swap, a choice of who grows, Start and Stop, and the live curve.",
-        )  # fmt: skip
+        )
 
     def _start(self, _: object = None) -> None:
         self.verdict.value = ""

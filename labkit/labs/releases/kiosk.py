@@ -170,8 +170,7 @@ class Kiosk:
 
         def said() -> str:
             self.meanwhile()
-            self.servers[name].reload()
-            state = self.servers[name].attrs["State"]
+            state = self._on.state(self.servers[name])
             return "ended" if not state["Running"] else str(health_of(state)["Status"]).replace("starting", "")
 
         found = wait_until(said, PATIENCE, every=0.1)

@@ -28,11 +28,11 @@ class RolloutWidget(LabWidget):
         self.figure = FigureView()
         self.on_press(self.start, self.says, "Customers ask, and the release is rolled out …", self._run)
         super().__init__(
-            [w.HTML(words("Roll out under load", "title")), self.way, w.HBox([self.bad, self.look]), self.start,
-             self.says, self.strip, self.figure],
+            "Roll out under load",
+            [self.way, w.HBox([self.bad, self.look]), self.start, self.says, self.strip, self.figure],
             "Widget: choose a way, a good or a bad release, and whether its health is looked at; each request of the "
             "customers appears as it is answered or lost.",
-        )  # fmt: skip
+        )
 
     def _run(self) -> None:
         release = BAD if self.bad.value else ""

@@ -19,7 +19,8 @@ class ScaleWidget(LabWidget):
         self.figure = FigureView()
         self.on_press(self.go, self.says, "Starting containers, sending requests …", self._run)
         super().__init__(
-            [w.HTML(words("Replicas behind one name", "title")), w.HBox([self.most, self.go]), self.says, self.figure],
+            "Replicas behind one name",
+            [w.HBox([self.most, self.go]), self.says, self.figure],
             "Widget: choose how many replicas answer to one name, start them on the engine, and see how many "
             "answers a second they give.",
         )

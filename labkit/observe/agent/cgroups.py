@@ -135,11 +135,9 @@ def move_back(own: str) -> None:
         pass  # somebody still lives beside it: tried again, or left to the engine
 
 
-def cgroup_files(
-    _request: Any, container: str, names: list[str], parent: str | None = None, controller: str = "memory"
-) -> dict[str, Any]:
+def cgroup_files(_request: Any, container: str, names: list[str], controller: str = "memory") -> dict[str, Any]:
     """The named files of a container's cgroup; a file that isn't there is left out."""
-    place = folder(container, parent, controller)
+    place = folder(container, controller=controller)
     found = {}
     for name in names:
         with contextlib.suppress(OSError):

@@ -43,15 +43,12 @@ def kmsg(_request: Any, since: float, pattern: str, wait: float = 0.0) -> list[t
 def machine(_request: Any) -> dict[str, Any]:
     """Kernel, boot id and memory of the engine's machine; sizes in bytes."""
     memory = {name: int(kib) * 1024 for name, kib in re.findall(r"(\w+): +(\d+) kB", files.read("/proc/meminfo"))}
-    system = os.uname()
     return {
-        "kernel": system.release,
-        "architecture": system.machine,
+        "kernel": os.uname().release,
         "boot_id": files.read("/proc/sys/kernel/random/boot_id"),
         "cpus": os.cpu_count(),
         "memory": memory["MemTotal"],
         "available": memory["MemAvailable"],
-        "swap": memory.get("SwapTotal", 0),
     }
 
 
@@ -96,9 +93,9 @@ def host_pid() -> int:
 
 
 def disk(_request: Any) -> dict[str, int]:
-    """Free and whole size, in bytes, of the file system that holds the engine's containers."""
+    """Free bytes of the file system that holds the engine's containers."""
     system = os.statvfs("/")  # our own overlay reports the file system that it lies on
-    return {"free": system.f_bavail * system.f_frsize, "size": system.f_blocks * system.f_frsize}
+    return {"free": system.f_bavail * system.f_frsize}
 
 
 def memory_sample(request: Any, hz: float) -> dict[str, int]:
