@@ -49,6 +49,8 @@ AFTER = {
     "lab03-by-digest": "lab03-pushes",
     "lab03-publish": "lab03-pushes",
     "lab03-delete": "lab03-pushes",
+    "lab03-solution-no-tag": "lab03-pushes",
+    "lab03-solution-digest": "lab03-solution-no-tag",
 }
 
 #: Python's own, and what only looks or waits, whatever it is called on.

@@ -70,7 +70,7 @@ class Ears:
                 kind = line.split()[1].split("s/")[0]
                 found.append((kind, answer.get("Id") or answer["Name"]))
             elif line.endswith("/tag") and one.status == 201:
-                found.append(("image", f"{query['repo']}:{query.get('tag') or 'latest'}"))
+                found.append(("image", _name(query["repo"], query.get("tag", ""))))
         return found
 
     def _know(self) -> None:
