@@ -212,6 +212,7 @@ def _plain(text: str, sessions: Sequence[str]) -> str:
     """Without what differs from one session to the next: its name, addresses, identifiers, a process's number; a call's own tag
     is a commit's."""
     text = re.sub(r"127\.0\.0\.1:\d+", "$REGISTRY", re.sub("|".join(sessions), "$SESSION", text))
+    text = re.sub(r"\b(?!127\.|0\.0\.)\d+\.\d+\.\d+\.\d+\b", "ADDRESS", text)
     text = re.sub(r"(\$SESSION:)[0-9a-f]{12}\b", r"\g<1>1", text)
     text = re.sub(r"\becho \d+ > /pid\b", "echo PID > /pid", text)
     return re.sub(r"\b[0-9a-f]{64}\b", "ID", text)
