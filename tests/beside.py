@@ -21,7 +21,8 @@ lab.terminal lab.delivery.tea lab.delivery.board lab.delivery.call lab.docker.df
 lab.history.group_script lab.history.layers lab.history.lxc_program lab.history.lxc_steps lab.history.runtime
 lab.history.side_by_side lab.history.timeline lab.history.walk_program lab.images.compare lab.images.explorer
 lab.images.puzzle lab.images.source lab.isolation.namespace_board lab.isolation.others_chart
-lab.isolation.probe_script lab.isolation.stopwatch lab.life.machine lab.limits.live lab.limits.program lab.oom.live
+lab.isolation.density lab.isolation.probe_script lab.isolation.stopwatch lab.life.machine lab.limits.live
+lab.limits.program lab.oom.live
 lab.oom.program lab.parts.then_and_now lab.security.live lab.shop.ARCHITECTURES.items lab.solves.scale lab.xray.live
 registry.manifest release.digest.startswith tapped.body tried.apparmor lab.network.live
 lab.data.program cables.listing published.rules reach.rules run.verdict.evidence tried.status zombies.table
@@ -34,8 +35,8 @@ lab.releases.place_files lab.releases.live bill.gate
 #: Calls for which ``docker`` has no command: they work below it, on the machine, are given a command as text, or must not
 #: say what they do: an incident is to be found.
 BELOW = """
-lab.own lab.cli lab.releases.customers lab.incidents.start lab.incidents.mend lab.isolation.neighbours lab.isolation.gvisor
-lab.history.jail lab.history.walk_out
+lab.own lab.cli lab.releases.customers lab.incidents.start lab.incidents.mend lab.isolation.neighbours
+lab.isolation.gvisor lab.history.jail lab.history.walk_out
 lab.history.behind_pivot lab.history.each_namespace lab.history.group_by_hand lab.history.build lab.history.lxc_by_api
 lab.history.runc_alone lab.parts.wiretap lab.parts.socket own.engine.shell own.parts.ordinary_user request
 """.split()
@@ -48,13 +49,15 @@ AFTER = {
     "lab03-by-digest": "lab03-pushes",
     "lab03-publish": "lab03-pushes",
     "lab03-delete": "lab03-pushes",
+    "lab03-solution-no-tag": "lab03-pushes",
+    "lab03-solution-digest": "lab03-solution-no-tag",
 }
 
 #: Python's own, and what only looks or waits, whatever it is called on.
 _PYTHON = re.compile(
     r"print|display|enumerate|range|all|bool|(pathlib|tempfile|json|time|hashlib)\.|"
-    r".*\.(plot|evidence|join|encode|decode|strip|split|splitlines|startswith|removeprefix|json|replace|items|values|get|hexdigest|write_text|"
-    r"reload|wait|logs)$"
+    r".*\.(plot|evidence|join|encode|decode|strip|split|splitlines|startswith|removeprefix|json|replace|items|values|get|"
+    r"hexdigest|write_text|reload|wait|logs)$"
 )
 
 

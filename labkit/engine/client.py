@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import struct
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -15,6 +16,7 @@ from docker.credentials import StoreError
 from docker.errors import APIError, DockerException
 from docker.models.containers import Container
 from docker.utils.config import load_general_config
+from docker.utils.socket import STDOUT, consume_socket_output, demux_adaptor
 from requests.utils import get_environ_proxies
 
 #: Sorts before every other label of the lab.
@@ -72,6 +74,16 @@ def _unless_refused(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield row
 
 
+def _frames(reader: io.BufferedReader, tty: bool) -> Iterator[tuple[int, bytes]]:
+    """What a process writes, as (stream, bytes); a terminal's is one stream (Engine API, ContainerAttach)."""
+    while head := reader.read1(1 << 16) if tty else reader.read(8):
+        if tty:
+            yield STDOUT, head
+        elif len(head) == 8:
+            kind, size = struct.unpack(">BxxxL", head)
+            yield kind, reader.read(size)
+
+
 class PlainAPIClient(docker.APIClient):  # type: ignore[misc]
     """docker-py's low-level client, as an engine is to be asked: not as this user's configuration would have it.
 
@@ -96,6 +108,22 @@ class PlainAPIClient(docker.APIClient):  # type: ignore[misc]
             return super().pull(*args, **kwargs)
         rows = super().pull(*args, stream=True, decode=True, **kwargs)
         return (row if decode else json.dumps(row).encode() for row in _unless_refused(rows))
+
+    def _read_from_socket(self, response: Any, stream: bool, tty: bool = True, demux: bool = False) -> Any:
+        """As docker-py's, which reads beside the reader of the answer's head: what comes together with the head stays in
+        that one's buffer. So it lost the output of one ``exec`` in ten on a busy machine."""
+        reader = getattr(response.raw._fp, "fp", None)
+        if not isinstance(reader, io.BufferedReader):  # over ssh
+            return super()._read_from_socket(response, stream, tty, demux)
+        self._raise_for_status(response)
+        self._disable_socket_timeout(reader.raw)
+        found = (demux_adaptor(*frame) if demux else frame[1] for frame in _frames(reader, tty))
+        if stream:
+            return found
+        try:
+            return consume_socket_output(found, demux=demux)
+        finally:
+            response.close()
 
     def merge_environment_settings(self, url: str, proxies: Mapping[str, str] | None, *others: Any) -> Any:
         where = urlsplit(url)

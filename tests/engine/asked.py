@@ -70,7 +70,7 @@ class Ears:
                 kind = line.split()[1].split("s/")[0]
                 found.append((kind, answer.get("Id") or answer["Name"]))
             elif line.endswith("/tag") and one.status == 201:
-                found.append(("image", f"{query['repo']}:{query.get('tag') or 'latest'}"))
+                found.append(("image", _name(query["repo"], query.get("tag", ""))))
         return found
 
     def _know(self) -> None:
@@ -104,7 +104,7 @@ class Ears:
             fact = {"do": f"create {kind}", "name": body.get("Name"), "internal": bool(body.get("Internal"))}
             return fact if body.get("Driver") in (None, "", "bridge", "local") else {**fact, "driver": body["Driver"]}
         if line == "POST images/create":
-            name = query.get("fromImage", "") + (f":{query['tag']}" if query.get("tag") else "")
+            name = _name(query.get("fromImage", ""), query.get("tag", ""))
             return {"do": "pull", "image": name, "platform": query.get("platform", "").partition("/v8")[0]}
         found = _ACT.fullmatch(line)
         if found is None:
@@ -126,9 +126,18 @@ class Ears:
             aliases = (body.get("EndpointConfig") or {}).get("Aliases") or []
             fact |= {"name": self._named.get(on, on), **({"aliases": sorted(aliases)} if aliases else {})}
         elif kind == "image":
-            fact["image"] = on or query.get("names", "")
-            fact |= {key: query[key] for key in ("repo", "tag") if query.get(key)}
+            tag = query.get("tag", "")
+            fact["image"] = _name(on or query.get("names", ""), tag if verb == "push" else "")
+            fact |= {"name": _name(query["repo"], tag)} if verb == "tag" else {}
         return fact
+
+
+def _name(name: str, tag: str = "") -> str:
+    """An image's name in full, but for Docker's own registry: the command line says what docker-py leaves to the engine."""
+    name = re.sub(r"^docker\.io/(library/)?", "", name)
+    if tag or not re.search(r"[:@][^/]*$", name):
+        name += f"@{tag}" if tag.startswith("sha256:") else f":{tag or 'latest'}"
+    return name
 
 
 def _line(one: Exchange) -> tuple[str, dict[str, str]]:
@@ -203,6 +212,7 @@ def _plain(text: str, sessions: Sequence[str]) -> str:
     """Without what differs from one session to the next: its name, addresses, identifiers, a process's number; a call's own tag
     is a commit's."""
     text = re.sub(r"127\.0\.0\.1:\d+", "$REGISTRY", re.sub("|".join(sessions), "$SESSION", text))
+    text = re.sub(r"\b(?!127\.|0\.0\.)\d+\.\d+\.\d+\.\d+\b", "ADDRESS", text)
     text = re.sub(r"(\$SESSION:)[0-9a-f]{12}\b", r"\g<1>1", text)
     text = re.sub(r"\becho \d+ > /pid\b", "echo PID > /pid", text)
     return re.sub(r"\b[0-9a-f]{64}\b", "ID", text)

@@ -86,7 +86,15 @@ def test_verbs_helpers_and_refusals():
         "push image",
     ]
     assert facts[1]["name"] == "net-$SESSION" and facts[1]["aliases"] == ["db"] and facts[2]["signal"] == "KILL"
-    assert facts[3]["refused"] and facts[4] == {"do": "push image", "image": "$REGISTRY/shop", "tag": "1"}
+    assert facts[3]["refused"] and facts[4] == {"do": "push image", "image": "$REGISTRY/shop:1"}
+
+
+@pytest.mark.parametrize(
+    "short, full", [("shop", "docker.io/library/shop:latest"), ("team/shop:2", "docker.io/team/shop:2")]
+)
+def test_a_name_and_its_full_form_are_one(short, full):
+    one, other = (heard(exchange("DELETE", f"images/{name}", {}, {}, 200)) for name in (short, full))
+    assert one == other and one != heard(exchange("DELETE", "images/registry.example/shop:2", {}, {}, 200))
 
 
 RUN, STOP = "# docker run -d --name x-$SESSION labkit/busybox:1", "# docker stop x-$SESSION"

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import socket
+import struct
+import threading
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -15,7 +18,7 @@ from docker.types import Mount
 from requests import Response
 from requests.adapters import BaseAdapter
 
-from labkit.engine.client import LabelledClient
+from labkit.engine.client import LabelledClient, PlainAPIClient
 
 LABELS = {"labkit.lab": "08", "labkit.session": "abcd1234"}
 
@@ -138,3 +141,33 @@ def test_volumes_that_a_container_names_are_made_with_labels(client):
     made = [content for path, _, content in client.wire.sent if path.endswith("/volumes/create")]
     assert [row["Name"] for row in made] == ["data", "more"]
     assert all(row["Labels"] == LABELS for row in made)
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    return struct.pack(">BxxxL", stream, len(data)) + data
+
+
+@pytest.mark.parametrize("tty, options, wanted", [
+    (False, {}, b"one two"), (False, {"demux": True}, (b"one ", b"two")), (False, {"stream": True}, [b"one ", b"two"]),
+    (True, {"tty": True}, b"one two"),
+])  # fmt: skip
+def test_output_that_comes_with_the_answers_head_is_read(tmp_path, tty, options, wanted):
+    """An engine that is quick, or a client that is slow, has both in one packet."""
+    path = str(tmp_path / "engine")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+
+        def answer() -> None:
+            with server.accept()[0] as client:
+                client.recv(1 << 16)
+                head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+                client.sendall(head + (b"one two" if tty else frame(1, b"one ") + frame(2, b"two")))
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        client = PlainAPIClient(base_url=f"unix://{path}", version="1.41")
+        found = client.exec_start("x", **options)
+        assert (list(found) if "stream" in options else found) == wanted
+        thread.join(5)
+        client.close()
