@@ -36,6 +36,8 @@ class EngineFacts:
     emulated: bool
     #: Whether root in its containers is an ordinary user outside, with ``userns-remap``.
     remapped: bool = False
+    #: Whether it can limit memory: a rootless one can't where nobody hands control groups on to it.
+    limits_memory: bool = True
 
     @property
     def limited(self) -> str:

@@ -37,4 +37,5 @@ def read_facts(client: DockerClient, engine: Engine) -> EngineFacts:
         owned=engine.owned,
         emulated=engine.emulated,
         remapped=any("name=userns" in option for option in security),
+        limits_memory=bool(info.get("MemoryLimit", True)),
     )
