@@ -38,6 +38,8 @@ class EngineFacts:
     remapped: bool = False
     #: The OCI runtime with which it starts what a lab's own calls create: crun where it is emulated.
     runtime: str = "runc"
+    #: Whether it can limit memory: a rootless one can't where nobody hands control groups on to it.
+    limits_memory: bool = True
 
     @property
     def stock(self) -> dict[str, str]:

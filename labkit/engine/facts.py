@@ -39,4 +39,5 @@ def read_facts(client: DockerClient, engine: Engine) -> EngineFacts:
         emulated=engine.emulated,
         runtime=quick_runtime(info) if engine.emulated else info.get("DefaultRuntime") or "runc",
         remapped=any("name=userns" in option for option in security),
+        limits_memory=bool(info.get("MemoryLimit", True)),
     )

@@ -47,6 +47,7 @@ ANSWERS = [
     (404, "no matching manifest for linux/amd64 in the manifest list entries", NotPossibleHere, "architecture", "arch"),
     (400, "Minimum memory limit allowed is 6MB", BadInput, "below its minimum", "8m"),
     (409, 'Conflict. The container name "/web" is already in use by container "1"', BadInput, "exists already", "lab.name"),
+    (409, "Container 0123abcd is not running", LabError, "engine is restarted", "start()"),
     (500, "fork/exec /usr/bin/runc: cannot allocate memory", NotPossibleHere, "too little memory", "smaller"),
 ]  # fmt: skip
 
@@ -92,6 +93,9 @@ FAULTS = [
     (wrapped(ConnectionResetError(104, "Connection reset by peer")), EngineGone, "stopped answering"),
     (requests.exceptions.ChunkedEncodingError("Connection broken"), EngineGone, "stopped answering"),
     (http.client.IncompleteRead(b"x", 10), EngineGone, "stopped answering"),
+    (urllib3.exceptions.ProtocolError("Connection broken", http.client.IncompleteRead(b"")), EngineGone, "stopped answ"),
+    (docker.errors.StreamParseError(ValueError("half a line")), EngineGone, "stopped answering"),
+    (urllib3.exceptions.ReadTimeoutError(None, "", "Read timed out."), EngineGone, "did not answer in time"),
     (http.client.RemoteDisconnected("closed"), EngineGone, "stopped answering"),
     (BrokenPipeError(32, "Broken pipe"), EngineGone, "stopped answering"),
     (requests.exceptions.ReadTimeout("read timed out"), EngineGone, "did not answer in time"),

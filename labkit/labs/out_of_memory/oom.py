@@ -13,7 +13,7 @@ from ... import images
 from ...course.context import Context
 from ...course.result import Result
 from ...engine.faults import explained
-from ...errors import BadInput, LabError
+from ...errors import BadInput, LabError, NotPossibleHere
 from ...observe.clock import Clock
 from ...observe.rows import Ending, Event, Rows, Sample
 from ...units import show_size, size, yes_no
@@ -98,7 +98,14 @@ def check_limit(on: Context, limit: str | int) -> int:
 
     Raises:
         BadInput: not a size, below what the engine takes, or more memory than the machine has.
+        NotPossibleHere: the engine can't limit memory.
     """
+    if not on.facts.limits_memory:
+        raise NotPossibleHere(
+            "This engine can't limit memory.",
+            cause="Its machine hands it no control groups, as a rootless one gets none with version 1.",
+            next_step="Use the embedded one: LABKIT_ENGINE=embedded.",
+        )
     value = size(limit)
     if value < 6 * 1024**2:
         raise BadInput(

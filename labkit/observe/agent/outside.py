@@ -91,7 +91,10 @@ OPERATIONS: dict[str, Callable[..., Any]] = {"run": run, "spawn": spawn, "crowd"
 
 
 def main() -> None:
-    leave(sys.argv[1], int(sys.argv[2]))
+    try:
+        leave(sys.argv[1], int(sys.argv[2]))
+    except OSError as fault:
+        sys.exit(f"{type(fault).__name__}: {fault}")  # in one line, and at once: who reads it waits for no second one
     requests: list[str] = []
     come = threading.Semaphore(0)
 
