@@ -203,6 +203,7 @@ def open_notebook(page, address: str) -> None:
 
     for last in (False, False, False, True):
         before = len(page.dropped)
+        page.errors.clear()  # those of a load that is thrown away
         try:
             page.goto(address)
             page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
