@@ -75,7 +75,7 @@ class JupyterServer:
             start_new_session=True,
         )  # fmt: skip
         threading.Thread(target=self._read, daemon=True).start()
-        assert self._found.wait(120), "JupyterLab gave no address:\n" + "".join(self.lines)
+        assert self._found.wait(300), "JupyterLab gave no address:\n" + "".join(self.lines)
 
     def _read(self) -> None:
         for line in self.process.stdout:
