@@ -19,7 +19,7 @@ test: setup-test  ## lint, then all tests: unit, engine, notebooks, browser
 	$(MAKE) --no-print-directory lint unit engine notebooks browser
 
 unit:  ## tests that need no engine
-	$(PYTEST) -n logical --dist loadfile tests/unit tests/site/test_pages.py
+	$(PYTEST) -n logical --dist loadfile --no-loadscope-reorder tests/site/test_pages.py tests/unit
 
 engine:  ## tests on live engines, side by side; then those that must run alone
 	$(PYTEST) -n auto --dist loadgroup --no-loadscope-reorder -m "not slow and not alone" tests/engine

@@ -75,7 +75,7 @@ class JupyterServer:
             start_new_session=True,
         )  # fmt: skip
         threading.Thread(target=self._read, daemon=True).start()
-        assert self._found.wait(120), "JupyterLab gave no address:\n" + "".join(self.lines)
+        assert self._found.wait(300), "JupyterLab gave no address:\n" + "".join(self.lines)
 
     def _read(self) -> None:
         for line in self.process.stdout:
@@ -203,6 +203,7 @@ def open_notebook(page, address: str) -> None:
 
     for last in (False, False, False, True):
         before = len(page.dropped)
+        page.errors.clear()  # those of a load that is thrown away
         try:
             page.goto(address)
             page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)

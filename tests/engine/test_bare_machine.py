@@ -109,6 +109,7 @@ def run(root: Path, environment: dict[str, str], *command: str, timeout: float) 
     )  # fmt: skip
 
 
+@pytest.mark.timeout(2700)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another root file system and enter it")
 def test_make_lab_ends_in_a_live_lab(machine):
     kept = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy") or key == "LABKIT_MIRROR"}

@@ -117,7 +117,8 @@ def empty(tmp_path):
 def test_doctor_and_progress_need_no_checkout(labkit, empty):
     found = json.loads(labkit(empty, "doctor", "--json").stdout)
     assert [check["ok"] for check in found["checks"][:3]] == [True, True, False], found
-    assert labkit(empty, "progress").stdout.count("open") == len(labs())
+    rows, _, _ = labkit(empty, "progress").stdout.partition("Kept in ")  # a folder whose name may have any letters
+    assert rows.count("open") == len(labs())
     assert list(empty.iterdir()) == []
 
 
