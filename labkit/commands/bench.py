@@ -161,8 +161,9 @@ def profile(on: Context, n: int) -> Rows:
     """Where the seconds of a ``docker run`` go on labkit's own engine; see :func:`labkit.engine.embedded.profile`."""
     from ..engine.embedded.profile import profile as profile_of
 
-    found = profile_of(require_owned(on.session.engine), on.image(), n)
-    spent, whole = found.pop("on_processor"), sum(found["on_processor"].values())
+    found = profile_of(require_owned(on.session.engine), on.docker, on.image(), n)
+    spent = found.pop("on_processor")
+    whole = sum(spent.values())
     switches, started = found.pop("switches_to"), found.pop("started")
     inside = {
         f"{name}, on a processor": f"{seconds:.3f} s, {seconds / whole:.0%}, on it {switches[name]} times"

@@ -23,8 +23,8 @@ _END = "cd {0}; echo 0 >tracing_on; cat trace; {1}; echo 1408 >buffer_size_kb"
 _LINE = re.compile(r"\[(\d+)\] \S+ +([\d.]+): (\w+): (.*)")
 
 
-def profile(engine: OwnedEngine, image: str, n: int) -> dict[str, Any]:
-    """Run ``docker run IMAGE true`` through docker-py, warm, ``n`` times; then once more under the kernel's trace.
+def profile(engine: OwnedEngine, client: docker.DockerClient, image: str, n: int) -> dict[str, Any]:
+    """Run ``docker run IMAGE true`` through a client of the engine, warm, ``n`` times; then once more under the kernel's trace.
 
     Returns:
         Lists of ``n`` values: seconds of each request by name (``create``, ``start``, ``wait``, ``logs``, ``remove``),
@@ -41,7 +41,6 @@ def profile(engine: OwnedEngine, image: str, n: int) -> dict[str, Any]:
             next_step="Add --engine embedded",
             engine=engine.endpoint,
         )
-    client = docker.DockerClient(**engine.client_options())
     machine = psutil.Process(engine.pid())
 
     def once() -> dict[str, float]:
@@ -72,7 +71,6 @@ def profile(engine: OwnedEngine, image: str, n: int) -> dict[str, Any]:
         once()
     finally:
         trace = engine.shell(_END.format(_TRACING, _switch(0)), timeout=300)
-    client.close()
     return {
         **{name: [run[name] for run in runs] for name in runs[0]},
         **read_trace(trace),
