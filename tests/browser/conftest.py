@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import nbformat
 import pytest
 
 from labkit.paths import COURSE
+from tests.chromium import choose, quiet
 from tests.emulated import PRESSED, emulated
 
 #: All cells stay in the page, so that each can be measured; nothing is written into the checkout.
@@ -215,18 +215,6 @@ def open_notebook(page, address: str) -> None:
                 raise
 
 
-def quiet(locator, seconds: float, timeout: float = 300.0) -> None:
-    """Wait until nothing has matched for a while."""
-    patience = time.monotonic() + timeout
-    last = time.monotonic()
-    while time.monotonic() - last < seconds:
-        if locator.count():
-            last = time.monotonic()
-        if last > patience:
-            raise AssertionError(f"still there after {timeout:.0f} s: {locator}")
-        locator.page.wait_for_timeout(100)
-
-
 def start_cells(page) -> None:
     """Run → Run All Cells."""
     choose(page, "Run", "Run All Cells")
@@ -246,12 +234,6 @@ def start_widgets(page, lab: str) -> None:
         if "labkit.open(" in source or (len(lines) == 1 and lines[0].startswith("lab.")):
             page.locator(".jp-CodeCell").nth(number).locator(".jp-InputPrompt").click()
             page.keyboard.press("Control+Enter")
-
-
-def choose(page, menu: str, entry: str) -> None:
-    """Choose an entry of a menu."""
-    page.get_by_role("menuitem", name=menu, exact=True).click()
-    page.get_by_role("menuitem", name=entry, exact=True).click()
 
 
 def wait_for_cells(page) -> None:

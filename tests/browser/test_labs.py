@@ -13,13 +13,7 @@ from conftest import own_errors
 from labkit.course import labs
 from labkit.course.exercises import load
 from labkit.paths import COURSE
-
-
-def errors_shown(page) -> list[str]:
-    """The text of every cell output that shows an error."""
-    return page.locator(
-        ".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr'], .jp-OutputArea-error"
-    ).all_inner_texts()
+from tests.chromium import errors_shown
 
 
 def not_executed(page) -> list[str]:

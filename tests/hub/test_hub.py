@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -22,6 +21,7 @@ from labkit import images
 from labkit.engine import embedded
 from labkit.paths import COURSE, cache_path
 
+from ..chromium import choose, errors_shown, quiet
 from ..users import installed, only_root, ordinary, place
 from .hub import Hub, Usage, engine_port, log_in
 
@@ -36,7 +36,7 @@ TRACKER = ".jupyter/lab/user-settings/@jupyterlab/notebook-extension/tracker.jup
 #: Milliseconds that the slowest step may take, with all of them at it on two busy processors.
 LONG = 900_000
 
-#: What an engine is and holds, asked with one user's keys at anybody's port.
+#: What an engine is and holds, asked with one user's keys at anybody's port. Each row of ``top`` is a process.
 ASK = """
 import json, sys
 import docker
@@ -47,10 +47,47 @@ port = sys.argv[1]
 tls = TLSConfig(client_cert=(str(keys / "cert.pem"), str(keys / "key.pem")), ca_cert=str(keys / "ca.pem"), verify=True)
 try:
     client = docker.DockerClient(base_url=f"https://127.0.0.1:{port}", tls=tls, timeout=60)
-    said = {"id": client.info()["ID"], "sessions": sorted({each.labels.get("labkit.session", "") for each in client.containers.list(all=True)})}
+    containers = client.containers.list(all=True)
+    networks = [each for each in client.networks.list() if each.name not in ("host", "none")]  # as old as the snapshot
+    labels = [each.labels for each in containers] + [each.attrs["Labels"] for each in networks]
+    said = {"id": client.info()["ID"], "containers": sorted(each.id for each in containers),
+            "networks": sorted(each.id for each in networks), "volumes": [each.id for each in client.volumes.list()],
+            "sessions": sorted({each["labkit.session"] for each in labels if "labkit.session" in each}),
+            "top": [row[-1] for each in client.containers.list() for row in each.top()["Processes"]]}
 except docker.errors.DockerException as reason:
     said = {"refused": str(reason)}
 print(json.dumps(said))
+"""
+
+#: What one user can do with another's files and processes, tried with another's number and folders.
+LOOK = """
+import json, os, sys
+uid, folders = int(sys.argv[1]), sys.argv[2:]
+done, tried, lines = [], 0, []
+def attempt(what, function, *words):
+    global tried
+    tried += 1
+    try:
+        function(*words)
+    except OSError:
+        return
+    done.append([what, *map(str, words)])
+for folder in folders:
+    attempt("list", os.listdir, folder)
+    attempt("write", open, folder + "/x", "w")
+for name in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        if os.stat(f"/proc/{name}").st_uid != uid:
+            continue
+        lines.append(open(f"/proc/{name}/cmdline").read())
+    except OSError:
+        continue
+    attempt("signal", os.kill, int(name), 0)
+    for file in ("environ", "mem", "maps"):
+        attempt("read", lambda path: open(path, "rb").read(1), f"/proc/{name}/{file}")
+    for file in ("fd", "cwd", "root"):
+        attempt("list", os.listdir, f"/proc/{name}/{file}")
+print(json.dumps({"done": done, "tried": tried, "lines": lines}))
 """
 
 
@@ -105,41 +142,33 @@ def as_user(user, program: Path, code: str, *words: str) -> dict:
     return json.loads(done.stdout)
 
 
-def quiet(locator, seconds: float) -> None:
-    """Wait until nothing has matched for a while."""
-    last = time.monotonic()
-    while time.monotonic() - last < seconds:
-        if locator.count():
-            last = time.monotonic()
-        locator.page.wait_for_timeout(100)
+def begin(page) -> None:
+    """Have the cells run up to the evidence of the first kill, on a page without the saved outputs; not waited for."""
+    quiet(page.locator(".jp-Notebook-ExecutionIndicator:not([data-status='idle'])"), 3)
+    choose(page, "Edit", "Clear Outputs of All Cells")
+    quiet(page.locator(".jp-Notebook .jp-OutputArea-output"), 1)
+    page.locator(".jp-Notebook .jp-Cell").nth(12).click(position={"x": 5, "y": 5})
+    choose(page, "Run", "Run All Above Selected Cell")
+    waiting(page).first.wait_for(state="attached", timeout=60_000)
 
 
-def run_to_the_first_kill(page) -> None:
-    """The cells up to the evidence of the first kill, on a page without outputs."""
-    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
-    for _ in range(10):  # what is asked of a page that has not settled yet is dropped again: then once more
-        quiet(page.locator(".jp-Notebook-ExecutionIndicator:not([data-status='idle'])"), 3)
-        page.get_by_role("menuitem", name="Edit", exact=True).click()
-        page.get_by_role("menuitem", name="Clear Outputs of All Cells", exact=True).click()
-        page.wait_for_timeout(1000)
-        if page.locator(".jp-Notebook .jp-OutputArea-output").count():
-            continue
-        page.locator(".jp-Notebook .jp-Cell").nth(12).click(position={"x": 5, "y": 5})
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Above Selected Cell", exact=True).click()
-        page.wait_for_timeout(2000)
-        said = "*"
-        while "*" in said and not re.search(r"\d", said):
-            page.wait_for_timeout(1000)
-            said = "".join(prompts.all_inner_texts())
-        if re.search(r"\d", said):
-            return
-    raise AssertionError(f"no cell runs: {prompts.all_inner_texts()[:8]}")
+def waiting(page):
+    """The prompts of cells that run or wait for their turn."""
+    return page.locator(".jp-CodeCell .jp-InputPrompt", has_text="[*]")
+
+
+def has_killed(page) -> bool:
+    """Whether the kernel's words on the kill are there yet; fails as soon as a cell says that something is wrong."""
+    ended = not waiting(page).count()  # asked first: a cell's outputs are there before its number is
+    assert errors_shown(page) == []
+    killed = page.locator(".jp-OutputArea", has_text="killed process (awk)").count() > 0
+    assert killed or not ended, page.locator(".jp-Notebook").inner_text()[:3000]
+    return killed
 
 
 def test_users_at_once_each_with_an_engine_of_their_own(everybody, hub, browser):
-    _, programs, shared, users = everybody
-    pages, killed, used = [], [], [Usage(user.pw_uid) for user in users]
+    _, programs, _, users = everybody
+    pages, killed, used = [], dict[int, float](), [Usage(user.pw_uid) for user in users]
     for name in NAMES:
         page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
         log_in(page, hub, name, f"/hub/user-redirect/{NOTEBOOK}")
@@ -147,41 +176,59 @@ def test_users_at_once_each_with_an_engine_of_their_own(everybody, hub, browser)
     for page in pages:
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=LONG)
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=LONG)
-        if folder := os.environ.get("LABKIT_PICTURES"):
-            page.screenshot(path=Path(folder) / f"hub-before-{len(killed)}.png")
-        run_to_the_first_kill(page)
-    for number, page in enumerate(pages):
-        try:
-            page.locator(".jp-OutputArea", has_text="killed process (awk)").wait_for(timeout=LONG / 3)
-        finally:
+    began = time.monotonic()
+    try:
+        for page in pages:
+            begin(page)
+        while len(killed) < USERS:
+            assert time.monotonic() - began < LONG / 1000, f"killed: {killed}"
+            for number, page in enumerate(pages):
+                if number not in killed and has_killed(page):
+                    killed[number] = time.monotonic() - began
+            pages[0].wait_for_timeout(500)
+    finally:
+        for number, page in enumerate(pages):
             if folder := os.environ.get("LABKIT_PICTURES"):
                 page.screenshot(path=Path(folder) / f"hub-{number}.png")
+    for page in pages:
         said = page.locator(".jp-Notebook").inner_text()
         assert "killed by the kernel: yes · exit code 137" in said and "embedded" in said, said[:3000]
-        killed.append(used[number].row()["seconds"])
-
-    # Each has an engine of their own, with no container but their own session's; nobody's keys open another's.
-    ports = [engine_port(user.pw_uid) for user in users]
-    seen = [as_user(user, programs, ASK, str(port)) for user, port in zip(users, ports)]
-    assert all(len(each["sessions"]) == 1 and each["sessions"][0] for each in seen), seen
-    assert len({each["id"] for each in seen}) == len({each["sessions"][0] for each in seen}) == USERS
-    for number, user in enumerate(users):
-        for port in ports[:number] + ports[number + 1 :]:
-            assert "certificate" in as_user(user, programs, ASK, str(port))["refused"].lower()
-        other = users[(number + 1) % USERS]
-        look = "import json, os\nfound = []\nfor path in %r:\n try: os.listdir(path); found.append(path)\n except OSError: pass\nprint(json.dumps(found))"
-        closed = [other.pw_dir, f"/tmp/labkit-{other.pw_uid}"]
-        assert USERS == 1 or as_user(user, programs, look % closed) == []
-        if USERS > 1:
-            answer = pages[number].request.get(f"{hub.address}/user/{NAMES[(number + 1) % USERS]}/api/contents")
-            assert answer.status == 403, answer.text()[:300]
 
     print(f"\n{'user':<20}" + "".join(f"{name:>11}" for name in ("engine", "kernel", "server", "processor", "killed")))
-    for name, each, after in zip(NAMES, used, killed):
-        row = each.row()
-        print(f"{name:<20}" + "".join(f"{row[key]:>11.0f}" for key in ("engine", "kernel", "server", "processor"))
-              + f"{after:>11.0f}")  # fmt: skip
-    print("MiB of proportional set size, seconds of processor, seconds from the log-in to the first kill")
+    for number, (name, each) in enumerate(zip(NAMES, used)):
+        row = {**each.row(), "killed": killed[number]}
+        print(
+            f"{name:<20}"
+            + "".join(f"{row[key]:>11.0f}" for key in ("engine", "kernel", "server", "processor", "killed"))
+        )
+    print("MiB of proportional set size, seconds of processor, seconds from the first cell of all to the first kill")
+    nothing_seen_of_each_other(programs, hub, users, pages)
+
+
+def nothing_seen_of_each_other(programs: Path, hub: Hub, users, pages) -> None:
+    """Containers, networks, processes, keys, ports, files, servers: each user has their own, and no way to another's."""
+    ports = [engine_port(user.pw_uid) for user in users]
+    seen = [as_user(user, programs, ASK, str(port)) for user, port in zip(users, ports)]
+    for what in ("id", "containers", "networks", "sessions"):
+        found = [[each[what]] if what == "id" else each[what] for each in seen]
+        assert all(found), (what, seen)
+        assert len({one for some in found for one in some}) == sum(map(len, found)), (what, "is shared", seen)
+    assert all(len(each["sessions"]) == 1 and each["top"] and not each["volumes"] for each in seen), seen
+    for number, user in enumerate(users):
+        for at, other in enumerate(users):
+            if at == number:
+                continue
+            answer = as_user(user, programs, ASK, str(ports[at]))
+            assert "certificate" in answer["refused"].lower(), answer
+            folders = [other.pw_dir, f"/tmp/labkit-{other.pw_uid}"]
+            folders += map(str, Path("/var/tmp").glob(f"*labkit*-{other.pw_uid}"))
+            found = as_user(user, programs, LOOK, str(other.pw_uid), *folders)
+            assert found["done"] == [] and found["tried"] > 20, found
+            assert any("qemu-system" in line for line in found["lines"]), "the machine shows command lines"
+            secret = [word for line in found["lines"] for word in line.split("\0") if "token=" in word.lower()]
+            assert secret == [], "and in none of them is a secret"
+            answer = pages[number].request.get(f"{hub.address}/user/{other.pw_name}/api/contents")
+            assert answer.status == 403, answer.text()[:300]
 
 
 def test_the_board_is_behind_the_hubs_login(everybody, hub, browser):
