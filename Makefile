@@ -22,7 +22,7 @@ unit:  ## tests that need no engine
 	$(PYTEST) -n logical --dist loadfile --no-loadscope-reorder tests/site/test_pages.py tests/unit
 
 engine:  ## tests on live engines, side by side; then those that must run alone
-	$(PYTEST) -n auto --dist loadgroup --no-loadscope-reorder -m "not slow and not alone" tests/engine
+	$(PYTEST) -n auto --no-loadscope-reorder -m "not slow and not alone" tests/engine
 	$(PYTEST) -m "alone and not slow" tests/engine
 
 notebooks:  ## re-execute every notebook and compare its outputs; a few where the engine is emulated

@@ -1,6 +1,7 @@
 """An engine that tests may break, the lanes in which tests run, and a sample where all would take hours."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -28,27 +29,36 @@ def pytest_xdist_auto_num_workers():
     return min(cpus, 2) if emulated() else min(cpus + 1, 4)
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests run in one lane, and files that belong together. (The mark xdist_group does nothing with pytest 9.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Lanes(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            stem = Path(nodeid.partition("::")[0]).stem
+            return LANE.get(stem, stem)
+
+    return Lanes(config, log)
+
+
 def pytest_collection_modifyitems(config, items):
-    """A file's tests run in one lane. Without a host engine, each file's first tests on the shared engine stand for
-    the others, unless all are asked for by an empty ``-m``."""
+    """Without a host engine, each file's first tests on the shared engine stand for the others, unless all are asked
+    for by an empty ``-m``."""
+    if not config.option.markexpr or not emulated():
+        return
     here = os.path.dirname(__file__)
-    sampled = bool(config.option.markexpr) and emulated()
     seen: dict[str, int] = {}
     left = []
     for item in items:
         place = str(item.path)
-        if not place.startswith(here):
+        if "engine" not in item.fixturenames or item.get_closest_marker("slow") or not place.startswith(here):
             continue
-        if config.pluginmanager.hasplugin("xdist"):
-            item.add_marker(pytest.mark.xdist_group(LANE.get(item.path.stem, item.path.stem)))
-        if sampled and "engine" in item.fixturenames and not item.get_closest_marker("slow"):
-            seen[place] = seen.get(place, 0) + (not item.name.endswith("-nothing]"))  # nothing done costs nothing
-            if seen[place] > SAMPLE:
-                left.append(item)
-    if left:
-        items[:] = [item for item in items if item not in left]
-        config.hook.pytest_deselected(items=left)
+        seen[place] = seen.get(place, 0) + (not item.name.endswith("-nothing]"))  # nothing done costs nothing
+        if seen[place] > SAMPLE:
+            left.append(item)
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from types import SimpleNamespace
 
 import pytest
 
 import labkit
 from labkit.paths import COURSE
+
+from ..engine import conftest
 
 
 @pytest.fixture
@@ -49,6 +52,19 @@ def test_what_measures_runs_after_what_runs_side_by_side(make):
     lanes, alone = [line for line in called if line.endswith(" tests/engine")]
     assert "-n auto" in lanes and "not slow and not alone" in lanes
     assert " -n " not in alone and "alone and not slow" in alone
+
+
+def test_files_that_share_more_than_an_engine_take_one_lane():
+    """xdist's own mark for that does nothing where pytest is newer than it, and nothing says so."""
+    scheduler = conftest.pytest_xdist_make_scheduler(SimpleNamespace(getvalue=lambda _: ["popen"]), None)
+
+    def lane(name: str) -> str:
+        assert (COURSE / f"tests/engine/test_{name}.py").exists()
+        return scheduler._split_scope(f"tests/engine/test_{name}.py::test_of_it[a@b::c]")
+
+    for names in conftest.TOGETHER.values():
+        assert len({lane(name) for name in names}) == 1
+    assert len({lane(name) for name in ("carry", "podman", "oom", "labels")}) == 4
 
 
 def test_a_test_that_fails_fails_make_test(make):
