@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 
 from labkit.errors import BadInput
-from labkit.labs.engine_architecture import parts, xray
+from labkit.labs.engine_architecture import figures_architecture, parts, xray
 from labkit.labs.engine_architecture.figures_architecture import _shortened
 from labkit.labs.engine_architecture.parts import _daemons, _filled
 
@@ -89,3 +92,21 @@ def test_a_body_without_its_empty_members():
 def test_a_quotation_mark_left_open_is_a_sentence(ask):
     with pytest.raises(BadInput, match="quotation mark"):
         ask()
+
+
+def test_no_word_of_the_tree_lies_on_another(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures_architecture, "picture", lambda figure, *_, **__: drawn.append(figure))
+    line = [(depth, 20 + depth, "sh", "") for depth in range(1, 7)]
+    rows = [
+        (0, 1, "systemd", ""), (1, 3081, "containerd-shim-runc-v2", "this container's shim"),
+        (2, 3105, "sleep", "process 1 inside the container"), *line, (7, 2094, "dockerd", "the daemon: serves the API"),
+        (8, 2122, "containerd", "manages container runtimes"),
+    ]  # fmt: skip
+    facts = SimpleNamespace(name="Docker Engine", version="28", kind="host", kernel="6", cgroup_version=2, cpus=2,
+                            memory=2**30, emulated=False)  # fmt: skip
+    figures_architecture.plot_tree(SimpleNamespace(rows=rows, engine=facts))
+    [figure] = drawn
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text()]
+    assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]

@@ -103,8 +103,8 @@ def plot_tree(tree: Tree) -> Picture:
     rows = _shortened(tree.rows)
     figure, axes = canvas(0.9 + 0.5 * len(rows), (0, 9.2), (len(rows) - 0.4, -0.6))
     last: dict[int, int] = {}
-    # The roles stand behind the longest name: about a ninth of an inch a letter.
-    column = max([4.4, *(0.7 + depth * 0.55 + 0.115 * len(name) for depth, _, name, _ in rows)])
+    # The roles stand behind the longest name that has one: about a ninth of an inch a letter.
+    column = max([4.4, *(0.7 + depth * 0.55 + 0.115 * len(name) for depth, _, name, role in rows if role)])
     for row, (depth, pid, name, role) in enumerate(rows):
         x = 0.25 + depth * 0.55
         if depth:
