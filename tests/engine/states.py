@@ -30,6 +30,7 @@ class State:
     key: str
     hint: int | None
     make: Callable[[Context], object]
+    marks: tuple[pytest.MarkDecorator, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.key}-{'passes' if self.hint is None else self.hint}-{self.make.__name__}"
@@ -60,22 +61,25 @@ class States:
         self.lab = lab
         self.rows: list[State] = []
 
-    def wrong(self, key: str, hint: int | None):
+    def wrong(self, key: str, hint: int | None, *marks: pytest.MarkDecorator):
         def register(make: Callable[[Context], object]):
-            self.rows.append(State(self.lab, key, hint, make))
+            self.rows.append(State(self.lab, key, hint, make, marks))
             return make
 
         return register
 
-    def right(self, key: str):
-        return self.wrong(key, None)
+    def right(self, key: str, *marks: pytest.MarkDecorator):
+        return self.wrong(key, None, *marks)
 
     def each(self):
         """Over all of them. What leads to a hint in one more way is slow; nothing at all, and right ways, are not."""
         wrong = [row for row in self.rows if row.hint is not None and row.make.__name__ != "nothing"]
         first = {(row.key, row.hint): row for row in reversed(wrong)}
         again = [row in wrong and first[row.key, row.hint] is not row for row in self.rows]
-        rows = [pytest.param(row, id=str(row), marks=[pytest.mark.slow] * more) for row, more in zip(self.rows, again)]
+        rows = [
+            pytest.param(row, id=str(row), marks=[*row.marks, *[pytest.mark.slow] * more])
+            for row, more in zip(self.rows, again)
+        ]
         return pytest.mark.parametrize("state", rows)
 
 

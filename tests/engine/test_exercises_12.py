@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from labkit import images
 from labkit.labs.images_and_registries.building import build
 from labkit.labs.releases import customers, kiosk, shipping
@@ -114,14 +116,14 @@ def served(on, seconds=4):
     time.sleep(seconds)
 
 
-@right("unnoticed")
+@right("unnoticed", pytest.mark.alone)
 def by_rolling(on):
     shop = opened(on)
     shop.replace("rolling", other(shop))
     served(on)
 
 
-@right("unnoticed")
+@right("unnoticed", pytest.mark.alone)
 def typed_in_a_terminal(on):
     shop = opened(on)
     tag, name = other(shop), on.session.name("fresh")

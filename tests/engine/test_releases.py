@@ -16,6 +16,7 @@ def drawn(run) -> bool:
     return run.plot().png.startswith(b"\x89PNG")
 
 
+@pytest.mark.alone
 def test_a_rollout_in_each_way(module_context):
     run = rollouts.compare(module_context, 1)
     assert [bool(run.lost(way)[0]) for way in kiosk.WAYS] == [True, False, False], run.table()
@@ -30,6 +31,7 @@ def test_a_rollout_in_each_way(module_context):
     assert drawn(run) and drawn(run.rollouts["rolling"][0])
 
 
+@pytest.mark.alone
 def test_a_bad_release_gives_itself_up_where_somebody_looks(module_context):
     run = rollouts.bad(module_context)
     assert "unhealthy" in run.looking.found and run.looking.after == run.looking.before != kiosk.BAD
@@ -37,6 +39,7 @@ def test_a_bad_release_gives_itself_up_where_somebody_looks(module_context):
     assert "given up: yes" in run.facts() and drawn(run)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("way", ["stop and start", "blue/green"])
 def test_a_bad_release_gives_itself_up_in_the_other_ways(module_context, way):
     before = kiosk.open_kiosk(module_context).release
@@ -119,6 +122,7 @@ def test_a_bill_and_its_gate(module_context):
     assert bill.gate(["MIT", "BSD", "MPL", "Mozilla"]).opens
 
 
+@pytest.mark.alone
 def test_a_widget_rolls_out(module_context):
     widget = RolloutWidget(module_context)
     widget.way.value, widget.bad.value = "blue/green", True
