@@ -4,7 +4,10 @@ VENV ?= .venv
 LAB ?= 00
 BIN := $(VENV)/bin
 # A test that hangs fails after a quarter of an hour and shows where it stood; the others still run.
-PYTEST := $(BIN)/python -m pytest -p no:cacheprovider --timeout=900 --durations=20 --durations-min=10
+TIMED := --timeout=900 --durations=20 --durations-min=10
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider $(TIMED)
+# Side by side, and which of them failed is kept: a busy machine is no fault of theirs.
+BESIDE := $(BIN)/python -m pytest -o cache_dir=build/tests $(TIMED) -m "not slow and not alone"
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test test-all setup setup-test unit engine notebooks matrix browser slow screenshots lint doctor clean
@@ -21,8 +24,9 @@ test: setup-test  ## lint, then all tests: unit, engine, notebooks, browser
 unit:  ## tests that need no engine
 	$(PYTEST) -n logical --dist loadfile --no-loadscope-reorder tests/site/test_pages.py tests/unit
 
-engine:  ## tests on live engines, side by side; then those that must run alone
-	$(PYTEST) -n auto --no-loadscope-reorder -m "not slow and not alone" tests/engine
+engine:  ## tests on live engines, side by side, what failed there once more alone; then those that must run alone
+	$(BESIDE) --cache-clear -n auto --no-loadscope-reorder tests/engine \
+	  || $(BESIDE) --last-failed --last-failed-no-failures none tests/engine
 	$(PYTEST) -m "alone and not slow" tests/engine
 
 notebooks:  ## re-execute every notebook and compare its outputs; a few where the engine is emulated
