@@ -69,6 +69,14 @@ def test_killed_qemu_is_told_and_a_fresh_one_starts():
         assert second.shell("echo fresh") == "fresh\n"
 
 
+def test_a_kernel_that_gave_up_is_told_in_its_own_words():
+    with embedded.start() as engine:
+        with pytest.raises(EngineGone, match="QEMU ended: Kernel panic - not syncing: sysrq triggered crash"):
+            engine.shell("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger; sleep 60")
+        with pytest.raises(EngineGone, match="sysrq triggered crash"), explained(engine.endpoint):
+            docker.DockerClient(**engine.client_options(), version="1.40").containers.list()
+
+
 def test_a_lab_beside_the_hosts_engine_gets_a_fresh_one_when_its_own_was_killed():
     try:
         lab = labkit.open("06-engine-architecture", engine="host")

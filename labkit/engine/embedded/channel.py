@@ -77,11 +77,11 @@ class _Port:
                     raise gone()
 
 
-def gone() -> EngineGone:
-    """What is said of a machine that has ended."""
+def gone(said: str = "") -> EngineGone:
+    """What is said of a machine that has ended; ``said`` are its own last words, if any."""
     return EngineGone(
         "The embedded engine's machine is gone.",
-        cause="QEMU ended: it was killed, or this machine ran out of memory.",
+        cause=f"QEMU ended: {said or 'it was killed, or this machine ran out of memory'}.",
         next_step="Start a fresh one, in a second or two: run the cell with labkit.open(…) or lab.own() again. "
         "Outside of a lab: labkit engine up",
     )

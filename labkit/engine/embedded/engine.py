@@ -11,7 +11,6 @@ from ...errors import EngineGone, LabError
 from ...waiting import wait_until
 from .. import faults
 from ..base import OwnedEngine
-from . import channel
 from .machine import SERVICE, Machine, client_context, ping
 from .qemu import Shape
 
@@ -36,7 +35,7 @@ class EmbeddedEngine(OwnedEngine):
         self.emulated = shape.emulated
         self.endpoint = f"tcp://127.0.0.1:{machine.port}"
         self.found_by = "started by labkit"
-        faults.tell_of(machine.port, lambda: None if machine.alive() else channel.gone())
+        faults.tell_of(machine.port, lambda: None if machine.alive() else machine.gone())
 
     def __repr__(self) -> str:
         return f"<EmbeddedEngine {self.endpoint}{'' if self.alive() else ' (gone)'}>"
@@ -150,7 +149,7 @@ class EmbeddedEngine(OwnedEngine):
 
         wait_until(lambda: answers() or not self.alive(), limit, late)
         if not self.alive():
-            raise channel.gone()
+            raise self._machine.gone()
 
     def close(self) -> None:
         self._machine.close()

@@ -215,7 +215,7 @@ class Machine:
                 if not self.alive():
                     break
                 time.sleep(0.01)
-        raise channel.gone()
+        raise self.gone()
 
     def complaint(self) -> str:
         """What QEMU said on its standard error, in one line."""
@@ -298,10 +298,22 @@ class Machine:
                 next_step="Build it anew: labkit engine build --force",
             )
 
+    def _panic(self) -> str:
+        # What led to it stands above it; each line begins with its time.
+        lines = [line.partition("] ")[2] for line in self.console().splitlines()]
+        panic = [line for line in lines if line.startswith("Kernel panic")]
+        return (
+            " · ".join([*[line for line in lines if line.startswith(("BUG: ", "Oops: "))][:2], *panic[:1]])
+            if panic
+            else ""
+        )
+
+    def gone(self) -> EngineGone:
+        """What is said when it has ended: with QEMU's complaint, or its kernel's when that gave up."""
+        return channel.gone(self.complaint() or self._panic())
+
     def _said(self) -> str:
-        lines = self.console().splitlines()
-        panic = [line for line in lines if "Kernel panic" in line]
-        return self.complaint() or "\n".join(panic[:1] or lines[-3:]) or "no reason given"
+        return self.complaint() or self._panic() or "\n".join(self.console().splitlines()[-3:]) or "no reason given"
 
     def _hangs(self) -> EngineGone:
         return EngineGone(
@@ -327,6 +339,8 @@ class Machine:
                     cause="This machine's disk is full.",
                     next_step="Free some space (or set LABKIT_CACHE to a larger disk), then start a fresh engine.",
                 ) from None
+            if not self.alive():
+                raise self.gone() from None
             raise
 
     def _stopped_by_full_disk(self) -> bool:
