@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from labkit import files
-from labkit.engine.embedded import machine, monitor, small
+from labkit.engine.embedded import leftovers, machine, monitor, small
 from labkit.engine.embedded.keys import Keys
 from labkit.errors import BadInput, EngineGone, LabError
 from labkit.paths import runtime_dir
@@ -240,7 +240,7 @@ def test_leftovers_of_the_dead_are_removed_and_the_living_left(runtime):
         os.utime(half, (1, 1))
         new = runtime_dir() / "mnew"
         new.mkdir()
-        assert len(machine.clear_leftovers()) == 2
+        assert len(leftovers.clear()) == 2
         assert not dead.exists() and not half.exists()
         assert new.exists() and made.alive() and made.folder.exists()
     finally:
@@ -273,7 +273,7 @@ def test_qemu_left_without_keeper_and_owner_is_ended(runtime):
     wait_until(lambda: len(pids()) == 1)
     (pid,) = pids()
     (folder / "pid").write_text(f"{pid}\n")
-    assert "left behind" in machine.clear_leftovers()[0]
+    assert "left behind" in leftovers.clear()[0]
     wait_until(lambda: not running(pid))
     assert not folder.exists()
 

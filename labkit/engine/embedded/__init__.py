@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import EngineGone
 from ...saying import say
-from . import accel, builder, host, machine, packages, qemu, sharing, snapshot, store
+from . import accel, builder, host, leftovers, packages, qemu, sharing, snapshot, store
 from .builder import Images
 from .carry import bring, check, export, import_and_prepare
 from .engine import EmbeddedEngine
@@ -135,7 +135,7 @@ def start(
         LabError: no space, packages out of reach, the port is taken.
         EngineGone: its machine ended or did not answer, although its files are intact.
     """
-    machine.clear_leftovers()
+    leftovers.clear()
     found = host.find_qemu(variant.arch if variant else "")
     folder, shape, saved = prepare(images=images, variant=variant, memory=memory, cpus=cpus)
     try:
