@@ -301,12 +301,8 @@ class Machine:
     def _panic(self) -> str:
         # What led to it stands above it; each line begins with its time.
         lines = [line.partition("] ")[2] for line in self.console().splitlines()]
-        panic = [line for line in lines if line.startswith("Kernel panic")]
-        return (
-            " · ".join([*[line for line in lines if line.startswith(("BUG: ", "Oops: "))][:2], *panic[:1]])
-            if panic
-            else ""
-        )
+        told = [line for line in lines if line.startswith(("BUG: ", "Oops: ", "Kernel panic"))]
+        return " · ".join(told[:3]) if any(line.startswith("Kernel panic") for line in told) else ""
 
     def gone(self) -> EngineGone:
         """What is said when it has ended: with QEMU's complaint, or its kernel's when that gave up."""

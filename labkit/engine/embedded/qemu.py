@@ -33,7 +33,7 @@ EMULATED_PROCESSOR = "max,-avx2,-avx,-f16c,-fma,-erms,-fsrm,-la57,-smap,-pku,-mp
 #: is QEMU's clock itself.
 EMULATED_CLOCK = "clocksource=acpi_pm tsc=unstable no_timer_check"
 
-#: By this word the machine knows that its processor is emulated: see ``guest/service.sh``.
+#: By this word the machine knows that its processor is emulated: see ``guest/boot.sh`` and ``guest/service.sh``.
 EMULATED = "labkit.emulated"
 
 
@@ -59,7 +59,7 @@ def _machine(shape: Shape) -> tuple[list[str], str, str]:
     # (arguments for machine and processor, the serial console's device, more kernel arguments)
     if machine_type(shape.arch) == "aarch64":
         cpu = "max,pauth-impdef=on" if shape.emulated else "host"
-        return ["-machine", "virt,memory-backend=ram,highmem=off", "-cpu", cpu], "ttyAMA0", ""
+        return ["-machine", "virt,memory-backend=ram,highmem=off", "-cpu", cpu], "ttyAMA0", EMULATED * shape.emulated
     # Every device left out is one less to save, restore and poll.
     kind = "q35,memory-backend=ram,sata=off,smbus=off,vmport=off,hpet=off,i8042=off,graphics=off"
     clock = f"{EMULATED_CLOCK} {EMULATED}" if shape.emulated else ""

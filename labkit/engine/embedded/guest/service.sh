@@ -34,7 +34,7 @@ start() {
             echo -500 >/proc/self/oom_score_adj
             # A machine without keys (the first boot, and what an export holds) answers on its own socket only.
             [ -e /etc/docker/server-key.pem ] || set -- dockerd --config-file /usr/lib/labkit/local.json
-            # For whoever asks for it: labs do where the processor is emulated (see QUICK in labkit's client).
+            # For whoever asks for it: labs do where the processor is emulated (quick_runtime in labkit/engine/client.py).
             set -- "$@" --add-runtime crun=/usr/bin/crun
             ;;
         esac
