@@ -100,10 +100,13 @@ def test_the_program_writes_whole_records(tmp_path, how):
     assert found >= 2 if how == "new" else found == 0 or found >= 2
 
 
-def test_a_case_that_was_lucky_is_told():
-    lucky = {case: [torn.Kill(2, 3, 40)] for case in torn.CASES}
-    text = torn.Torn(None, lucky, dict.fromkeys(torn.CASES, 3)).facts()
-    assert "broken" not in text and text.count("the last record") == 4
+@pytest.mark.parametrize("found, checksum", [(3, "always right"), (0, "broken")])
+def test_a_file_is_told_as_the_last_kill_left_it_whole_or_torn(found, checksum):
+    kills = {case: [torn.Kill(2, found, 20, "end")] for case in torn.CASES}
+    told = torn.Torn(None, kills, {case: rows[-1] for case, rows in kills.items()}).facts()
+    assert told.count(checksum) == told.count("as the last kill left it") == 4
+    other = torn.Torn(None, kills, dict.fromkeys(torn.CASES, torn.Kill(2, found, 19, "other"))).facts()
+    assert other.count("another file") == 4
 
 
 def looks():

@@ -61,10 +61,10 @@ class Kill:
 
 
 class Torn(Result):
-    """For each case its kills, and what a new container finds after the old one was removed."""
+    """For each case its kills, and the file that a new container finds after the old one was removed."""
 
     kills: dict[str, list[Kill]]
-    afterwards: dict[str, int | None]
+    afterwards: dict[str, Kill | None]
 
     def facts(self) -> str:
         lines = [f"{'':<22}{'checksum after kills':<22}{'kept what it said':<19}in a new container"]
@@ -72,7 +72,8 @@ class Torn(Result):
             torn = any(not kill.found for kill in kills)
             kept = all((kill.found or 0) >= kill.said for kill in kills)
             last = self.afterwards[case]
-            then = "no file" if last is None else "a torn file" if last == 0 else "the last record"
+            # Whole or torn, that is chance: a volume keeps either.
+            then = "no file" if last is None else "as the last kill left it" if last == kills[-1] else "another file"
             lines.append(f"{case:<22}{'broken' if torn else 'always right':<22}{yes_no(kept):<19}{then}")
         return "\n".join(lines)
 
@@ -81,6 +82,11 @@ def _file(on: Context, container: Container) -> str | None:
     with contextlib.suppress(NotFound):
         return small_file(container, FILE)
     return None
+
+
+def _left(on: Context, container: Container, said: int) -> Kill | None:
+    text = _file(on, container)
+    return None if text is None else Kill(said, judged(text), text.count(" row "), text.strip().rpartition("\n")[2])
 
 
 def _kept(container: Container) -> list[int]:
@@ -101,7 +107,7 @@ def torn(on: Context, kills: int = 3) -> Torn:
         raise BadInput(f"{kills} kills are not this lab's.", next_step="Choose 1 to 20.")
     chance = random.Random()
     found: dict[str, list[Kill]] = {case: [] for case in CASES}
-    afterwards: dict[str, int | None] = {}
+    afterwards: dict[str, Kill | None] = {}
     with volumes(on, "ledger-a", "ledger-b") as names:
         by_how = dict(zip(("place", "new"), names))
         made: dict[str, Container] = {}
@@ -129,12 +135,10 @@ def torn(on: Context, kills: int = 3) -> Torn:
                     time.sleep(chance.uniform(0, 0.3))
                     container.kill()
                     container.wait(timeout=60)
-                    text = _file(on, container)
-                    rows = len(re.findall(r" row ", text or ""))
-                    end = (text or "").strip().rpartition("\n")[2]
-                    found[case].append(Kill(_kept(container)[-1], judged(text), rows, end))
+                    said = _kept(container)[-1]
+                    found[case].append(_left(on, container, said) or Kill(said, None, 0))
         for case, (volume, how) in CASES.items():
             mounts = [Mount(FOLDER, by_how[how], type="volume")] if volume else []
             with on.container(images.BUSYBOX, ["true"], start=False, mounts=mounts, network_mode="none") as fresh:
-                afterwards[case] = judged(_file(on, fresh))
+                afterwards[case] = _left(on, fresh, found[case][-1].said)
     return Torn(on.facts, found, afterwards)
