@@ -30,13 +30,13 @@ PATIENCE = 1
 
 
 def pings(targets: Mapping[str, Iterable[str]]) -> str:
-    """A shell script that pings all these addresses at once, and prints of each how it ended: read it with :func:`heard`."""
+    """A shell script that pings all these addresses at once, and prints of each how it ended, for :func:`heard`."""
     lines = [
         f'(said=$(ping -c 2 -W {PATIENCE} {address} 2>&1); echo "{name} {address} (status $?):"'
         ' $(echo "$said" | grep -e received -e ping:)) &'
         for name, addresses in targets.items() for address in addresses
     ]  # fmt: skip
-    return "\n".join([*lines, "wait"])
+    return "\n".join(["{", *lines, "wait; } | sort"])
 
 
 def heard(said: str) -> set[str]:
