@@ -225,9 +225,10 @@ def missing(typed: Iterable[Fact], called: Sequence[Fact]) -> list[Fact]:
 
 def _alike(typed: Fact, called: Fact) -> bool:
     """Whether both are one. A call's program that is too long for a line may be another one than the command's, and what
-    it measures may take further mounts; a host name and variables that the command leaves out are the call's own."""
+    it measures may take further mounts; a host name and variables that the command leaves out are the call's own, and so
+    is the runtime: where a processor is emulated, a lab's calls take the quicker one."""
     free = {"argv"} if len(" ".join(called.get("argv", ()))) > 60 else set()
-    free |= {"hostname"} - set(typed)
+    free |= {"hostname", "Runtime"} - set(typed)
     for key in ("environment", *(["mounts"] if "argv" in free else [])):
         if all(one in called.get(key, ()) for one in typed.get(key, ())):
             free.add(key)

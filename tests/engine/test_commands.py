@@ -57,6 +57,9 @@ APART = {
     "lab09-57": "a container gets all rights, and the engine's socket",
 }
 
+#: What a call does where the wiretap does not hear it: in a shell of the engine's machine, or on a second machine.
+ELSEWHERE = {"lab04-carry": {"load image", "create container"}, "lab05-41": {"get image"}}
+
 #: One row of each lab is part of `make test`. All of them run each experiment once more, and its commands: minutes.
 GUARD = ("lab00-28", "lab01-solution-caught", "lab02-48", "lab03-solution-lean", "lab04-solution-replicas", "lab05-54",
          "lab06-54", "lab07-42", "lab08-43", "lab09-47", "lab10-48", "lab12-45")  # fmt: skip
@@ -293,7 +296,7 @@ def compare(stage: Stage, beside: Beside) -> None:
     typed = stage.type(beside.commands, fails="except " in beside.code)
     assert typed, "the command asked for nothing"
     called = called or stage.call(beside, typed)
-    left = missing(typed, called)
+    left = [one for one in missing(typed, called) if one["do"] not in ELSEWHERE.get(beside.cell, ())]
     assert not left, "\n".join(["typed and not called:", *map(json.dumps, left), "called:", *map(json.dumps, called)])
 
 

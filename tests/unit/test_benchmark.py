@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +24,7 @@ from labkit.labs.isolation_models.isolation_disk import BENCHMARKS
 from labkit.labs.what_docker_solves import machines, promises
 from labkit.paths import data_file
 from labkit.saying import listening
+from labkit.units import MIB, show_size
 
 from .test_isolation_figures import FACTS
 
@@ -117,6 +120,18 @@ def test_median_and_quartiles():
     row = Series("a", "container", [1.0, 2.0, 3.0, 4.0, 100.0], 5)
     assert row.median == 3.0 and row.spread == (2.0, 4.0)
     assert Series("b", "container", [7.0], 1).spread == (7.0, 7.0)
+
+
+@pytest.mark.parametrize("largest, room, fit", [(120.0, 256, 2.0), (300.0, 512, 1.0), (600.0, 1024, 1.0)])
+def test_the_memory_that_instances_are_counted_in_holds_one_of_each(largest, room, fit):
+    rows = [Series("process", "bare metal", [2.0], 1), Series("machine", "virtual machine", [largest], 1)]
+    on = SimpleNamespace(facts=FACTS)
+    fits = isolation.density(on, measured=dataclasses.replace(result(rows), unit="MiB"))
+    assert [row.values for row in fits.series] == [[room / 2], [fit]]
+    assert f"The memory: {show_size(room * MIB)}." in caption_of(fits) and fits.title == "Instances in the same memory"
+    if largest > 256:
+        with pytest.raises(BadInput, match="One machine takes"):
+            isolation.density(on, space="256m", measured=result(rows))
 
 
 def test_facts_name_an_order_only_where_it_is_the_same_everywhere():

@@ -184,7 +184,7 @@ def _sleeper(on: Context) -> contextlib.AbstractContextManager[Container]:
 
 
 def density(
-    on: Context, budget: float = 60.0, *, n: int = 10, space: str | int = "256m", measured: Benchmark | None = None
+    on: Context, budget: float = 60.0, *, n: int = 10, space: str | int | None = None, measured: Benchmark | None = None
 ) -> Benchmark:
     """How many idle instances fit into an amount of memory.
 
@@ -194,19 +194,22 @@ def density(
     Args:
         budget: seconds.
         n: rounds.
-        space: the amount, such as ``"256m"``.
+        space: the amount, such as ``"512m"``; by default 256 MiB, doubled until one of each fits.
         measured: what :func:`memory` found; measured anew when None.
 
     Raises:
         BadInput: more than the engine's machine has, or less than one instance takes.
     """
-    room = size(space)
-    if room > on.facts.memory:
+    room = size(space or "256m")
+    if space and room > on.facts.memory:
         raise BadInput(
             f"{show_size(room)} is more than the {show_size(on.facts.memory)} that the engine's machine has.",
             next_step=f"Ask for space='{on.facts.memory // 4 // MIB}m'.",
         )
     found = measured or memory(on, budget, n=n)
+    largest = max(row.median for row in found.series) * MIB
+    while not space and largest > room:
+        room *= 2
     for row in found.series:
         if row.median * MIB > room:
             raise BadInput(f"One {row.label} takes {show_size(int(row.median * MIB))}: more than the {show_size(room)} there are.",
@@ -216,6 +219,6 @@ def density(
     ]
     method = f"Reckoned: {show_size(room)} divided by what one instance took. {found.method}"
     return dataclasses.replace(
-        found, name="density", title=f"Instances in {show_size(room)}", unit="instances", method=method, series=series,
-        less_is_better=False,
+        found, name="density", title="Instances in the same memory", unit="instances", method=method, series=series,
+        less_is_better=False, note=f"The memory: {show_size(room)}. {found.note}".strip(),
     )  # fmt: skip
