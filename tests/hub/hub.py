@@ -94,10 +94,11 @@ class Hub:
         wait_until(self._answers, 180, lambda: AssertionError(self.said()))
 
     def _answers(self) -> bool:
+        # Its proxy answers on when it is gone.
+        assert self.process.poll() is None, self.said()
         try:
             return requests.get(f"{self.address}/hub/api", timeout=5).ok
         except requests.RequestException:
-            assert self.process.poll() is None, self.said()
             return False
 
     def said(self) -> str:
