@@ -74,7 +74,7 @@ MADE_HERE: dict[str, Callable[[Stage], str]] = {
         f"PARENT=labkit{stage.id}.slice" if stage.lab.facts.cgroup_driver == "systemd" else f"PARENT=/labkit-{stage.id}"
     ),
     "$SECRET": lambda stage: (
-        f"SECRET={given._SECRET} {stage.engine.shell(f'umask 077; echo > {given._SECRET}')}".strip()
+        stage.engine.shell(f"umask 077; echo > {given._SECRET}") or f"SECRET={given._SECRET}"  # it says nothing
     ),
     "staging.env": lambda stage: stage.write(".", stage.lab.releases.place_files()),
     "profile.json": lambda stage: f"echo '{stage.lab.security.profile()}' > profile.json",
