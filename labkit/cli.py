@@ -48,11 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no ✓ shows the rest
-    options = parser().parse_args(arguments)
     try:
-        with interruptible(), telling(), listening(say):
-            settle()
-            return int(_module(COMMANDS[options.command][0]).main(options))
+        try:
+            options = parser().parse_args(arguments)
+            with interruptible(), telling(), listening(say):
+                settle()
+                return int(_module(COMMANDS[options.command][0]).main(options))
+        finally:
+            sys.stdout.flush()  # while it can still be told what went wrong
     except LabError as fault:
         print(f"labkit: {fault}", file=sys.stderr)
         return 1

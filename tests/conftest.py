@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import pytest
 
 from labkit import engine as engines
+from labkit import images
 from labkit.course.context import Context
 from labkit.engine.session import Session
 from labkit.observe import Observer
@@ -30,6 +31,10 @@ def pytest_configure():
     # A job in the background, or one under nohup, inherits signals that are ignored. The tests send them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # Set on some machines, the one that decides among them, and on no learner's: one hid images that were half compiled,
+    # the other a command's complaint about a reader that had gone.
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
+        os.environ.pop(name, None)
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -69,15 +74,13 @@ def own_state(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="session")
 def engine():
     """The engine that ``LABKIT_ENGINE`` names, or the first that answers."""
-    with engines.find() as found:
+    with engines.find(images=images.archives) as found:
         yield found
 
 
 @contextlib.contextmanager
 def open_context(engine, lab: str = "tests") -> Iterator[Context]:
     """A context on a fresh session, as a lab has it; proves at its end that nothing is left."""
-    from labkit import images
-
     session = Session(engine, lab, None if engine.owned else lambda: images.ensure(session.docker, images.BUSYBOX))
     observer = Observer(session)
     try:

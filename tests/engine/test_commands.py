@@ -35,6 +35,7 @@ from labkit.observe.wiretap import Wiretap
 
 from ..beside import Beside, all_beside, needed
 from ..conftest import open_context
+from ..helpers import wait_until
 from .asked import Ears, Fact, missing, through
 from .needs import FOLDERS, needs_of
 
@@ -237,6 +238,16 @@ def image(on: Any, tag: str) -> Fact:
     return {"do": "build", "layers": len(found["RootFS"]["Layers"]), **config}
 
 
+def _removed(remove: Callable[[str], object], name: str) -> bool:
+    try:
+        remove(name)
+    except docker.errors.NotFound:
+        raise
+    except docker.errors.APIError:
+        return False
+    return True
+
+
 def left_over(engine: Engine, made: list[tuple[str, str]]) -> list[str]:
     """Which of the things made are still there; they are no more when this returns."""
     left = []
@@ -253,7 +264,8 @@ def left_over(engine: Engine, made: list[tuple[str, str]]) -> list[str]:
                 continue  # the course's own stay
             with contextlib.suppress(docker.errors.NotFound):
                 getattr(api, f"inspect_{kind}")(name)
-                remove[kind](name)
+                # A container that has just been removed may hold its network for another moment.
+                wait_until(functools.partial(_removed, remove[kind], name), 20)
                 left.append(f"{kind} {name}")
     return left
 

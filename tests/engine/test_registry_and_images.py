@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import json
 
 import pytest
 from docker.errors import ImageNotFound
 
-from labkit import images
+from labkit import debian, images
 from labkit.errors import BadInput, LabError, NotPossibleHere
-from labkit.images import archive
+from labkit.images import archive, recipes
 from labkit.labs.images_and_registries import (
     anatomy,
     building,
@@ -42,6 +43,14 @@ def test_what_the_labs_programs_import_comes_byte_compiled(on):
     compiled = [name for name in loaded if name.endswith(".pyc")]
     assert len(compiled) > 50
     assert [name for name in loaded if name not in compiled and not name.endswith("/sitecustomize.py")] == []
+
+
+def test_nothing_compiled_goes_by_the_time_of_its_source_whoever_makes_the_image(tmp_path):
+    """The layer sets all times: what goes by them is stale, and is compiled anew in each container."""
+    (tmp_path / "root").mkdir()
+    recipes._install_python(tmp_path / "root", debian.architecture(), None)
+    flags = collections.Counter(path.read_bytes()[4:8] for path in tmp_path.rglob("*.pyc"))
+    assert list(flags) == [b"\1\0\0\0"] and flags.total() > 300  # PEP 552: by hash, unchecked
 
 
 def test_one_container_writes_the_other_sees_nothing(on):

@@ -21,7 +21,7 @@ def made(tmp_path, monkeypatch):
             raise LabError(f"{variant.suite} does not boot.")
         keys.make(folder / "keys", earlier)
         (folder / "kernel").write_text(variant.suite)
-        store.seal(folder, ["kernel"], suite=variant.suite, **facts)
+        store.seal(folder, ["kernel"], suite=variant.suite, images=[path.name for path in images], **facts)
 
     monkeypatch.setattr(builder, "_make", make)
     return tried, broken
@@ -60,6 +60,16 @@ def test_a_forced_build_leaves_the_keys_of_running_engines(made):
     builder.build(force=True)
     assert {path: path.read_bytes() for path in running.keys.folder.rglob("*.pem")} != known
     machine.client_context(running.keys)
+
+
+def test_who_wants_images_is_not_given_a_build_without_any(made, tmp_path):
+    """A program's first ``find()`` builds one, and every lab after it would do without."""
+    tried, _ = made
+    (tmp_path / "busybox.tar").write_text("an image")
+    bare = builder.build()
+    full = builder.build(images=lambda: [tmp_path / "busybox.tar"])
+    assert full != bare and builder.build() == builder.build(images=lambda: pytest.fail("made again")) == full
+    assert len(tried) == 2
 
 
 def test_a_suite_that_was_asked_for_is_not_replaced(made, monkeypatch):

@@ -99,6 +99,12 @@ def archives(folder: Path) -> list[Path]:
     return [path for path in (cache_dir("images") / name for name in names) if path.exists()]
 
 
+def _holds_images(folder: Path) -> bool:
+    """Whether there is anything to run in a build's engine; what was imported is as it is."""
+    known = store.manifest(folder) or {}
+    return bool(known.get("images")) or "-imported-" in folder.name
+
+
 def versions(manifest: Mapping[str, Any]) -> dict[str, str]:
     """What a build was made of: the suite, the kernel's release, and the versions of the packages that matter."""
     found = {"Debian": manifest["suite"], "kernel": manifest["kernel"]}
@@ -118,7 +124,7 @@ def build(*, images: Images = None, force: bool = False, variant: packages.Varia
 
     Args:
         images: archives (``docker save`` format) that the machine's engine shall hold from the start,
-            or a function that makes them when they are needed. None: any
+            or a function that makes them when they are needed: any build that holds some will do. None: any
             build will do.
         force: make it anew, with the newest packages.
         variant: which machine; the environment's choice by default. Only then, when the current suite's
@@ -132,7 +138,7 @@ def build(*, images: Images = None, force: bool = False, variant: packages.Varia
     """
     if not force and (images is None or callable(images)):
         have = current(variant)
-        if have:
+        if have and (images is None or _holds_images(have)):
             return have
     host.find_qemu(variant.arch if variant else "")  # before anything is downloaded
     host.find_mke2fs()
