@@ -222,6 +222,8 @@ class Stage:
 
     def close(self) -> None:
         try:
+            if self.engine.owned:  # a lab leaves all on an engine that goes with it; this one stays
+                self.lab.context.session.close()
             self.lab.close()
         finally:
             left = left_over(self.engine, self.ears.made(self._begin))
