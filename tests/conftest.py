@@ -78,6 +78,20 @@ def engine():
         yield found
 
 
+@pytest.fixture(autouse=True)
+def children_find_it(request, monkeypatch):
+    """Kernels and commands that a test starts meet the shared engine also where the tests have started it themselves;
+    and it outlives each of them.
+    """
+    engine = request.getfixturevalue("engine") if "engine" in request.fixturenames else None
+    ours = engine is not None and engine.owned
+    if ours:
+        for name, value in {**engine.environment(), "LABKIT_ENGINE": "host"}.items():
+            monkeypatch.setenv(name, value)
+    yield
+    assert not ours or engine.alive(), "this test ended the engine that all share"
+
+
 @contextlib.contextmanager
 def open_context(engine, lab: str = "tests") -> Iterator[Context]:
     """A context on a fresh session, as a lab has it; proves at its end that nothing is left."""

@@ -61,20 +61,6 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=left)
 
 
-@pytest.fixture(autouse=True)
-def children_find_it(request, monkeypatch):
-    """Kernels and commands that a test starts meet the shared engine also where the tests have started it themselves;
-    and it outlives each of them.
-    """
-    engine = request.getfixturevalue("engine") if "engine" in request.fixturenames else None
-    ours = engine is not None and engine.owned
-    if ours:
-        for name, value in {**engine.environment(), "LABKIT_ENGINE": "host"}.items():
-            monkeypatch.setenv(name, value)
-    yield
-    assert not ours or engine.alive(), "this test ended the engine that all share"
-
-
 @pytest.fixture(scope="module")
 def owned():
     """labkit's own engine, one a module, with all lab images.

@@ -48,6 +48,18 @@ def test_a_comparison_tells_which_way_lost_by_its_rollouts():
     assert run.plot().png.startswith(b"\x89PNG") and "one: some requests are lost" in run.plot().alt
 
 
+@pytest.mark.parametrize(
+    ("emulated", "takes", "asked", "n"),
+    [(True, 5, None, 3), (True, 25, None, 1), (True, 25, 2, 2), (False, 25, None, 5)],
+)
+def test_a_slow_machine_begins_no_other_round_after_a_minute_unless_asked(monkeypatch, emulated, takes, asked, n):
+    past = []
+    monkeypatch.setattr(rollouts, "rollout", lambda on, way: past.append(takes) or rolled(way, "a 1"))
+    monkeypatch.setattr(rollouts.time, "monotonic", lambda: sum(past))
+    on = SimpleNamespace(facts=SimpleNamespace(emulated=emulated), say=lambda *_: None)
+    assert rollouts.compare(on, asked).n == n
+
+
 def test_failures_in_a_row_until_it_was_unhealthy():
     probes = [health.Probe(at, 0.1, code) for at, code in enumerate([0, 1, 0, 1, 1, 1, 1])]
     states = [(0.0, "starting"), (0.1, "healthy"), (5.1, "unhealthy")]

@@ -35,7 +35,7 @@ PATIENCE = 240.0
 @dataclass(frozen=True)
 class Pace:
     """Times in seconds: between two requests, a server's work, how long it goes on after SIGTERM, and as for
-    ``docker run --health-…``."""
+    ``docker run --health-…``; and how many requests come before a rollout, and after it."""
 
     every: float
     work: float
@@ -43,6 +43,7 @@ class Pace:
     interval: float
     timeout: float
     retries: int
+    around: int
 
 
 def pace(on: Context) -> Pace:
@@ -50,7 +51,7 @@ def pace(on: Context) -> Pace:
 
     There is no start period: in one, engines since 25.0 look every five seconds (``--health-start-interval``).
     """
-    return Pace(0.4, 0.05, 2.0, 3.0, 60.0, 10) if on.facts.emulated else Pace(0.05, 0.03, 0.3, 1.0, 5.0, 6)
+    return Pace(0.4, 0.05, 2.0, 3.0, 60.0, 10, 4) if on.facts.emulated else Pace(0.05, 0.03, 0.3, 1.0, 5.0, 6, 10)
 
 
 def health_options(on: Context) -> dict[str, int]:

@@ -1,6 +1,9 @@
 """A new release under load: which requests are lost, by the way in which it takes the old one's place."""
 
+import itertools
+import math
 import statistics
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -14,8 +17,8 @@ from .kiosk import BAD, WAYS, open_kiosk, pace
 #: Called with the requests that have ended so far.
 Watch = Callable[[list[Visit]], object]
 
-#: Seconds of load before a rollout and after it, in requests' intervals.
-AROUND = 10
+#: Seconds after which a comparison begins no other round where the processor is emulated.
+PATIENT = 60.0
 
 
 class Rollout(Result):
@@ -68,8 +71,8 @@ def rollout(
     """Roll a release out while customers ask without pause.
 
     Method: a visitor in the kiosk's network begins a GET at the door every 50 ms (emulated 400 ms), each on a
-    connection of its own and whether those before were answered or not, from ten requests before the rollout until
-    ten after it. Images are built before. Lost is what was not answered with 200.
+    connection of its own and whether those before were answered or not, from ten requests (four) before the rollout
+    until as many after it. Images are built before. Lost is what was not answered with 200.
 
     Args:
         way: ``"stop and start"``, ``"rolling"`` or ``"blue/green"``.
@@ -93,7 +96,7 @@ def rollout(
                 watch(load.rows)
 
         def pass_by() -> None:
-            enough = len(load.look()) + AROUND
+            enough = len(load.look()) + times.around
             while len(load.look(times.every)) < enough and not load.ended:
                 meanwhile()
 
@@ -145,13 +148,15 @@ class Comparison(Result):
 
 
 def compare(on: Context, n: int | None = None) -> Comparison:
-    """Roll out under load in each way, in turn, n = 5 times (3 where emulated): release 2, then 1, then 2 again.
+    """Roll out under load in each way, in turn, n = 5 times: release 2, then 1, then 2 again.
 
-    Method: as for :func:`rollout`; nothing else differs between the ways.
+    Method: as for :func:`rollout`; nothing else differs between the ways. Where the processor is emulated n is 3 at
+    most, and no round begins after a minute, unless n was asked for.
     """
-    n = rounds(on.facts, n, 5)
+    limit = PATIENT if on.facts.emulated and n is None else math.inf
+    n, began = rounds(on.facts, n, 5), time.monotonic()
     found: dict[str, list[Rollout]] = {way: [] for way in WAYS}
-    for number in range(n):
+    for number in itertools.takewhile(lambda number: not number or time.monotonic() - began < limit, range(n)):
         for place, way in enumerate(WAYS):
             on.say(f"{way}, {number + 1} of {n}", (number + place / len(WAYS)) / n)
             found[way].append(rollout(on, way))
