@@ -51,7 +51,7 @@ def pace(on: Context) -> Pace:
 
     There is no start period: in one, engines since 25.0 look every five seconds (``--health-start-interval``).
     """
-    return Pace(0.4, 0.05, 2.0, 3.0, 60.0, 10, 4) if on.facts.emulated else Pace(0.05, 0.03, 0.3, 1.0, 5.0, 6, 10)
+    return Pace(0.4, 0.05, 2.0, 3.0, 60.0, 6, 4) if on.facts.emulated else Pace(0.05, 0.03, 0.3, 1.0, 5.0, 6, 10)
 
 
 def health_options(on: Context) -> dict[str, int]:

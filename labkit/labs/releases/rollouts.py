@@ -18,7 +18,7 @@ from .kiosk import BAD, WAYS, open_kiosk, pace
 Watch = Callable[[list[Visit]], object]
 
 #: Seconds after which a comparison begins no other round where the processor is emulated.
-PATIENT = 60.0
+PATIENT = 30.0
 
 
 class Rollout(Result):
@@ -151,7 +151,7 @@ def compare(on: Context, n: int | None = None) -> Comparison:
     """Roll out under load in each way, in turn, n = 5 times: release 2, then 1, then 2 again.
 
     Method: as for :func:`rollout`; nothing else differs between the ways. Where the processor is emulated n is 3 at
-    most, and no round begins after a minute, unless n was asked for.
+    most, and no round begins after half a minute, unless n was asked for.
     """
     limit = PATIENT if on.facts.emulated and n is None else math.inf
     n, began = rounds(on.facts, n, 5), time.monotonic()
