@@ -84,7 +84,7 @@ def children_find_it(request, monkeypatch):
     and it outlives each of them.
     """
     engine = request.getfixturevalue("engine") if "engine" in request.fixturenames else None
-    ours = engine is not None and engine.owned
+    ours = isinstance(engine, engines.OwnedEngine)  # some unit tests have a parameter of that name
     if ours:
         for name, value in {**engine.environment(), "LABKIT_ENGINE": "host"}.items():
             monkeypatch.setenv(name, value)
