@@ -7,6 +7,7 @@ import os
 import re
 
 import pytest
+from docker.errors import APIError
 
 from labkit import course
 from labkit.engine import native
@@ -67,6 +68,19 @@ def test_a_plain_process_is_refused_in_the_kernels_words(on):
         visibility.matrix(on)
     assert "PermissionError" in caught.value.cause and "Traceback" not in caught.value.cause
     assert "plain processes there" in course.resolve("02").limits[on.facts.limited]
+
+
+def test_nothing_is_weighed_or_paused_and_the_card_says_so(on):
+    """Run whole, labs 04 and 07 differed there, and no card had said why."""
+    if on.facts.limits_memory:
+        pytest.skip("control groups are handed on here")
+    with on.container(on.image(), ["sleep", "600"], network_mode="none") as container:
+        stats = on.docker.api.stats(container.id, stream=False, one_shot=True)
+        assert stats["memory_stats"]["usage"] > 2**26, "the machine's, where a container has no group of its own"
+        with pytest.raises(APIError, match="cgroups not configured"):
+            container.pause()
+    for lab in ("04", "07"):
+        assert "only where systemd hands control groups on" in course.resolve(lab).limits[on.facts.limited]
 
 
 def test_limits_that_would_hold_nothing_are_refused_at_once(on):
