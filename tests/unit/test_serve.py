@@ -20,19 +20,21 @@ from labkit.paths import COURSE
 from ..helpers import running
 
 #: In JupyterLab's place: on INT at a terminal it asks back, and ends at the second; on TERM it ends. It tidies up slowly.
+#: (It writes without a buffer: a signal may come in the middle of print.)
 JUPYTER = """
-import signal, sys, time
+import os, signal, sys, time
 asked = []
 def tidy(number, frame):
     if number == signal.SIGINT and sys.stdin.isatty() and not asked:
         asked.append(number)
-        return print("asks", flush=True)
+        os.write(1, b"asks\\n")
+        return
     time.sleep(1)
-    print("tidied", flush=True)
+    os.write(1, b"tidied\\n")
     sys.exit(0)
 signal.signal(signal.SIGINT, tidy)
 signal.signal(signal.SIGTERM, tidy)
-print("serves", flush=True)
+os.write(1, b"serves\\n")
 while True:
     time.sleep(0.1)
 """
