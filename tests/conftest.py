@@ -31,8 +31,8 @@ def pytest_configure():
     # A job in the background, or one under nohup, inherits signals that are ignored. The tests send them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    # Set on some machines, the one that decides among them, and on no learner's: one hid images that were half compiled,
-    # the other a command's complaint about a reader that had gone.
+    # Set on some machines where tests run, and hardly on a learner's: one hid images that were half compiled, the other
+    # a command's complaint about a reader that had gone.
     for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
         os.environ.pop(name, None)
 
