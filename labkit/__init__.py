@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .lab import Lab
 
-__version__ = "0.2.1"
+__version__ = "0.2.2"
 
 __all__ = ["open"]
 

@@ -336,6 +336,7 @@ def _prepare_notebook(endpoint: str = "", session: Session | None = None) -> Non
     """Sentences instead of tracebacks for our own errors, and the magics ``%%solution`` and ``%%docker``."""
     if not card.in_notebook():
         return
-    from .course.notebook import prepare
+    from .course.notebook import end_tidily, prepare
 
     prepare(endpoint, session)
+    end_tidily(_close_all)

@@ -61,4 +61,6 @@ class Busy:
                 if self._ended.wait(EVERY):
                     return
         finally:
+            # VS Code does not draw anew what becomes nothing: first nothing to be seen, then nothing.
+            handle.update({"text/html": "", "text/plain": ""}, raw=True)
             handle.update({}, raw=True)

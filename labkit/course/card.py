@@ -12,8 +12,9 @@ from ..units import show_size
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle
 
+# A border that suits a light and a dark ground: VS Code names JupyterLab's colours, but not after its theme.
 _STYLE = (
-    "border:1px solid var(--jp-border-color2,#d0d7de);border-left:4px solid #009E73;border-radius:6px;"
+    "border:1px solid rgba(128,128,128,.4);border-left:4px solid #009E73;border-radius:6px;"
     "padding:10px 14px;margin:4px 0;max-width:960px;line-height:1.5"
 )
 

@@ -1,7 +1,11 @@
 """What a lab adds to a notebook's kernel: readable errors, folded solutions, cells of docker commands."""
 
+import atexit
 import os
+import signal
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from ..engine import Session
@@ -12,9 +16,47 @@ from .busy import Busy
 
 #: Stands below a widget's text, which is shown only where the widget itself can't be. Never saved, nor compared.
 NO_WIDGETS = (
-    "(No widget to be seen? What shows this notebook has no ipywidgets: "
+    "(No widget to be seen? Run this cell. Where that shows none, what shows this notebook has no ipywidgets: "
     "open it with labkit lab, or give VS Code its Jupyter extension.)"
 )
+
+
+#: Seconds that a kernel takes at most to tidy up when it is told to end.
+LAST = 15.0
+
+
+def end_tidily(close: Callable[[], object]) -> None:
+    """When SIGTERM ends this kernel, tidy up first; safe to call again.
+
+    JupyterLab asks a kernel to end, and it does so by itself. VS Code sends the signal a second after that.
+
+    Args:
+        close: what tidies. It runs in a thread: what the signal interrupts may hold what it needs.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return
+    ending = threading.Event()
+    atexit.register(ending.set)  # runs before what was registered earlier: who tidies up already is left to it
+
+    def tidy() -> None:
+        closing = threading.Thread(target=close, daemon=True)
+        closing.start()
+        closing.join(LAST)
+        os._exit(128 + signal.SIGTERM)
+
+    def told_to_end(*_: object) -> None:
+        if not ending.is_set():
+            ending.set()
+            threading.Thread(target=tidy, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, told_to_end)
+
+
+def in_vscode() -> bool:
+    """Whether VS Code's Jupyter extension has started this kernel: it leaves the notebook's path in a variable."""
+    from IPython import get_ipython
+
+    return "__vsc_ipynb_file__" in getattr(get_ipython(), "user_ns", ())
 
 
 def prepare(endpoint: str = "", session: Session | None = None) -> None:
@@ -91,4 +133,4 @@ def solution(line: str, cell: str) -> None:
         done = get_ipython().run_cell(cell)
         done.raise_error()
         return
-    print("A solution is folded here. Try first; to run it, add --run to its first line.")
+    print("This is a solution. Try first; to run it, add --run to its first line.")

@@ -7,6 +7,7 @@ from typing import Any
 import ipywidgets as w
 
 from . import LabEntry, Statement, Term
+from .notebook import in_vscode
 from .widget_base import LabWidget, words
 
 #: Where no kernel runs (a page, a notebook that is only read): the rows that have what one types. Pages that take
@@ -67,9 +68,14 @@ def glossary(terms: Sequence[Term], labs: Sequence[LabEntry]) -> TableWidget:
 
 
 def notes(statements: Sequence[Statement], summary: str) -> TableWidget:
-    """Every statement of the notes, with how the course shows it and a link to the cell that does."""
-    rows = [
-        (one.says, one.told(), f"{one.lab}.ipynb" + (f"#cell-id={one.cell}" if one.cell else ""), f"lab {one.lab[:2]}")
-        for one in statements
-    ]
+    """Every statement of the notes, with how the course shows it and a link to the cell that does.
+
+    In VS Code to the lab: it does not find a notebook by a link that names a cell.
+    """
+    to_cells = not in_vscode()
+
+    def place(one: Statement) -> str:
+        return f"{one.lab}.ipynb" + (f"#cell-id={one.cell}" if one.cell and to_cells else "")
+
+    rows = [(one.says, one.told(), place(one), f"lab {one.lab[:2]}") for one in statements]
     return TableWidget("The notes and their evidence", summary, "corrected", rows)

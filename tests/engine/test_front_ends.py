@@ -25,8 +25,13 @@ def by_papermill(source: Path, target: Path) -> None:
     papermill.execute_notebook(source, target, {"room": 7}, cwd=source.parent, progress_bar=False)
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(("lab", "run"), [("00-start-here", by_papermill), ("07-container-lifetime", by_nbclient)])
+LABS = sorted(path.stem for path in (COURSE / "notebooks").glob("[0-9]*.ipynb"))
+QUICK = [("00-start-here", by_papermill), ("07-container-lifetime", by_nbclient)]
+EACH = [pytest.param(lab, by_papermill, marks=pytest.mark.slow) for lab in LABS if (lab, by_papermill) not in QUICK]
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("lab", "run"), [*QUICK, *EACH])
 def test_a_program_runs_a_lab_and_its_widgets_are_words(engine, monkeypatch, tmp_path, lab, run):
     """Every cell, one after the other, and nobody who presses."""
     monkeypatch.setenv("LABKIT_ENGINE", engine.endpoint)

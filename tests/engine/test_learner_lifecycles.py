@@ -6,6 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
+
+from jupyter_client.manager import start_new_kernel
 
 from labkit.engine.session import dead_sessions
 from labkit.paths import COURSE
@@ -74,3 +77,26 @@ def test_lifecycles_clean_says_what_it_removed_and_from_where(engine, script):
         lambda: "container" in subprocess.run(command, env=environment, capture_output=True, text=True).stdout, 30
     )
     assert left_behind(engine, session) == []
+
+
+def test_lifecycles_a_kernel_that_is_told_to_end_tidies_up_first(engine, monkeypatch):
+    """As VS Code ends one: by SIGTERM, and in the middle of a cell."""
+    monkeypatch.setenv("PYTHONPATH", str(COURSE))
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        opening = f"""
+            import labkit, time
+            lab = labkit.open("00-start-here", engine={engine.endpoint!r})
+            lab.docker.containers.run("labkit/busybox:1", "sleep 600", detach=True)
+        """
+        told = client.execute(textwrap.dedent(opening), reply=True, timeout=120)["content"]
+        found = client.execute("", user_expressions={"session": "lab._session.id"}, reply=True, timeout=30)["content"]
+        session = found["user_expressions"]["session"]["data"]["text/plain"].strip("'")
+        assert told["status"] == "ok" and left_behind(engine, session)
+        client.execute("time.sleep(600)")
+        os.kill(manager.provisioner.pid, signal.SIGTERM)
+        wait_until(lambda: not manager.is_alive(), 30)
+        assert left_behind(engine, session) == []
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)

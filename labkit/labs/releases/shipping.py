@@ -89,15 +89,19 @@ class Leaks(Result):
         return "\n".join([*lines, f"each step had the token, and made the same signature: {yes_no(same)}"])
 
 
-def holders(on: Context, tag: str, wanted: bytes) -> list[str]:
-    """Where some bytes are in an image as the engine saves it: in its configuration, and in files of its layers."""
+def holders(on: Context, tag: str, *wanted: bytes) -> list[str]:
+    """Where any of some byte strings is in an image as the engine saves it: in its configuration, and in files of its layers."""
     _, config, layers = files_of(io.BytesIO(b"".join(on.docker.api.get_image(tag))))
-    found = ["the configuration's history"] if wanted in config else []
+
+    def held(content: bytes) -> bool:
+        return any(one in content for one in wanted)
+
+    found = ["the configuration's history"] if held(config) else []
     for number, layer in enumerate(layers, 1):
         with tarfile.open(fileobj=io.BytesIO(unpacked(layer))) as tar:
             for member in tar:
                 content = tar.extractfile(member) if member.isreg() else None
-                if content and wanted in content.read():
+                if content and held(content.read()):
                     found.append(f"layer {number}: /{member.name.removeprefix('./')}")
     return found
 
