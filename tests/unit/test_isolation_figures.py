@@ -239,6 +239,19 @@ def test_a_persons_wait_is_part_of_the_lead_time(monkeypatch):
     assert axes.xaxis.get_major_formatter()(axes.get_xlim()[1], 0).startswith("6"), "the axis tells the true time"
 
 
+def test_no_words_lie_on_a_stages_name(monkeypatch):
+    """A stage that begins with the commit and takes nearly all of the time has no room on its left."""
+    drawn = []
+    monkeypatch.setattr(delivered, "picture", lambda figure, alt, caption: drawn.append(figure))
+    stages = [StageRun("source", "passed"), StageRun("build", "passed", 0.0, 2.0), StageRun("test", "failed", 2.0, 0.6)]
+    Release(FACTS, "deployment", "", [*stages, *(StageRun(name, "skipped") for name in STAGES[3:])]).plot()
+    axes = drawn[0].axes[0]
+    drawn[0].draw_without_rendering()
+    shown = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    room = axes.get_window_extent()
+    assert len(shown) == len(STAGES) and all(room.x0 <= words.x0 and words.x1 <= room.x1 for words in shown)
+
+
 def test_lxc_says_what_its_container_is_made_of():
     bare, made = LXC.facts(), dataclasses.replace(LXC, inside=(("ipc", "mnt"), f"0::/lxc.payload.{NAME}", "67108864"))
     assert "namespaces of its own: none · a control group of its own: no" in bare and "not set" in bare

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from types import SimpleNamespace
 
+import IPython
 import nbformat
 import pytest
 
@@ -63,6 +65,13 @@ def test_the_table_is_searched_by_word_and_by_kind():
     assert course.notes_count() in repr(table)
     [shown] = cells("00-start-here")["lab00-notes"]["outputs"]
     assert "".join(shown["data"]["text/plain"]) == repr(table), "lab 00 was saved with another map"
+
+
+def test_in_vscode_a_link_leads_to_the_lab(monkeypatch):
+    """Of a link to a cell it makes a notebook that it does not find."""
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(user_ns={"__vsc_ipynb_file__": "/a.ipynb"}))
+    table = notes(NOTES, "")
+    assert "06-engine-architecture.ipynb" in table.found.value and "#cell-id" not in table.found.value
 
 
 def test_every_corrected_cell_names_its_source_in_words():

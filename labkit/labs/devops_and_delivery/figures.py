@@ -33,6 +33,7 @@ def plot_release(release: Release) -> Picture:
     # People take minutes where the machine takes seconds: what the axis leaves out of their wait.
     cut = max(0.0, gate.seconds - 0.15 * (end - gate.seconds)) if gate.state == "passed" else 0.0
     end -= cut
+    room = 1.25 if waiting else 1.06
     for row, stage in enumerate(release.stages):
         colour, hatch, sign = STATES[stage.state]
         if stage.state == "skipped":
@@ -52,9 +53,11 @@ def plot_release(release: Release) -> Picture:
         elif stage is gate and cut:
             words += f" after {show_time(stage.seconds)}"
         late = began + width > end * 0.75
+        if late and began < end * 0.25:  # no room on its left, neither
+            late, room = False, 1.25
         aside(axes, words, (began if late else began + width, row), -6 if late else 6, fontsize=11)
     named_rows(axes, [stage.name for stage in release.stages])
-    axes.set(xlim=(0, end * (1.25 if waiting else 1.06)),
+    axes.set(xlim=(0, end * room),
              xlabel="seconds since the commit" + ("; the gate has no end yet" if waiting else ""))  # fmt: skip
     caption = "n = 1 run, built without the cache"
     if release.released:
