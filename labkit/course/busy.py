@@ -14,6 +14,8 @@ from .card import in_notebook
 PATIENCE = 2.0
 #: Seconds between two looks of the line: seldom enough for what is being measured meanwhile.
 EVERY = 1.0
+#: Seconds in which VS Code has drawn an output; of two changes within less it draws the last (0.2 s were enough).
+DRAWN = 0.3
 
 
 class Busy:
@@ -49,6 +51,8 @@ class Busy:
     def _show(self, began: float) -> None:
         from IPython.display import display
 
+        from .notebook import in_vscode
+
         if self._ended.wait(PATIENCE):
             return
         handle = display({}, raw=True, display_id=True)
@@ -61,6 +65,7 @@ class Busy:
                 if self._ended.wait(EVERY):
                     return
         finally:
-            # VS Code does not draw anew what becomes nothing: first nothing to be seen, then nothing.
+            # VS Code does not draw anew what becomes nothing: first nothing to be seen, and once that is drawn, nothing.
             handle.update({"text/html": "", "text/plain": ""}, raw=True)
+            time.sleep(DRAWN if in_vscode() else 0)
             handle.update({}, raw=True)
