@@ -342,7 +342,7 @@ def scaling(on: Context, copies: int = 3, *, n: int | None = None) -> Scaling:
     """
     n = rounds(on.facts, n)
     at_least_one(copies=copies)
-    work, count = (0.3, 10) if on.facts.emulated else (0.02, 16)
+    work, count = (0.3, 16) if on.facts.emulated else (0.02, 16)
     shop = deploy(on, "microservices")
     per_second: dict[int, list[float]] = {}
     served: dict[int, list[str]] = {}
