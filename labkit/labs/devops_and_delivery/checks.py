@@ -61,7 +61,7 @@ def _in_registry(on: Context, image: Image) -> str:
 
 def _tests_fail(on: Context, image: str, version: str) -> bool | None:
     """Whether this version's own tests fail in an image of the tea service; None where it holds another version."""
-    script = f"grep -q '^VERSION = .{version}.$' app.py && python3 -m unittest -q 2>&1 | tail -n 1"
+    script = f"grep -q '^VERSION *= *.{version}. *$' app.py && python3 -m unittest -q 2>&1 | tail -n 1"
     ended = on.ran(image, ["sh", "-c", script])
     return ended.text.startswith("FAILED") if ended.code == 0 else None
 
